@@ -1,0 +1,1 @@
+//! The control port: the native API, its client, health and metrics.

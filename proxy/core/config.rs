@@ -1,0 +1,78 @@
+//! A sidecar's configuration: `squall.toml`, checked.
+
+use std::path::PathBuf;
+
+use crate::scenario::ProxySpec;
+use crate::time::{SECOND, Time};
+
+/// `squall.toml`.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What this host is.
+    pub environment: Option<String>,
+    /// `[control]`
+    pub control: ControlConfig,
+    /// `[metrics] listen`
+    pub metrics_listen: Option<String>,
+    /// `[safety]`
+    pub safety: Safety,
+    /// `[[proxy]]`
+    pub proxies: Vec<ProxySpec>,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlConfig {
+    /// `address:port` or `unix:PATH`.
+    pub listen: Option<String>,
+    /// Toxiproxy-compatible API.
+    pub toxiproxy: Option<String>,
+    /// Directory, resolved against the file's.
+    pub state: Option<PathBuf>,
+    /// Token file, resolved against the file's.
+    pub tokens: Option<PathBuf>,
+    /// Names besides localhost and the listening address that the Host header may carry.
+    pub hosts: Vec<String>,
+}
+
+/// `[safety]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Safety {
+    /// Networks and `host:port` globs; held against the resolved address.
+    pub allow_upstreams: Vec<String>,
+    /// Always wins.
+    pub deny_upstreams: Vec<String>,
+    /// Paths that no fault touches.
+    pub never_fault: Vec<String>,
+    /// 0 to 100; none: no limit.
+    pub max_percentage: Option<f64>,
+    /// None: no limit.
+    pub max_active_faults: Option<u64>,
+    /// ns
+    pub lease: Time,
+    /// Absolute paths that exec probes may run.
+    pub allow_exec: Vec<String>,
+    /// `host:port` tried before every start.
+    pub must_not_reach: Vec<String>,
+    /// Approvals by environment.
+    pub approvals: std::collections::BTreeMap<String, u32>,
+    /// Experiments that may run at one moment.
+    pub max_experiments: usize,
+}
+
+impl Default for Safety {
+    fn default() -> Safety {
+        Safety {
+            allow_upstreams: vec!["127.0.0.0/8".into(), "[::1]".into()],
+            deny_upstreams: Vec::new(),
+            never_fault: Vec::new(),
+            max_percentage: None,
+            max_active_faults: None,
+            lease: 10 * SECOND,
+            allow_exec: Vec::new(),
+            must_not_reach: Vec::new(),
+            approvals: Default::default(),
+            max_experiments: 4,
+        }
+    }
+}

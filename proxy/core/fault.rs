@@ -1,0 +1,391 @@
+//! The fault model: a fault is its immutable configuration; it decides about a prefix at the head of a queue, and the
+//! pump acts. See `docs/architecture.md`.
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::draw::Draw;
+use crate::time::Time;
+
+/// "As much as there is", where a fault passes without limit.
+pub const ALL: usize = usize::MAX;
+
+/// Which way bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flow {
+    /// Towards the server.
+    Upstream,
+    /// Towards the client.
+    Downstream,
+}
+
+/// What a fault may do to the bytes of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Every byte arrives unchanged, unless the unit ends early.
+    Keeps,
+    /// Bytes are changed.
+    Mutates,
+    /// Bytes vanish: once any are gone, lifting the fault ends the unit with a reset, never resumes it with a gap.
+    Loses,
+}
+
+/// What of a stream a fault has to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// How many bytes pass: the pump may splice as far as the fault gives credit.
+    Count,
+    /// The bytes themselves.
+    Bytes,
+}
+
+/// Which hooks a kind has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// Asked when a connection is opened ([`Fault::open`]).
+    pub open: bool,
+    /// Asked about the bytes of a connection ([`Fault::stream`]).
+    pub stream: bool,
+}
+
+/// One kind of fault. The value is the configuration and never changes; what it remembers is kept beside it: `State` per
+/// unit and lineage, `Shared` per lineage.
+pub trait Fault: Debug + Send + Sync + Sized + 'static {
+    /// The kind's name in scenarios, ledger and metrics.
+    const KIND: &'static str;
+    /// What the kind decides about.
+    const HOOKS: Hooks;
+    /// What it may do to bytes.
+    const EFFECT: Effect;
+    /// Kept once per lineage, for all workers: shared buckets.
+    type Shared: Default + Send + Sync;
+    /// Kept per lineage and direction of a connection.
+    type State: Default + Send;
+
+    /// What of the stream this configuration has to see.
+    fn needs(&self) -> Needs {
+        Needs::Count
+    }
+
+    /// How many bytes may wait in this fault's queue before the sender feels back-pressure. A delay line asks for more
+    /// than the default.
+    fn depth(&self) -> usize {
+        64 * 1024
+    }
+
+    /// A connection is being opened.
+    fn open(&self, cx: &mut Cx<'_, Self>, opening: &Opening) -> Gate {
+        let _ = (cx, opening);
+        Gate::Pass
+    }
+
+    /// Decides about the head of the queue. Called again after every [`Act::Pass`] while something waits, and when a
+    /// hold ends. A decision must depend on offsets and turns, never on how many bytes a read returned.
+    fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        let _ = (cx, offer);
+        Act::Pass(ALL)
+    }
+
+    /// When to be asked with [`Item::Tick`], data or not.
+    fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
+        let _ = cx;
+        None
+    }
+}
+
+/// What a fault is told besides the offer.
+pub struct Cx<'a, F: Fault> {
+    /// Its memory of this direction of this connection.
+    pub state: &'a mut F::State,
+    /// Its memory across connections and workers.
+    pub shared: &'a F::Shared,
+    /// Random numbers for this unit, by step.
+    pub draw: Draw,
+    /// What has passed this stage so far.
+    pub span: &'a Span,
+    /// Monotonic now.
+    pub now: Time,
+    /// Curve time: since the fault's window opened, ns; stands still while paused.
+    pub elapsed: Time,
+    /// Which way this flow goes.
+    pub flow: Flow,
+    /// Where the fault says what it did; the engine adds experiment, fault, unit and time.
+    pub injected: &'a mut Injections,
+}
+
+impl<F: Fault> Cx<'_, F> {
+    /// Puts an injection on record. Call it once for each decision that changed what the unit would have felt, when it
+    /// has been carried out.
+    pub fn inject(&mut self, injection: Injection) {
+        self.injected.push(injection);
+    }
+}
+
+/// Injections of one call, collected without allocating in the usual case.
+pub type Injections = Vec<Injection>;
+
+/// One thing that a fault did to a unit. `drawn`, `scheduled` and `achieved` are in the unit that `what` names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Injection {
+    /// What was done, and the unit of the figures.
+    pub what: What,
+    /// The step of the draw (see [`Draw::at`]).
+    pub step: u64,
+    /// The raw random number behind it, if one was drawn.
+    pub draw: Option<u64>,
+    /// The value drawn from the distribution.
+    pub drawn: u64,
+    /// The value that was to be reached once order and limits are counted in.
+    pub scheduled: u64,
+    /// The value reached.
+    pub achieved: u64,
+}
+
+/// The kinds of effect, each with the unit of its figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// Bytes waited: nanoseconds.
+    Delayed,
+    /// Bytes were paced: nanoseconds that the head waited for its tokens.
+    Paced,
+    /// Bytes were held until a change or the end of the window: bytes held.
+    Held,
+    /// Bytes were swallowed: bytes.
+    Swallowed,
+    /// Bytes were changed: byte offset.
+    Corrupted,
+    /// A write was cut in pieces: bytes of the piece.
+    Sliced,
+    /// The connection was closed with FIN: byte offset in the flow.
+    Closed,
+    /// The connection was reset: byte offset in the flow.
+    Reset,
+    /// The flow stalls for good: byte offset in the flow.
+    Stalled,
+    /// The connection was refused: 0.
+    Refused,
+}
+
+/// What has passed a stage; kept by the engine, so that most faults need no state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Bytes that have gone through or vanished here since the connection began (before the fault was attached too).
+    pub seen: u64,
+    /// When the connection was opened.
+    pub opened: Time,
+    /// When this stage came on (attached, or its window opened last).
+    pub attached: Time,
+    /// When the first byte of this flow arrived.
+    pub first: Option<Time>,
+    /// When the latest byte of this flow arrived.
+    pub last: Option<Time>,
+}
+
+/// What stands at the head of a stage's queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The head itself.
+    pub item: Item<'a>,
+    /// When it arrived at this stage.
+    pub arrived: Time,
+    /// Offset of its first byte in the flow, from 0 when the connection began.
+    pub offset: u64,
+    /// Which turn it belongs to: 0 before the other side has spoken, one more each time the direction changes.
+    pub turn: u64,
+    /// Offset of its first byte within the turn.
+    pub turn_offset: u64,
+}
+
+impl Offer<'_> {
+    /// Bytes on offer; 0 for anything but bytes.
+    pub fn len(&self) -> usize {
+        match self.item {
+            Item::Bytes(bytes) => bytes.len(),
+            Item::Len(n) => n,
+            Item::Fin | Item::Tick => 0,
+        }
+    }
+
+    /// Whether nothing but an event is on offer.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The step for a delay drawn for this head, and how many bytes from here share it: the turn and, within it, the
+    /// offset / 64 KiB; before the other side has spoken, the offset / 1 KiB.
+    pub fn delay_step(&self) -> (u64, usize) {
+        let grain: u64 = if self.turn == 0 { 1 << 10 } else { 64 << 10 };
+        let within = self.turn_offset / grain;
+        let left = grain - self.turn_offset % grain;
+        (self.turn << 32 | (within & 0xffff_ffff), usize::try_from(left).unwrap_or(ALL))
+    }
+}
+
+/// The head of a queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// Bytes, where some stage needs them.
+    Bytes(&'a [u8]),
+    /// As many bytes, which nobody has to look at.
+    Len(usize),
+    /// The sender has closed its side.
+    Fin,
+    /// Nothing waits, but the alarm has come or the fault was just attached.
+    Tick,
+}
+
+/// A fault's decision about the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The next n bytes go on; more than was offered is credit for bytes to come. `Pass(0)` on a Fin or Tick lets it by.
+    Pass(usize),
+    /// The same, never joined with neighbours in one write.
+    Piece(usize),
+    /// The head waits, and the rest queues behind it in order.
+    Hold(Until),
+    /// n bytes vanish and `put` stands in their place.
+    Take {
+        /// Bytes that vanish, at most those offered.
+        n: usize,
+        /// What stands in their place; may be empty or longer.
+        put: Bytes,
+    },
+    /// The connection ends after everything that has passed.
+    End(End),
+    /// The connection ends at once; what is queued goes.
+    Kill(End),
+}
+
+/// What a hold waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// A monotonic time.
+    At(Time),
+    /// A new plan, the switch, the end of the window, or the alarm.
+    Change,
+}
+
+/// How a connection is ended by a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// FIN to both sides.
+    Fin,
+    /// RST to both sides.
+    Reset,
+}
+
+/// A connection being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The client's connection was accepted (none: a unix socket).
+    Accepted(Option<SocketAddr>),
+}
+
+/// A decision about a connection being opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Go on.
+    Pass,
+    /// Wait.
+    Hold(Until),
+    /// End it before the upstream is dialled.
+    Refuse(End),
+}
+
+/// A fault with its types erased: what a plan holds. Implemented for every [`Fault`].
+pub trait AnyFault: Debug + Send + Sync {
+    /// See [`Fault::KIND`].
+    fn kind(&self) -> &'static str;
+    /// See [`Fault::HOOKS`].
+    fn hooks(&self) -> Hooks;
+    /// See [`Fault::EFFECT`].
+    fn effect(&self) -> Effect;
+    /// See [`Fault::needs`].
+    fn needs(&self) -> Needs;
+    /// See [`Fault::depth`].
+    fn depth(&self) -> usize;
+    /// A fresh `Shared`.
+    fn new_shared(&self) -> Box<dyn Any + Send + Sync>;
+    /// A fresh `State`.
+    fn new_state(&self) -> Box<dyn Any + Send>;
+    /// See [`Fault::open`].
+    fn open(&self, cx: AnyCx<'_>, opening: &Opening) -> Gate;
+    /// See [`Fault::stream`].
+    fn stream(&self, cx: AnyCx<'_>, offer: &Offer<'_>) -> Act;
+    /// See [`Fault::alarm`].
+    fn alarm(&self, cx: AnyCx<'_>) -> Option<Time>;
+}
+
+/// [`Cx`] with its types erased.
+pub struct AnyCx<'a> {
+    /// Made by [`AnyFault::new_state`] of the same kind.
+    pub state: &'a mut (dyn Any + Send),
+    /// Made by [`AnyFault::new_shared`] of the same kind.
+    pub shared: &'a (dyn Any + Send + Sync),
+    /// See [`Cx::draw`].
+    pub draw: Draw,
+    /// See [`Cx::span`].
+    pub span: &'a Span,
+    /// See [`Cx::now`].
+    pub now: Time,
+    /// See [`Cx::elapsed`].
+    pub elapsed: Time,
+    /// See [`Cx::flow`].
+    pub flow: Flow,
+    /// See [`Cx::injected`].
+    pub injected: &'a mut Injections,
+}
+
+impl<'a> AnyCx<'a> {
+    /// `None` if the memory belongs to another kind; then the fault does nothing.
+    fn typed<F: Fault>(self) -> Option<Cx<'a, F>> {
+        Some(Cx {
+            state: self.state.downcast_mut()?,
+            shared: self.shared.downcast_ref()?,
+            draw: self.draw,
+            span: self.span,
+            now: self.now,
+            elapsed: self.elapsed,
+            flow: self.flow,
+            injected: self.injected,
+        })
+    }
+}
+
+impl<F: Fault> AnyFault for F {
+    fn kind(&self) -> &'static str {
+        F::KIND
+    }
+    fn hooks(&self) -> Hooks {
+        F::HOOKS
+    }
+    fn effect(&self) -> Effect {
+        F::EFFECT
+    }
+    fn needs(&self) -> Needs {
+        Fault::needs(self)
+    }
+    fn depth(&self) -> usize {
+        Fault::depth(self)
+    }
+    fn new_shared(&self) -> Box<dyn Any + Send + Sync> {
+        Box::new(F::Shared::default())
+    }
+    fn new_state(&self) -> Box<dyn Any + Send> {
+        Box::new(F::State::default())
+    }
+    fn open(&self, cx: AnyCx<'_>, opening: &Opening) -> Gate {
+        cx.typed().map_or(Gate::Pass, |mut cx| Fault::open(self, &mut cx, opening))
+    }
+    fn stream(&self, cx: AnyCx<'_>, offer: &Offer<'_>) -> Act {
+        cx.typed().map_or(Act::Pass(ALL), |mut cx| Fault::stream(self, &mut cx, offer))
+    }
+    fn alarm(&self, cx: AnyCx<'_>) -> Option<Time> {
+        cx.typed().and_then(|cx| Fault::alarm(self, &cx))
+    }
+}

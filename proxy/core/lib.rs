@@ -1,0 +1,19 @@
+//! squall's model: faults, plans, the chain engine and the language. No I/O, no clock of its own.
+
+pub mod cell;
+pub mod chain;
+pub mod config;
+pub mod curve;
+pub mod diagnostic;
+pub mod dist;
+pub mod draw;
+pub mod fault;
+pub mod matcher;
+pub mod observe;
+pub mod plan;
+pub mod plane;
+pub mod scenario;
+pub mod select;
+pub mod time;
+pub mod unit;
+pub mod window;

@@ -1,0 +1,5 @@
+//! Match rules.
+
+/// `match = { … }`, checked; evaluated with the HTTP data plane.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MatchSpec {}

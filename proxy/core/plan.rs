@@ -1,0 +1,193 @@
+//! The immutable snapshot that workers act on: which faults are in force on which proxy.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cell::Switch;
+use crate::draw::DrawKey;
+use crate::fault::{AnyFault, Flow};
+use crate::select::Select;
+use crate::time::{Now, Time};
+use crate::window::{Phase, Window};
+
+/// Everything in force. Compiled on the control side, indexed per proxy, never changed.
+#[derive(Debug, Default)]
+pub struct Plan {
+    proxies: HashMap<Arc<str>, Arc<Slice>>,
+}
+
+impl Plan {
+    /// Indexes faults by proxy. A slice that is to stay as it is (same faults) should be the same `Arc`, so that workers
+    /// can skip its connections.
+    pub fn new(slices: impl IntoIterator<Item = (Arc<str>, Arc<Slice>)>) -> Plan {
+        Plan { proxies: slices.into_iter().collect() }
+    }
+
+    /// The faults of one proxy, if any.
+    pub fn slice(&self, proxy: &str) -> Option<&Arc<Slice>> {
+        self.proxies.get(proxy)
+    }
+
+    /// All proxies that have faults.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Slice>)> {
+        self.proxies.iter()
+    }
+
+    /// Whether nothing is in force.
+    pub fn is_empty(&self) -> bool {
+        self.proxies.is_empty()
+    }
+}
+
+/// The faults of one proxy.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// By serial: the order in the chain.
+    pub actives: Vec<Arc<Active>>,
+    /// Whether somebody reads the turns of this proxy (last client byte to first answer byte); they cost a clock reading
+    /// per read.
+    pub measure_turns: bool,
+}
+
+/// One fault in force on one proxy.
+#[derive(Debug)]
+pub struct Active {
+    /// Lineage, and the order in the chain. A new one means: forget what was counted.
+    pub serial: u64,
+    /// Who it is, for ledger and metrics.
+    pub name: Arc<FaultRef>,
+    /// Seed and name, mixed.
+    pub draws: DrawKey,
+    /// The direction it acts in; none: both.
+    pub flow: Option<Flow>,
+    /// Which units it selects.
+    pub select: Select,
+    /// When it acts, on the experiment's timeline.
+    pub window: Window,
+    /// The experiment's switch.
+    pub switch: Arc<Switch>,
+    /// What it does.
+    pub fault: Arc<dyn AnyFault>,
+    /// Its memory across connections and workers; kept over retunes by the plan compiler.
+    pub shared: Arc<dyn Any + Send + Sync>,
+    /// What it has done.
+    pub tally: Arc<Tally>,
+    /// What becomes of what it holds when the experiment is aborted.
+    pub on_abort: OnAbort,
+}
+
+impl Active {
+    /// Where the window stands now. Closed while the switch is off.
+    pub fn phase(&self, now: Now) -> Phase {
+        if !self.switch.is_on(now) {
+            return Phase::CLOSED;
+        }
+        let origin = self.switch.origin();
+        let Some(elapsed) = now.mono.checked_sub(origin) else {
+            return Phase { open_since: None, next_edge: Some(origin) };
+        };
+        let mut phase = self.window.phase(elapsed);
+        phase.open_since = phase.open_since.map(|t| t.saturating_add(origin));
+        phase.next_edge = phase.next_edge.map(|t| t.saturating_add(origin));
+        let limit = self.switch.limit();
+        if limit != Time::MAX {
+            phase.next_edge = Some(phase.next_edge.map_or(limit, |edge| edge.min(limit)));
+        }
+        phase
+    }
+}
+
+/// Who a fault is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct FaultRef {
+    /// Id of the run.
+    pub experiment: Arc<str>,
+    /// The experiment's name.
+    pub experiment_name: Arc<str>,
+    /// The fault's name.
+    pub fault: Arc<str>,
+    /// Its kind.
+    pub kind: &'static str,
+    /// The proxy it acts on.
+    pub proxy: Arc<str>,
+}
+
+/// What becomes of held bytes on abort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnAbort {
+    /// They go on, in order.
+    #[default]
+    Release,
+    /// The connection is closed.
+    Close,
+}
+
+/// What one fault has done on one proxy; counted by the workers, only where a fault acts.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Units that the fault could have selected while its window was open.
+    pub eligible: AtomicU64,
+    /// Units selected.
+    pub selected: AtomicU64,
+    /// Injections carried out.
+    pub injected: AtomicU64,
+    /// Units with at least one injection.
+    pub affected: AtomicU64,
+    /// Units held at this moment.
+    pub held: AtomicU64,
+    /// Units let go by an abort, a pause or the end of the window while they were held.
+    pub released: AtomicU64,
+    /// Units not selected because `max_active_faults` was reached.
+    pub overflow: AtomicU64,
+    /// Units without the key.
+    pub key_absent: AtomicU64,
+    /// Connections reset at the end of the fault because bytes had been withheld for good.
+    pub reset_on_abort: AtomicU64,
+    /// Ledger records lost because the ledger could not keep up (the counts above stay exact).
+    pub unrecorded: AtomicU64,
+    /// When the window was first seen open, monotonic ns; 0: not yet.
+    pub opened: AtomicU64,
+}
+
+impl Tally {
+    /// Adds one to a count.
+    pub fn add(count: &AtomicU64) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counts at this moment.
+    pub fn read(&self) -> TallyReading {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        TallyReading {
+            eligible: get(&self.eligible),
+            selected: get(&self.selected),
+            injected: get(&self.injected),
+            affected: get(&self.affected),
+            held: get(&self.held),
+            released: get(&self.released),
+            overflow: get(&self.overflow),
+            key_absent: get(&self.key_absent),
+            reset_on_abort: get(&self.reset_on_abort),
+            unrecorded: get(&self.unrecorded),
+        }
+    }
+}
+
+/// A reading of a [`Tally`]; the fields are its.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[allow(missing_docs)]
+pub struct TallyReading {
+    pub eligible: u64,
+    pub selected: u64,
+    pub injected: u64,
+    pub affected: u64,
+    pub held: u64,
+    pub released: u64,
+    pub overflow: u64,
+    pub key_absent: u64,
+    pub reset_on_abort: u64,
+    pub unrecorded: u64,
+}

@@ -1,0 +1,128 @@
+//! What the experiment engine asks of the data plane and of the test doubles; `wire` and `stand` implement it, `main`
+//! puts them together.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cell::Cell;
+use crate::observe::{Histogram, Reading};
+use crate::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
+use crate::time::Clock;
+
+/// The data plane: proxies, and the cell through which faults reach them. All calls return soon; none waits for traffic.
+pub trait DataPlane: Send + Sync {
+    /// Where plans are published.
+    fn cell(&self) -> &Arc<Cell>;
+    /// The clock of the workers.
+    fn clock(&self) -> &Arc<dyn Clock>;
+    /// Opens a proxy; its listener accepts when this returns.
+    fn open(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError>;
+    /// Changes a proxy in place. A changed `listen` is bound first, then the old one closes; open connections go on.
+    fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError>;
+    /// Closes a proxy's listener; open connections go on until they end.
+    fn close(&self, name: &str) -> Result<(), PlaneError>;
+    /// All proxies, by name.
+    fn proxies(&self) -> Vec<ProxyInfo>;
+    /// Figures of one proxy.
+    fn reading(&self, name: &str) -> Option<Reading>;
+    /// Whether a fault ended the connection that came from this client address (kept for a bounded number of the
+    /// latest), and which: `experiment/fault`. Lets a workload tell injected failures from real ones.
+    fn injected_end(&self, client: SocketAddr) -> Option<Arc<crate::plan::FaultRef>>;
+}
+
+/// A proxy as it runs.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ProxyInfo {
+    /// Its configuration.
+    pub spec: ProxySpec,
+    /// Where it listens: the port that port 0 became.
+    pub listen: String,
+    /// The listening address, if it is not a unix socket.
+    pub address: Option<SocketAddr>,
+}
+
+/// Why a proxy could not be opened, changed or closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlaneError {
+    /// No proxy of this name.
+    Unknown(String),
+    /// There is one already.
+    Exists(String),
+    /// The listener could not be bound: address and the system's words.
+    Bind(String, String),
+    /// It would be routed to itself.
+    Loop(String),
+    /// The upstream is not allowed, with the reason.
+    Denied(String),
+    /// The data plane is shutting down or a worker is gone.
+    Gone,
+}
+
+impl std::fmt::Display for PlaneError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PlaneError::Unknown(name) => write!(f, "there is no proxy `{name}`"),
+            PlaneError::Exists(name) => write!(f, "there is a proxy `{name}` already"),
+            PlaneError::Bind(address, why) => write!(f, "can not listen on {address}: {why}"),
+            PlaneError::Loop(name) => write!(f, "proxy `{name}` would be routed to itself"),
+            PlaneError::Denied(why) => write!(f, "upstream not allowed: {why}"),
+            PlaneError::Gone => write!(f, "the data plane is shutting down"),
+        }
+    }
+}
+
+impl std::error::Error for PlaneError {}
+
+/// Test doubles and load.
+pub trait Stand: Send + Sync {
+    /// Starts a service; returns where it listens.
+    fn service(&self, spec: &ServiceSpec) -> Result<Box<dyn Service>, String>;
+    /// Starts a workload against `target`. `injected` tells whether a connection from this local address was ended by a
+    /// fault.
+    fn workload(
+        &self,
+        spec: &WorkloadSpec,
+        target: &str,
+        seed: u64,
+        injected: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+    ) -> Result<Box<dyn Workload>, String>;
+}
+
+/// A running service; ends when it is dropped.
+pub trait Service: Send + Sync {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+}
+
+/// A running workload; ends when it is dropped.
+pub trait Workload: Send + Sync {
+    /// Figures so far.
+    fn reading(&self) -> WorkloadReading;
+    /// Sends nothing more and waits for what is under way, at most `limit`; then gives the final figures.
+    fn finish(&self, limit: Duration) -> WorkloadReading;
+}
+
+/// Figures of a workload since its start.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct WorkloadReading {
+    /// Requests that were due.
+    pub intended: u64,
+    /// Due but never sent: all connections busy past the time-out.
+    pub unsent: u64,
+    /// Answered as expected (after retries).
+    pub ok: u64,
+    /// Failed, and no fault had ended the connection.
+    pub failed: u64,
+    /// Failed because a fault ended the connection.
+    pub failed_injected: u64,
+    /// Attempts beyond the first.
+    pub retried: u64,
+    /// Failures by reason, in words.
+    pub reasons: std::collections::BTreeMap<String, u64>,
+    /// From the intended send time to the end of the answer, answered requests only.
+    pub latency: Histogram,
+    /// Requests sent and not yet answered.
+    pub in_flight: u64,
+}

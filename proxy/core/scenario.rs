@@ -1,0 +1,441 @@
+//! The language: what a scenario says once every name is resolved and every limit tested. `parse` gives it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::curve::Curve;
+use crate::dist::Distribution;
+use crate::fault::{AnyFault, Flow};
+use crate::plan::OnAbort;
+use crate::select::{Count, Key};
+use crate::time::Time;
+use crate::window::Window;
+
+/// A scenario, checked. Times are ns, percentages 0 to 100, error rates 0 to 1.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// `[a-z0-9][a-z0-9-]*`
+    pub name: String,
+    /// One line for people.
+    pub title: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What is expected to hold.
+    pub hypothesis: Option<String>,
+    /// Where it may run; empty: not said.
+    pub environments: Vec<String>,
+    /// Free words.
+    pub tags: Vec<String>,
+    /// What it teaches (library).
+    pub teaches: Option<String>,
+    /// Where the facts come from (library).
+    pub source: Option<String>,
+    /// When they were verified, as written (library).
+    pub verified_on: Option<String>,
+    /// For draws; none: one is drawn at the start and printed.
+    pub seed: Option<u64>,
+    /// Hard end.
+    pub max_duration: Option<Time>,
+    /// Narrows `[safety]`.
+    pub max_percentage: Option<f64>,
+    /// Narrows `[safety]`.
+    pub max_active_faults: Option<u64>,
+    /// What becomes of held bytes on abort.
+    pub on_abort: OnAbort,
+    /// Words for people.
+    pub runbook: Option<Runbook>,
+    /// With the values in force.
+    pub parameters: Vec<Parameter>,
+    /// Test doubles that it brings.
+    pub services: Vec<ServiceSpec>,
+    /// Proxies that it brings, gone after it.
+    pub proxies: Vec<ProxySpec>,
+    /// Load that it brings.
+    pub workloads: Vec<WorkloadSpec>,
+    /// At least one.
+    pub faults: Vec<FaultSpec>,
+    /// What ends or pauses it by itself.
+    pub guards: Vec<GuardSpec>,
+    /// Checks from outside.
+    pub probes: Vec<ProbeSpec>,
+    /// What decides the verdict.
+    pub expects: Vec<ExpectSpec>,
+    /// A bet, scored, never deciding.
+    pub forecast: Option<ForecastSpec>,
+    /// Approvals that the scenario itself asks for.
+    pub approvals_required: u32,
+    /// SHA-256 over the canonical form of the expanded plan, hex.
+    pub digest: String,
+    /// The canonical form: the expanded scenario as JSON (after parameters, with defaults left as written).
+    pub canonical: String,
+}
+
+/// `[runbook]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Runbook {
+    /// How it is started.
+    pub trigger: Option<String>,
+    /// What to look at.
+    pub observe: Option<String>,
+    /// How to get back.
+    pub recover: Option<String>,
+    /// What must be done before.
+    #[serde(default)]
+    pub checklist: Vec<String>,
+}
+
+/// `[[parameter]]` with the value in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// From `--set`, else the default.
+    pub value: String,
+    /// As written.
+    pub default: String,
+    /// One line for people.
+    pub about: Option<String>,
+}
+
+/// `[[proxy]]`
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct ProxySpec {
+    /// `[a-z0-9][a-z0-9-]*`
+    pub name: String,
+    /// `address:port`, `[v6]:port` or `unix:PATH`.
+    pub listen: String,
+    /// `host:port`, `unix:PATH`, `service:NAME` or `proxy:NAME` (the last two resolved by the engine before the proxy is
+    /// opened).
+    pub upstream: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Connections at one moment; none: as many as descriptors allow.
+    pub max_connections: Option<u64>,
+    /// How long a connect to the upstream may take, ns.
+    pub connect_timeout: Time,
+    /// Objective (0 to 1) and window (ns) of its service level.
+    pub slo: Option<(f64, Time)>,
+}
+
+/// `protocol`
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Bytes.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// HTTP.
+    Http,
+    /// HTTP or bytes, told by the first bytes.
+    Auto,
+}
+
+impl Protocol {
+    /// Whether this version can carry it.
+    pub fn is_available(self) -> bool {
+        self == Protocol::Tcp
+    }
+}
+
+/// `[[service]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub kind: ServiceKind,
+    /// `address:port`
+    pub listen: String,
+}
+
+/// What a service does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServiceKind {
+    /// Answers every HTTP/1.1 request.
+    Http {
+        /// Status of the answer.
+        status: u16,
+        /// Bytes of the body.
+        size: u64,
+        /// Time to the answer.
+        latency: Option<Distribution>,
+    },
+    /// Sends back what it gets.
+    Echo,
+    /// Sends a text on connect, then answers each line with it.
+    Banner {
+        /// The text.
+        text: String,
+    },
+}
+
+/// `[[workload]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadSpec {
+    /// Its name.
+    pub name: String,
+    /// `proxy:NAME`, `service:NAME` or `host:port`.
+    pub target: String,
+    /// What it sends.
+    pub kind: WorkloadKind,
+    /// Arrivals per second, open loop; may be a curve over the time since its start.
+    pub rate: Curve<f64>,
+    /// How they come.
+    pub arrivals: Arrivals,
+    /// How long an answer may take, ns.
+    pub timeout: Time,
+    /// Attempts beyond the first.
+    pub retries: u32,
+    /// Connections kept open, one request at a time on each; none: one per request.
+    pub connections: Option<u64>,
+}
+
+/// What a workload sends. `{n}` stands for the number of the request, from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    /// HTTP/1.1 requests.
+    Http {
+        /// Method.
+        method: String,
+        /// Path and query.
+        path: String,
+        /// Headers besides Host.
+        headers: BTreeMap<String, String>,
+        /// Body, if any.
+        body: Option<String>,
+        /// The status that counts as an answer; none: anything below 500.
+        status: Option<u16>,
+    },
+    /// Bytes.
+    Tcp {
+        /// What is sent.
+        send: String,
+        /// What the answer must be: this many bytes are read and compared.
+        expect: String,
+    },
+}
+
+/// `arrivals`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    /// Evenly spaced.
+    #[default]
+    Constant,
+    /// Independent of each other.
+    Poisson,
+}
+
+/// `[[fault]]`
+#[derive(Clone, Debug)]
+pub struct FaultSpec {
+    /// Its name: the kind, unless written.
+    pub name: String,
+    /// The kind as written: a preset keeps its own name.
+    pub kind: &'static str,
+    /// Proxies by name, globs allowed, or `host:NAME`.
+    pub proxy: String,
+    /// The direction; none: both.
+    pub flow: Option<Flow>,
+    /// Share of units.
+    pub percentage: Curve<f64>,
+    /// What stands for the unit.
+    pub key: Key,
+    /// Which of the matching units.
+    pub count: Count,
+    /// When.
+    pub window: Window,
+    /// Fewer hits make the run invalid.
+    pub min_hits: u64,
+    /// HTTP only, as written.
+    pub phase: Option<Phase>,
+    /// HTTP only.
+    pub matches: Option<crate::matcher::MatchSpec>,
+    /// The configuration of the kind; none: a kind or a form that this version can check but not run, and why.
+    pub fault: Result<Arc<dyn AnyFault>, String>,
+    /// The fault's own fields, for plan and report, in words (`delay 200ms ± 50ms normal`).
+    pub summary: String,
+}
+
+/// `phase`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Phase {
+    BeforeConnect,
+    BeforeUpstream,
+    AfterUpstreamHead,
+    MidBody,
+    AfterUpstream,
+}
+
+/// A metric's name: see `docs/metrics.md`.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[allow(missing_docs)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    ErrorRate,
+    ConnectionErrorRate,
+    P50,
+    P90,
+    P95,
+    P99,
+    #[serde(rename = "p99.9")]
+    P999,
+    Throughput,
+    ActiveConnections,
+    Recovery,
+}
+
+/// `[[guard]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuardSpec {
+    /// Unique, up to 80 characters.
+    pub name: String,
+    /// What it watches.
+    pub condition: GuardCondition,
+    /// The proxy it watches; none: the workload's target, else every proxy that the faults name.
+    pub proxy: Option<String>,
+    /// How long the condition must hold, ns.
+    pub hold: Time,
+    /// What it does.
+    pub action: GuardAction,
+    /// Over how much of the past a metric is taken, ns.
+    pub over: Time,
+    /// Fewer events in `over` than this: no opinion.
+    pub min_events: u64,
+}
+
+/// What a guard watches.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GuardCondition {
+    /// A metric above or below a value (rates 0 to 1, latencies ns, throughput per second).
+    Threshold {
+        /// Which.
+        metric: Metric,
+        /// Fires above this.
+        above: Option<f64>,
+        /// Fires below this.
+        below: Option<f64>,
+    },
+    /// Burn rate of the proxy's slo.
+    Burn(f64),
+    /// Bad requests allowed.
+    Harm(u64),
+}
+
+/// `action`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardAction {
+    /// End the experiment.
+    #[default]
+    Abort,
+    /// Hold it; only a person resumes.
+    Pause,
+    /// Back one step on the ladder.
+    StepDown,
+    /// Say so.
+    Alert,
+}
+
+/// `[[probe]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeSpec {
+    /// Unique, up to 80 characters.
+    pub name: String,
+    /// When.
+    pub mode: ProbeMode,
+    /// For the repeating modes, ns.
+    pub every: Time,
+    /// What.
+    pub check: ProbeCheck,
+}
+
+/// `mode`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeMode {
+    /// Once before the first fault.
+    Start,
+    /// Once after the last.
+    End,
+    /// Before and after.
+    Edge,
+    /// Throughout.
+    #[default]
+    Continuous,
+    /// While faults act.
+    During,
+}
+
+/// What a probe does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeCheck {
+    /// A GET.
+    Http {
+        /// `http://…`
+        url: String,
+        /// The status that passes.
+        status: u16,
+        /// How fast it must be, ns; none: within the time-out.
+        within: Option<Time>,
+        /// ns
+        timeout: Time,
+    },
+    /// A connection.
+    Tcp {
+        /// `host:port`
+        address: String,
+        /// What is sent.
+        send: Option<String>,
+        /// What the answer must begin with.
+        expect: Option<String>,
+        /// ns
+        timeout: Time,
+    },
+}
+
+/// `[[expect]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectSpec {
+    /// What.
+    pub metric: Metric,
+    /// Passes below this (units as in [`GuardCondition::Threshold`]).
+    pub below: Option<f64>,
+    /// Passes above this.
+    pub above: Option<f64>,
+    /// When.
+    pub during: During,
+    /// As for guards.
+    pub proxy: Option<String>,
+}
+
+/// `during`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum During {
+    /// From the first fault's opening to the last one's end.
+    #[default]
+    Faults,
+    /// After that.
+    Recovery,
+    /// The whole run.
+    All,
+}
+
+/// `[forecast]`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForecastSpec {
+    /// As for guards.
+    pub proxy: Option<String>,
+    /// Low and high (units as in [`GuardCondition::Threshold`]).
+    pub metrics: BTreeMap<Metric, (f64, f64)>,
+}

@@ -1,0 +1,4 @@
+//! The experiment engine: states, timeline, guards, probes, verdict, evidence.
+
+pub mod engine;
+pub mod view;

@@ -1,0 +1,143 @@
+//! What people and programs see of experiments: the shapes behind the control port, the event stream and `status --json`.
+
+use serde::{Deserialize, Serialize};
+use squall_core::plan::TallyReading;
+
+/// `draft → approved → armed → running ⇄ paused → stopping → completed | stopped | failed | cancelled`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum State {
+    Draft,
+    Approved,
+    Armed,
+    Running,
+    Paused,
+    Stopping,
+    /// Reached its planned end.
+    Completed,
+    /// Ended early: person, guard, lease, limit.
+    Stopped,
+    /// squall could not carry it out.
+    Failed,
+    /// Ended before it ran.
+    Cancelled,
+}
+
+impl State {
+    /// Whether it is over.
+    pub fn is_over(self) -> bool {
+        matches!(self, State::Completed | State::Stopped | State::Failed | State::Cancelled)
+    }
+}
+
+/// The verdict on the hypothesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Verdict {
+    Upheld,
+    Refuted,
+    Inconclusive,
+    Invalid,
+}
+
+/// One experiment, as GET /v1/experiments/{id} shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExperimentView {
+    /// Unique in this state directory: `<name>-<base36 number>`.
+    pub id: String,
+    /// The scenario's name.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// SHA-256 of the expanded plan, hex.
+    pub digest: String,
+    /// For draws.
+    pub seed: u64,
+    /// Once it is over (or could be told early).
+    pub verdict: Option<Verdict>,
+    /// Why it ended, in words.
+    pub reason: Option<String>,
+    /// Seconds on its timeline (pauses left out).
+    pub elapsed: f64,
+    /// Seconds that it is planned to take.
+    pub planned: f64,
+    /// Its faults.
+    pub faults: Vec<FaultView>,
+    /// Proxies that it brought, with their addresses.
+    pub proxies: Vec<(String, String)>,
+}
+
+/// One fault of an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// In words.
+    pub summary: String,
+    /// Whether its window is open and its switch on.
+    pub active: bool,
+    /// What it has done, over all its proxies.
+    pub tally: TallyReading,
+}
+
+/// The answer to an abort.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AbortReport {
+    /// Ids of the experiments that it ended.
+    pub experiments: Vec<String>,
+    /// µs from the request until no new injection could happen.
+    pub stopped_injecting_us: u64,
+    /// Connections and requests that were held and let go.
+    pub released: u64,
+    /// µs until every worker had let go what was held; none: a worker has not confirmed within the time to answer.
+    pub permitted_us: Option<u64>,
+    /// µs until the last byte of it was written; none: still being written.
+    pub drained_us: Option<u64>,
+}
+
+/// One event of GET /v1/events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1.
+    pub seq: u64,
+    /// RFC 3339 with milliseconds.
+    pub at: String,
+    /// Seconds on the experiment's timeline, where there is one.
+    pub elapsed: Option<f64>,
+    /// Id of the experiment, where there is one.
+    pub experiment: Option<String>,
+    /// What happened: `state`, `fault`, `guard`, `probe`, `abort`, `drained`, `config`.
+    pub kind: String,
+    /// In words.
+    pub text: String,
+}
+
+/// Why the engine refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// No experiment of this id.
+    Unknown(String),
+    /// Not in a state for that; in words.
+    State(String),
+    /// It can't be armed: everything that is in the way, one message each.
+    NotArmed(Vec<String>),
+    /// Already as many as may run.
+    TooMany(usize),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::Unknown(id) => write!(f, "there is no experiment `{id}`"),
+            Refusal::State(why) => f.write_str(why),
+            Refusal::NotArmed(why) => f.write_str(&why.join("; ")),
+            Refusal::TooMany(max) => write!(f, "{max} experiments are running already; `squall abort ID` ends one"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
