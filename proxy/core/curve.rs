@@ -1,6 +1,11 @@
 //! A number that may change with time: a constant, a ramp or a ladder of steps.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
 use crate::time::Time;
+use crate::unit::Duration;
 
 /// A number in a scenario: constant, or a curve over the time since the fault's window opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,5 +82,86 @@ impl<T> Curve<T> {
             Curve::Ramp { from, to, over } => Curve::Ramp { from: f(from), to: f(to), over: *over },
             Curve::Steps { steps, hold } => Curve::Steps { steps: steps.iter().map(f).collect(), hold: *hold },
         }
+    }
+}
+
+/// A curve as written: `{ from = …, to = …, over = "60s" }` or `{ steps = [ … ], hold = "10s" }`.
+#[derive(serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Written<T> {
+    from: Option<T>,
+    to: Option<T>,
+    over: Option<Duration>,
+    steps: Option<Vec<T>>,
+    hold: Option<Duration>,
+}
+
+impl<T> Written<T> {
+    fn curve(self) -> Result<Curve<T>, &'static str> {
+        match self {
+            Written { from: Some(from), to: Some(to), over: Some(over), steps: None, hold: None } => {
+                Ok(Curve::Ramp { from, to, over: over.0 })
+            }
+            Written { from: None, to: None, over: None, steps: Some(steps), hold: Some(hold) } => {
+                if steps.is_empty() {
+                    return Err("`steps` needs at least one value");
+                }
+                if hold.0 == 0 {
+                    return Err("`hold` must be longer than 0");
+                }
+                Ok(Curve::Steps { steps, hold: hold.0 })
+            }
+            _ => Err("a curve is { from, to, over } or { steps, hold }"),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Curve<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}
+
+/// A table is a curve, anything else the number itself.
+struct Either<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+    type Value = Curve<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value, or a curve { from, to, over } or { steps, hold }")
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Curve<T>, E> {
+        T::deserialize(de::value::StrDeserializer::new(text)).map(Curve::Constant)
+    }
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Curve<T>, E> {
+        T::deserialize(de::value::F64Deserializer::new(value)).map(Curve::Constant)
+    }
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Curve<T>, E> {
+        T::deserialize(de::value::I64Deserializer::new(value)).map(Curve::Constant)
+    }
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Curve<T>, E> {
+        T::deserialize(de::value::U64Deserializer::new(value)).map(Curve::Constant)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Curve<T>, A::Error> {
+        let written = Written::<T>::deserialize(MapAccessDeserializer::new(map))?;
+        written.curve().map_err(de::Error::custom)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Curve<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("CurveOf{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        let over = generator.subschema_for::<Duration>();
+        json_schema!({ "anyOf": [
+            value,
+            { "type": "object", "required": ["from", "to", "over"], "additionalProperties": false,
+              "properties": { "from": value, "to": value, "over": over } },
+            { "type": "object", "required": ["steps", "hold"], "additionalProperties": false,
+              "properties": { "steps": { "type": "array", "minItems": 1, "items": value }, "hold": over } },
+        ] })
     }
 }

@@ -1,6 +1,8 @@
 //! The fault model: a fault is its immutable configuration; it decides about a prefix at the head of a queue, and the
 //! pump acts. See `docs/architecture.md`.
 
+pub mod registry;
+
 use std::any::Any;
 use std::fmt::Debug;
 use std::net::SocketAddr;

@@ -1,0 +1,128 @@
+//! The list of kinds, and what is derived from it: parsing, schema, `squall faults`, the reference page, completions,
+//! metric labels, the contract test.
+
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::fault::{AnyFault, Effect, Fault, Flow};
+
+/// Names the kinds; each is `fault/<kind>.rs` with a type that implements [`Kind`].
+macro_rules! faults {
+    ($($file:ident :: $kind:ident),* $(,)?) => {
+        /// All kinds, presets included.
+        pub static KINDS: &[Entry] = &[$(Entry::of::<crate::fault::$file::$kind>()),*];
+    };
+}
+
+faults![];
+
+/// The kind of this name.
+pub fn kind(name: &str) -> Option<&'static Entry> {
+    KINDS.iter().find(|entry| entry.name == name)
+}
+
+/// What a kind's own file says about itself. A preset is a kind too: its own `Config`, another kind's fault.
+pub trait Kind: 'static {
+    /// The word in `kind = "…"`.
+    const NAME: &'static str;
+    /// One line.
+    const ABOUT: &'static str;
+    /// A complete `[[fault]]` table as TOML, with `proxy = "redis"`.
+    const EXAMPLE: &'static str;
+    /// The direction where none is written; none: both.
+    const DIRECTION: Option<Flow>;
+    /// Whether it acts on HTTP requests: it can be checked, but not run before squall speaks HTTP.
+    const HTTP_ONLY: bool = false;
+    /// The fields of the table that are the kind's own: `#[serde(deny_unknown_fields)]`, every field documented. The names
+    /// of the common fields are taken: name, kind, proxy, direction, percentage, key, at, for, every, times, first, nth,
+    /// each, min_hits, match, phase.
+    type Config: DeserializeOwned + JsonSchema;
+    /// What it makes.
+    type Makes: Fault;
+
+    /// The fault, or what does not fit together.
+    fn build(config: Self::Config) -> Result<Self::Makes, Misfit>;
+
+    /// The fault in words for plan and report: `200ms ± 50ms normal`.
+    fn summary(fault: &Self::Makes) -> String;
+}
+
+/// Why a table makes no fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The field to point at, as written; none: the table.
+    pub field: Option<&'static str>,
+    /// The place, where serde knows it.
+    pub span: Option<std::ops::Range<usize>>,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl Misfit {
+    /// A field that does not fit the others.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Misfit {
+        Misfit { field: Some(field), span: None, message: message.into() }
+    }
+}
+
+impl From<toml::de::Error> for Misfit {
+    fn from(error: toml::de::Error) -> Misfit {
+        Misfit { field: None, span: error.span(), message: error.message().to_owned() }
+    }
+}
+
+/// A [`Kind`] with its types erased.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// See [`Kind::NAME`].
+    pub name: &'static str,
+    /// See [`Kind::ABOUT`].
+    pub about: &'static str,
+    /// See [`Kind::EXAMPLE`].
+    pub example: &'static str,
+    /// See [`Kind::DIRECTION`].
+    pub direction: Option<Flow>,
+    /// See [`Kind::HTTP_ONLY`].
+    pub http_only: bool,
+    /// See [`Fault::EFFECT`].
+    pub effect: Effect,
+    /// The schema of [`Kind::Config`].
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Makes the fault from a table that holds only the kind's own fields.
+    pub make: fn(Spanned<DeTable<'_>>) -> Result<Made, Misfit>,
+}
+
+impl Entry {
+    const fn of<K: Kind>() -> Entry {
+        Entry {
+            name: K::NAME,
+            about: K::ABOUT,
+            example: K::EXAMPLE,
+            direction: K::DIRECTION,
+            http_only: K::HTTP_ONLY,
+            effect: K::Makes::EFFECT,
+            schema: K::Config::json_schema,
+            make: make::<K>,
+        }
+    }
+}
+
+/// A fault made from a table.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The fault.
+    pub fault: Arc<dyn AnyFault>,
+    /// In words.
+    pub summary: String,
+}
+
+fn make<K: Kind>(table: Spanned<DeTable<'_>>) -> Result<Made, Misfit> {
+    let config = K::Config::deserialize(toml::de::Deserializer::from(table))?;
+    let fault = K::build(config)?;
+    Ok(Made { summary: K::summary(&fault), fault: Arc::new(fault) })
+}
