@@ -40,6 +40,18 @@ pub enum Keep {
     Owned,
 }
 
+/// An abort under way: the faults are off, what they held is being let go. Goes on when this is dropped.
+#[derive(Debug)]
+pub struct Aborting {}
+
+#[allow(clippy::todo, clippy::unused_self)]
+impl Aborting {
+    /// How far it has come; never waits. It is complete once `drained_us` is known.
+    pub fn report(&self) -> AbortReport {
+        todo!()
+    }
+}
+
 /// The engine. Cheap to clone; all methods may be called from any thread and return soon unless they say otherwise.
 #[derive(Clone)]
 pub struct Engine {}
@@ -66,6 +78,11 @@ impl Engine {
         todo!()
     }
     pub fn resume(&self, id: &str) -> Result<ExperimentView, Refusal> {
+        todo!()
+    }
+    /// Switches off one experiment, or with `None` everything (the master switch, then the empty plan), and returns at
+    /// once: never waits for a worker or for a start under way. What is held is let go meanwhile.
+    pub fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Aborting, Refusal> {
         todo!()
     }
     /// Ends one experiment: its switch goes off before anything else; answers after `patience` at the latest.

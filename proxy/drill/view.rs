@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use squall_core::plan::TallyReading;
 
 /// `draft → approved → armed → running ⇄ paused → stopping → completed | stopped | failed | cancelled`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum State {
@@ -32,7 +32,7 @@ impl State {
 }
 
 /// The verdict on the hypothesis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Verdict {
@@ -43,7 +43,7 @@ pub enum Verdict {
 }
 
 /// One experiment, as GET /v1/experiments/{id} shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ExperimentView {
     /// Unique in this state directory: `<name>-<base36 number>`.
     pub id: String,
@@ -70,7 +70,7 @@ pub struct ExperimentView {
 }
 
 /// One fault of an experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct FaultView {
     /// Its name.
     pub name: String,
@@ -85,7 +85,7 @@ pub struct FaultView {
 }
 
 /// The answer to an abort.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AbortReport {
     /// Ids of the experiments that it ended.
     pub experiments: Vec<String>,
@@ -100,7 +100,7 @@ pub struct AbortReport {
 }
 
 /// One event of GET /v1/events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// Counts from 1.
     pub seq: u64,
