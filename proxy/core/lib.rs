@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod dist;
 pub mod draw;
 pub mod fault;
+pub mod limits;
 pub mod matcher;
 pub mod observe;
 pub mod plan;
