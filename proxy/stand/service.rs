@@ -1,0 +1,126 @@
+//! Test doubles: a listener and one way to answer.
+
+mod banner;
+mod echo;
+mod http;
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use squall_core::plane::Service;
+use squall_core::scenario::{ServiceKind, ServiceSpec};
+use squall_core::time::{MILLI, Time};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_local;
+
+use crate::thread::Thread;
+use crate::timer::{Timer, now};
+
+/// Connections of one service at one moment; more wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Connections that the system keeps for us until we accept them.
+const BACKLOG: i32 = 4096;
+/// How long accepting rests when the system has no descriptors or memory left.
+const BACK_OFF: Time = 10 * MILLI;
+
+/// Starts a service; an error is in words for people.
+pub(crate) fn start(spec: &ServiceSpec) -> Result<Box<dyn Service>, String> {
+    let double = Double::new(spec).map_err(|why| format!("service `{}`: {why}", spec.name))?;
+    let cannot = |error: io::Error| format!("service `{}` can not listen on {}: {error}", spec.name, spec.listen);
+    let listener = listen(&spec.listen).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let main = move |timer| async move {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => serve(listener, double, timer).await,
+            Err(error) => tracing::error!(%error, %address, "service"),
+        }
+    };
+    let thread = Thread::spawn(&format!("service {}", spec.name), main).map_err(cannot)?;
+    Ok(Box::new(LocalService { address, _thread: thread }))
+}
+
+struct LocalService {
+    address: SocketAddr,
+    _thread: Thread,
+}
+
+impl Service for LocalService {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+enum Double {
+    Http(http::Answers),
+    Echo,
+    Banner(Arc<str>),
+}
+
+impl Double {
+    fn new(spec: &ServiceSpec) -> Result<Double, String> {
+        Ok(match &spec.kind {
+            ServiceKind::Http { status, size, latency } => {
+                Double::Http(http::Answers::new(&spec.name, *status, *size, latency.clone())?)
+            }
+            ServiceKind::Echo => Double::Echo,
+            ServiceKind::Banner { text } => Double::Banner(text.as_str().into()),
+        })
+    }
+
+    /// Serves one connection to its end, whoever ends it.
+    async fn converse(&self, stream: TcpStream, timer: &Timer) {
+        let ended = match self {
+            Double::Http(answers) => answers.converse(stream, timer).await,
+            Double::Echo => echo::converse(stream).await,
+            Double::Banner(text) => banner::converse(stream, text).await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to a service ended");
+        }
+    }
+}
+
+fn listen(address: &str) -> io::Result<std::net::TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+async fn serve(listener: TcpListener, double: Double, timer: Timer) {
+    let double = Rc::new(double);
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "accept");
+                timer.sleep_until(now() + BACK_OFF).await;
+                continue;
+            }
+        };
+        let (double, timer) = (Rc::clone(&double), timer.clone());
+        spawn_local(async move {
+            let _ = stream.set_nodelay(true);
+            double.converse(stream, &timer).await;
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! Load: open loop, so that a slow answer never thins out what follows, and each latency counts from the moment when its
+//! request was due.
+
+mod arrivals;
+mod connect;
+mod dispatch;
+mod failure;
+mod figures;
+mod http;
+mod tcp;
+mod template;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use squall_core::plane::{Workload, WorkloadReading};
+use squall_core::scenario::{WorkloadKind, WorkloadSpec};
+use tokio::sync::watch;
+
+use crate::thread::Thread;
+use arrivals::Generator;
+use dispatch::{Client, Dispatcher, Terms};
+use figures::Figures;
+
+/// Highest rate that is tried, per second.
+const MAX_RATE: f64 = 1_000_000.0;
+
+/// Tells whether a fault ended the connection from this local address.
+pub(crate) type Injected = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+
+/// Starts a workload; an error is in words for people.
+pub(crate) fn start(
+    spec: &WorkloadSpec,
+    target: &str,
+    seed: u64,
+    injected: Injected,
+) -> Result<Box<dyn Workload>, String> {
+    let running = match &spec.kind {
+        WorkloadKind::Http { .. } => {
+            http::HttpClient::new(spec, target).and_then(|client| run(client, spec, target, seed, injected))
+        }
+        WorkloadKind::Tcp { send, expect } => run(tcp::TcpClient::new(send, expect), spec, target, seed, injected),
+    };
+    let running = running.map_err(|why| format!("workload `{}`: {why}", spec.name))?;
+    Ok(Box::new(running))
+}
+
+fn run<C: Client>(
+    client: C,
+    spec: &WorkloadSpec,
+    target: &str,
+    seed: u64,
+    injected: Injected,
+) -> Result<Running, String> {
+    if spec.rate.values().into_iter().any(|rate| !(0.0..=MAX_RATE).contains(rate)) {
+        return Err(format!("rates lie between 0 and {MAX_RATE} per second"));
+    }
+    if spec.connections == Some(0) {
+        return Err("`connections` is at least 1".into());
+    }
+    if target.starts_with("unix:") {
+        return Err("load over unix sockets is not yet available".into());
+    }
+    let addresses: Vec<SocketAddr> =
+        target.to_socket_addrs().map_err(|error| format!("can not resolve {target}: {error}"))?.collect();
+    let generator = Generator::new(spec.rate.clone(), spec.arrivals, seed, &spec.name);
+    let terms = Terms {
+        addresses,
+        timeout: spec.timeout,
+        retries: spec.retries,
+        connections: spec.connections.map(|kept| usize::try_from(kept).unwrap_or(usize::MAX)),
+        injected,
+    };
+    let figures = Arc::new(Figures::default());
+    let (go, going) = watch::channel(true);
+    let counted = Arc::clone(&figures);
+    let main = move |timer| async move { Dispatcher::new(client, terms, counted).run(generator, timer, going).await };
+    let thread = Thread::spawn(&format!("load {}", spec.name), main).map_err(|error| error.to_string())?;
+    Ok(Running { figures, go, thread: Mutex::new(Some(thread)) })
+}
+
+struct Running {
+    figures: Arc<Figures>,
+    go: watch::Sender<bool>,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Workload for Running {
+    fn reading(&self) -> WorkloadReading {
+        self.figures.reading()
+    }
+
+    fn finish(&self, limit: Duration) -> WorkloadReading {
+        self.go.send_replace(false);
+        self.figures.wait_until_over(limit);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(thread);
+        self.figures.close()
+    }
+}
