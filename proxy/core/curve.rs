@@ -85,6 +85,19 @@ impl<T> Curve<T> {
     }
 }
 
+impl<T: std::fmt::Display> std::fmt::Display for Curve<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Curve::Constant(value) => write!(f, "{value}"),
+            Curve::Ramp { from, to, over } => write!(f, "{from} to {to} over {}", Duration(*over)),
+            Curve::Steps { steps, hold } => {
+                let steps: Vec<String> = steps.iter().map(T::to_string).collect();
+                write!(f, "{}, each for {}", steps.join(", "), Duration(*hold))
+            }
+        }
+    }
+}
+
 /// A curve as written: `{ from = …, to = …, over = "60s" }` or `{ steps = [ … ], hold = "10s" }`.
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
