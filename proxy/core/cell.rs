@@ -1,86 +1,15 @@
 //! Publishing plans and switching them off: the part that an abort rests on. No lock that traffic can hold, no
 //! allocation on the way to "off".
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod switch;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+pub use self::switch::Switch;
 use crate::plan::Plan;
-use crate::time::{NEVER, Now, Time};
-
-/// Whether the faults of one experiment may act, readable by every worker without a lock.
-///
-/// It is on only while all of this holds: the experiment runs (not paused, not over), its time limit has not passed, its
-/// lease has not run out, and nobody has aborted everything since it was made.
-#[derive(Debug)]
-pub struct Switch {
-    on: AtomicBool,
-    over: AtomicBool,
-    limit: AtomicU64,
-    lease: AtomicU64,
-    origin: AtomicU64,
-    generation: u64,
-    master: Arc<AtomicU64>,
-}
-
-impl Switch {
-    /// On or off at this moment. Read at every decision.
-    #[inline]
-    pub fn is_on(&self, now: Now) -> bool {
-        self.on.load(Ordering::Acquire)
-            && self.master.load(Ordering::Acquire) == self.generation
-            && now.mono < self.limit.load(Ordering::Relaxed)
-            && now.boot < self.lease.load(Ordering::Relaxed)
-    }
-
-    /// Starts the timeline at `origin` (monotonic ns) and lets the faults act, unless it is over.
-    pub fn start(&self, origin: Time) {
-        self.origin.store(origin, Ordering::Release);
-        if !self.over.load(Ordering::Acquire) {
-            self.on.store(true, Ordering::Release);
-        }
-        if self.over.load(Ordering::Acquire) {
-            self.on.store(false, Ordering::Release); // an abort that came between the two wins
-        }
-    }
-
-    /// Off, to be started again with an origin moved by the time that stood still.
-    pub fn pause(&self) {
-        self.on.store(false, Ordering::Release);
-    }
-
-    /// Off for good.
-    pub fn end(&self) {
-        self.over.store(true, Ordering::Release);
-        self.on.store(false, Ordering::Release);
-    }
-
-    /// When the timeline was at 0, monotonic ns. Moves forward by every pause.
-    pub fn origin(&self) -> Time {
-        self.origin.load(Ordering::Acquire)
-    }
-
-    /// The hard end, monotonic ns.
-    pub fn limit(&self) -> Time {
-        self.limit.load(Ordering::Relaxed)
-    }
-
-    /// Sets the hard end, monotonic ns.
-    pub fn set_limit(&self, at: Time) {
-        self.limit.store(at, Ordering::Relaxed);
-    }
-
-    /// When the lease runs out, boot-time ns ([`NEVER`]: no lease).
-    pub fn lease(&self) -> Time {
-        self.lease.load(Ordering::Relaxed)
-    }
-
-    /// Renews the lease until `at`, boot-time ns.
-    pub fn set_lease(&self, at: Time) {
-        self.lease.store(at, Ordering::Relaxed);
-    }
-}
 
 /// Wakes one worker so that it looks at the cell. Must not block.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
@@ -142,15 +71,7 @@ impl Cell {
 
     /// A switch for a new experiment: off, without limit or lease.
     pub fn switch(&self) -> Arc<Switch> {
-        Arc::new(Switch {
-            on: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-            limit: AtomicU64::new(NEVER),
-            lease: AtomicU64::new(NEVER),
-            origin: AtomicU64::new(0),
-            generation: self.master.load(Ordering::Acquire),
-            master: self.master.clone(),
-        })
+        Arc::new(Switch::new(self.master.clone()))
     }
 
     /// Adds a worker; `bell` wakes it.

@@ -1,54 +1,53 @@
 //! The chain engine: the faults of one connection, both directions, without I/O. The pump pushes what it has read, polls
 //! for decisions, writes what is ready and says how much it wrote.
+//!
+//! # How a pump uses it
+//! - A connection without faults has no chain, only its [`Talk`]. When a connection is accepted, when the plan of its
+//!   proxy changes and at each window edge of its proxy: take its chain or [`Chain::new`], [`Chain::retune`], then
+//!   [`Chain::poll`] (always, before anything else: it carries out what the retune changed), then drop the chain if
+//!   [`Chain::is_idle`].
+//! - On accept, before the upstream is dialled and before `is_idle`: [`Chain::gate`]. On `Hold` nothing is read; it is
+//!   asked again at the time it names, and after every retune.
+//! - Bytes: read at most [`Chain::room`], [`Talk::moved`], [`Chain::push`], [`Chain::poll`]. Or, while [`Chain::credit`]
+//!   is not 0, move up to so many bytes past the chain (splice, or through the worker's own buffer), calling
+//!   [`Talk::moved`] and [`Chain::skipped`] for what was read. Bytes that were read that way and are not yet written go
+//!   out before any that the chain has ready; push nothing until they have gone.
+//! - Never retune between `moved` and the `push` or `skipped` that belongs to it.
+//! - EOF of a sender: [`Chain::fin`], [`Chain::poll`]. A connection without chain, or whose chain was dropped, relays it
+//!   itself.
+//! - Poll at the latest at [`Polled::next`]: for deadlines, alarms, windows and percentages. Polling more often is
+//!   harmless: a stage on hold is not asked again.
+//! - After each poll look at [`Chain::ready`] for both directions, and after each [`Chain::wrote`] for that one.
+//!   `Fin`: shut down the receiver's side, then [`Chain::fin_passed`]. `Close` and `Reset` are for the whole connection:
+//!   try once, without waiting, to write what the other direction has ready, then end both sides;
+//!   [`Chain::ended_by`] says which fault did it.
+//! - [`Polled::released`]: this connection was held and is let go (count it in the shard's report); it has drained when
+//!   [`Chain::queued`] is 0 in both directions.
 
-use std::net::SocketAddr;
+mod line;
+mod queue;
+mod stage;
+mod talk;
+mod unit;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use crate::fault::{Flow, Gate, Opening};
+use self::line::Line;
+use self::queue::{Ended, Tail};
+pub use self::talk::Talk;
+use self::unit::{Moment, Unit, sooner};
+use crate::fault::{End, Flow, Gate, Injection, Opening};
 use crate::observe::Record;
-use crate::plan::Slice;
+use crate::plan::{Active, FaultRef, Slice};
 use crate::time::{Now, Time};
 
-/// What the pump keeps of every connection, faulted or not: who it is and how far the conversation has come. Small.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Talk {
-    /// The nth connection of its listener, from 0.
-    pub ordinal: u64,
-    /// Where it came from; none: a unix socket.
-    pub client: Option<SocketAddr>,
-    /// When it was accepted.
-    pub opened: Time,
-    seen: [u64; 2],
-    turn: u64,
-    turn_began: [u64; 2],
-    speaker: Option<Flow>,
-}
-
-impl Talk {
-    /// A connection that has not spoken yet.
-    pub fn new(ordinal: u64, client: Option<SocketAddr>, opened: Time) -> Talk {
-        Talk { ordinal, client, opened, seen: [0; 2], turn: 0, turn_began: [0; 2], speaker: None }
-    }
-
-    /// Takes note of n bytes that were read. Called for every read, whatever path the bytes take.
-    #[inline]
-    pub fn moved(&mut self, flow: Flow, n: usize) {
-        if self.speaker != Some(flow) {
-            if self.speaker.is_some() {
-                self.turn += 1;
-            }
-            self.speaker = Some(flow);
-            self.turn_began[flow as usize] = self.seen[flow as usize];
-        }
-        self.seen[flow as usize] += n as u64;
-    }
-
-    /// Bytes read in this direction.
-    pub fn seen(&self, flow: Flow) -> u64 {
-        self.seen[flow as usize]
-    }
-}
+const FLOWS: [Flow; 2] = [Flow::Upstream, Flow::Downstream];
 
 /// What the pump is to do next in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +56,8 @@ pub enum Ready {
     Nothing,
     /// Bytes to write, in order: lay them out with [`Chain::slices`], say how many went with [`Chain::wrote`].
     Bytes,
-    /// Everything before it is written: close this direction (the other side's FIN, passed on).
+    /// Everything before it is written: close this direction (the other side's FIN, passed on), then
+    /// [`Chain::fin_passed`].
     Fin,
     /// Everything before it is written: a fault closes the connection, both sides with FIN.
     Close,
@@ -65,73 +65,348 @@ pub enum Ready {
     Reset,
 }
 
-/// The faults of one connection.
-#[derive(Debug)]
-pub struct Chain {}
+/// What a poll came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Polled {
+    /// When to poll again at the latest, monotonic ns; none: only when bytes come or the plan changes.
+    pub next: Option<Time>,
+    /// Whether a fault that held something was lifted (abort, pause, end of its window, removal), so that the
+    /// connection goes on or is ended.
+    pub released: bool,
+}
 
-#[allow(missing_docs, unused_variables, clippy::todo, clippy::unused_self)]
-impl Chain {
-    /// No faults yet.
-    pub fn new() -> Chain {
-        todo!()
+/// The faults of one connection. Exists only while there are any, or while something is queued.
+#[derive(Debug)]
+pub struct Chain {
+    /// By serial.
+    units: Vec<Unit>,
+    lines: [Line; 2],
+    killed: Option<Ended>,
+    injected: Vec<Injection>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Chain::new()
     }
+}
+
+impl Chain {
+    /// No faults yet. Allocates nothing.
+    pub fn new() -> Chain {
+        Chain { units: Vec::new(), lines: FLOWS.map(Line::new), killed: None, injected: Vec::new() }
+    }
+
     /// Holds the chain against the slice in force: new faults are appended, changed ones keep what they have counted,
     /// those gone pass everything until they are drained. `last` is the time of the previous call for this connection
-    /// (0: none) and is updated: units are counted once per fault.
+    /// (0: none) and is updated: units are counted once per fault. Poll afterwards.
     pub fn retune(&mut self, slice: Option<&Slice>, talk: &Talk, last: &mut Time, now: Now) {
-        todo!()
+        for unit in &mut self.units {
+            unit.gone = true;
+        }
+        let mut newest = now.mono;
+        for active in slice.iter().flat_map(|slice| &slice.actives) {
+            match self.units.binary_search_by_key(&active.serial, |unit| unit.active.serial) {
+                Ok(index) => self.update(index, active, talk, now.mono),
+                Err(index) => {
+                    let Some(opened) = opening(active, *last, now) else { continue };
+                    newest = newest.max(opened);
+                    if opened > *last
+                        && let Some(unit) = Unit::evaluate(active, talk, now)
+                    {
+                        self.insert(index, unit, talk, now.mono);
+                    }
+                }
+            }
+        }
+        *last = newest.max(*last);
     }
+
+    fn insert(&mut self, index: usize, unit: Unit, talk: &Talk, now: Time) {
+        self.units.insert(index, unit);
+        for line in &mut self.lines {
+            for stage in line.stages.iter_mut().filter(|stage| stage.unit >= index) {
+                stage.unit += 1;
+            }
+        }
+        self.attach(index, talk, now);
+    }
+
+    /// Gives the unit its stages, where it has none and needs one.
+    fn attach(&mut self, index: usize, talk: &Talk, now: Time) {
+        for (line, flow) in self.lines.iter_mut().zip(FLOWS) {
+            let streams = self.units[index].streams(flow);
+            match line.stages.iter_mut().find(|stage| stage.unit == index) {
+                Some(stage) => stage.gone = !streams,
+                None if streams => line.attach(index, &self.units, talk, now),
+                None => {}
+            }
+        }
+    }
+
+    fn update(&mut self, index: usize, active: &Arc<Active>, talk: &Talk, now: Time) {
+        let unit = &mut self.units[index];
+        unit.gone = false;
+        if Arc::ptr_eq(&unit.active, active) {
+            return;
+        }
+        let other_kind = unit.active.fault.kind() != active.fault.kind();
+        unit.adopt(active);
+        for stage in self.lines.iter_mut().flat_map(|line| &mut line.stages).filter(|stage| stage.unit == index) {
+            stage.reconsider(unit, other_kind);
+        }
+        self.attach(index, talk, now);
+    }
+
     /// Whether no fault is left and nothing is queued: the pump may drop the chain.
     pub fn is_idle(&self) -> bool {
-        todo!()
+        self.killed.is_none()
+            && self.units.iter().all(|unit| unit.waiting.is_none())
+            && self.lines.iter().all(Line::is_idle)
     }
-    /// Asks the faults about a connection being opened. On `Hold` it is asked again at that time or after the next retune.
+
+    /// Asks the faults about a connection being opened, in the order of the chain. On `Hold` it is asked again at that
+    /// time or after the next retune; a fault that has let it by is not asked again.
     pub fn gate(&mut self, opening: &Opening, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Gate {
-        todo!()
+        let mut injected = std::mem::take(&mut self.injected);
+        let mut moment = Moment { now, talk, records, injected: &mut injected };
+        self.refresh(&mut moment);
+        let gate = self.ask_gates(opening, &mut moment);
+        self.injected = injected;
+        for unit in &mut self.units {
+            unit.hold(unit.waiting.is_some());
+        }
+        gate
     }
-    /// How many bytes may be read and pushed now; 0: back-pressure.
+
+    fn ask_gates(&mut self, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
+        if let Some(ended) = &self.killed {
+            return Gate::Refuse(ended.how);
+        }
+        let edge = self.units.iter().fold(None, |edge, unit| sooner(edge, unit.edge));
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            if !unit.asks_gate(moment.now.mono) {
+                match unit.waiting {
+                    Some((_, until)) => return unit::gate_hold(until, edge),
+                    None => continue,
+                }
+            }
+            let stage = self.lines.iter_mut().flat_map(|line| &mut line.stages).find(|stage| stage.unit == index);
+            let gate = match stage {
+                Some(stage) => stage.open(unit, opening, moment),
+                None => unit.open_alone(opening, moment),
+            };
+            match gate {
+                Gate::Pass => {
+                    unit.admitted = true;
+                    unit.waiting = None;
+                }
+                Gate::Hold(until) => {
+                    let since = unit.waiting.map_or(moment.now.mono, |(since, _)| since);
+                    unit.waiting = Some((since, until));
+                    return unit::gate_hold(until, edge);
+                }
+                Gate::Refuse(how) => {
+                    unit.waiting = None;
+                    self.killed = Some(Ended::new(how, unit));
+                    return Gate::Refuse(how);
+                }
+            }
+        }
+        Gate::Pass
+    }
+
+    /// How many bytes may be read and pushed now; 0: back-pressure, or nothing is taken any more.
     pub fn room(&self, flow: Flow) -> usize {
-        todo!()
+        self.lines[flow as usize].room(&self.units)
     }
+
     /// How many bytes may go past the chain (splice, or the worker's buffer), because every fault has passed them in
-    /// advance and nothing is queued.
+    /// advance and nothing is queued; [`crate::fault::ALL`]: without limit.
     pub fn credit(&self, flow: Flow) -> usize {
-        todo!()
+        self.lines[flow as usize].credit(&self.units)
     }
-    /// n bytes went past the chain.
+
+    /// n bytes went past the chain: at most [`Chain::credit`].
     pub fn skipped(&mut self, flow: Flow, n: usize, now: Now) {
-        todo!()
+        self.lines[flow as usize].skipped(n, now.mono);
     }
-    /// Bytes that were read; call [`Talk::moved`] first.
+
+    /// Bytes that were read; call [`Talk::moved`] first. After an end they are dropped.
     pub fn push(&mut self, flow: Flow, bytes: Bytes, talk: &Talk, now: Now) {
-        todo!()
+        self.lines[flow as usize].push(bytes, talk, now.mono);
     }
+
     /// The sender closed its side.
     pub fn fin(&mut self, flow: Flow, now: Now) {
-        todo!()
+        self.lines[flow as usize].fin(now.mono);
     }
-    /// Lets the faults decide as far as they can. Returns when to poll again at the latest.
-    pub fn poll(&mut self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Option<Time> {
-        todo!()
+
+    /// Lets the faults decide as far as they can.
+    pub fn poll(&mut self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Polled {
+        let mut injected = std::mem::take(&mut self.injected);
+        let mut moment = Moment { now, talk, records, injected: &mut injected };
+        let released = self.refresh(&mut moment);
+        let mut next = None;
+        for line in &mut self.lines {
+            if self.killed.is_some() {
+                break;
+            }
+            match line.run(&mut self.units, &mut moment) {
+                Ok(at) => next = sooner(next, at),
+                Err(ended) => self.killed = Some(ended),
+            }
+        }
+        self.injected = injected;
+        if self.killed.is_some() {
+            self.lines.iter_mut().for_each(Line::kill);
+            next = None;
+        } else {
+            next = self.units.iter().fold(next, |next, unit| sooner(next, unit.edge));
+        }
+        self.drop_gone();
+        self.note_held();
+        Polled { next, released }
     }
+
+    /// Looks at every unit's switch, window and selection, and carries out what has changed.
+    fn refresh(&mut self, moment: &mut Moment<'_>) -> bool {
+        let mut released = false;
+        for index in 0..self.units.len() {
+            let unit = &mut self.units[index];
+            let acted = unit.acting;
+            unit.refresh(moment.now);
+            match (acted, unit.acting) {
+                (false, true) => {
+                    let stages = self.lines.iter_mut().flat_map(|line| &mut line.stages);
+                    stages.filter(|stage| stage.unit == index).for_each(|stage| stage.start(moment.now.mono));
+                }
+                (true, false) => released |= self.stop(index, moment),
+                _ => {}
+            }
+        }
+        released
+    }
+
+    /// Lets go of what a unit holds. Returns whether it held anything.
+    fn stop(&mut self, index: usize, moment: &mut Moment<'_>) -> bool {
+        let held = self.units[index].is_held();
+        if let Some(ended) = self.units[index].stop_waiting(moment) {
+            self.killed.get_or_insert(ended);
+        }
+        for line in &mut self.lines {
+            if let Some(ended) = line.stop(index, &mut self.units, moment) {
+                self.killed.get_or_insert(ended);
+            }
+        }
+        if held {
+            self.units[index].let_go();
+        }
+        held
+    }
+
+    fn drop_gone(&mut self) {
+        for index in (0..self.units.len()).rev() {
+            let in_use = |line: &Line| line.stages.iter().any(|stage| stage.unit == index);
+            if !self.units[index].gone {
+                continue;
+            }
+            for line in &mut self.lines {
+                line.stages.retain(|stage| stage.unit != index || !stage.queue.is_idle());
+            }
+            if self.lines.iter().any(in_use) {
+                continue;
+            }
+            self.units.remove(index);
+            for stage in self.lines.iter_mut().flat_map(|line| &mut line.stages) {
+                if stage.unit > index {
+                    stage.unit -= 1;
+                }
+            }
+        }
+    }
+
+    fn note_held(&mut self) {
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            let mut stages = self.lines.iter().flat_map(|line| &line.stages);
+            unit.hold(unit.waiting.is_some() || stages.any(|stage| stage.unit == index && stage.is_holding()));
+        }
+    }
+
     /// What the pump is to do in one direction.
     pub fn ready(&self, flow: Flow) -> Ready {
-        todo!()
+        let end = |ended: &Ended| match ended.how {
+            End::Fin => Ready::Close,
+            End::Reset => Ready::Reset,
+        };
+        if let Some(ended) = &self.killed {
+            return end(ended);
+        }
+        let line = &self.lines[flow as usize];
+        if line.out.len() > 0 {
+            return Ready::Bytes;
+        }
+        match (&line.out.tail, self.finished()) {
+            (Tail::End(ended), _) | (_, Some(ended)) => end(ended),
+            (Tail::Fin(_), None) => Ready::Fin,
+            (Tail::Open, None) => Ready::Nothing,
+        }
     }
+
+    /// The end that a fault made and before which everything is written.
+    fn finished(&self) -> Option<&Ended> {
+        self.lines.iter().filter(|line| line.out.len() == 0).find_map(|line| match &line.out.tail {
+            Tail::End(ended) => Some(ended),
+            Tail::Open | Tail::Fin(_) => None,
+        })
+    }
+
+    /// The fault that has ended the connection, once [`Chain::ready`] says so ([`Chain::gate`] refusals too).
+    pub fn ended_by(&self) -> Option<&Arc<FaultRef>> {
+        self.killed.as_ref().or_else(|| self.finished()).map(|ended| &ended.by)
+    }
+
     /// Lays out what may go in one write now (never across a piece boundary); returns how many slots it filled.
     pub fn slices<'a>(&'a self, flow: Flow, slots: &mut [std::io::IoSlice<'a>]) -> usize {
-        todo!()
+        self.lines[flow as usize].slices(slots)
     }
+
     /// The pump wrote n bytes of what was ready.
     pub fn wrote(&mut self, flow: Flow, n: usize) {
-        todo!()
+        self.lines[flow as usize].out.consume(n);
     }
+
+    /// The pump carried out [`Ready::Fin`].
+    pub fn fin_passed(&mut self, flow: Flow) {
+        let tail = &mut self.lines[flow as usize].out.tail;
+        if matches!(tail, Tail::Fin(_)) {
+            *tail = Tail::Open;
+        }
+    }
+
     /// Bytes queued in this direction, held or ready.
     pub fn queued(&self, flow: Flow) -> usize {
-        todo!()
+        self.lines[flow as usize].queued()
     }
-    /// Whether anything is held back by a fault.
+
+    /// Whether anything is held back by a fault, as of the last poll or gate.
     pub fn is_holding(&self) -> bool {
-        todo!()
+        self.units.iter().any(Unit::is_held)
     }
+}
+
+/// When the fault's window was first seen open; none: it is closed, or opened at or before `last`. Whoever sees it
+/// first sets it, for all workers.
+fn opening(active: &Active, last: Time, now: Now) -> Option<Time> {
+    let mark = &active.tally.opened;
+    let before = mark.load(Ordering::Acquire);
+    if before != 0 && before <= last {
+        return None;
+    }
+    active.phase(now).open_since?;
+    if before != 0 {
+        return Some(before);
+    }
+    let opened = now.mono.max(1);
+    Some(mark.compare_exchange(0, opened, Ordering::AcqRel, Ordering::Acquire).map_or_else(|set| set, |_| opened))
 }

@@ -9,7 +9,7 @@ use crate::cell::Switch;
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow};
 use crate::select::Select;
-use crate::time::{Now, Time};
+use crate::time::{NEVER, Now};
 use crate::window::{Phase, Window};
 
 /// Everything in force. Compiled on the control side, indexed per proxy, never changed.
@@ -91,9 +91,9 @@ impl Active {
         let mut phase = self.window.phase(elapsed);
         phase.open_since = phase.open_since.map(|t| t.saturating_add(origin));
         phase.next_edge = phase.next_edge.map(|t| t.saturating_add(origin));
-        let limit = self.switch.limit();
-        if limit != Time::MAX {
-            phase.next_edge = Some(phase.next_edge.map_or(limit, |edge| edge.min(limit)));
+        let end = self.switch.ends_by(now);
+        if end != NEVER {
+            phase.next_edge = Some(phase.next_edge.map_or(end, |edge| edge.min(end)));
         }
         phase
     }
@@ -146,6 +146,9 @@ pub struct Tally {
     pub key_absent: AtomicU64,
     /// Connections reset at the end of the fault because bytes had been withheld for good.
     pub reset_on_abort: AtomicU64,
+    /// Times that the fault decided over and over without getting on, and was passed over for that connection: a bug of
+    /// the fault.
+    pub stuck: AtomicU64,
     /// Ledger records lost because the ledger could not keep up (the counts above stay exact).
     pub unrecorded: AtomicU64,
     /// When the window was first seen open, monotonic ns; 0: not yet.
@@ -171,6 +174,7 @@ impl Tally {
             overflow: get(&self.overflow),
             key_absent: get(&self.key_absent),
             reset_on_abort: get(&self.reset_on_abort),
+            stuck: get(&self.stuck),
             unrecorded: get(&self.unrecorded),
         }
     }
@@ -189,5 +193,6 @@ pub struct TallyReading {
     pub overflow: u64,
     pub key_absent: u64,
     pub reset_on_abort: u64,
+    pub stuck: u64,
     pub unrecorded: u64,
 }

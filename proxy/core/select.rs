@@ -1,9 +1,12 @@
 //! Which units a fault selects: count, key, percentage and the cap on units affected at one moment.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::curve::Curve;
+use crate::draw;
+use crate::time::Time;
 
 /// Selection, written once for all kinds. Order: match, count, percentage, cap.
 #[derive(Clone, Debug)]
@@ -17,6 +20,59 @@ pub struct Select {
     pub count: Count,
     /// Units that the experiment may affect at one moment.
     pub cap: Option<Arc<Cap>>,
+}
+
+impl Select {
+    /// What stands in the draws for a connection; none: it does not have the key.
+    pub fn unit(&self, ordinal: u64, client: Option<IpAddr>) -> Option<u64> {
+        match self.key {
+            Key::Ordinal => Some(ordinal),
+            Key::Client => client.map(|ip| match ip.to_canonical() {
+                IpAddr::V4(ip) => draw::hash(&ip.octets()),
+                IpAddr::V6(ip) => draw::hash(&ip.octets()),
+            }),
+            Key::Http(_) => None,
+        }
+    }
+
+    /// Whether the percentage takes in a unit with this selection draw ([`draw::Draw::percentage`]), `elapsed` ns after
+    /// the window opened.
+    pub fn holds(&self, share: f64, elapsed: Time) -> bool {
+        share < self.percentage.at(elapsed)
+    }
+
+    /// When after `elapsed` (ns since the window opened) [`Select::holds`] changes next for this draw; none: never.
+    pub fn next_change(&self, share: f64, elapsed: Time) -> Option<Time> {
+        match &self.percentage {
+            Curve::Constant(_) => None,
+            Curve::Ramp { over, .. } => self.crossing(share, elapsed, *over),
+            Curve::Steps { steps, hold } => {
+                let hold = (*hold).max(1);
+                let current = self.holds(share, elapsed);
+                let first = usize::try_from(elapsed / hold).unwrap_or(usize::MAX).saturating_add(1);
+                let step = (first..steps.len()).find(|step| (share < steps[*step]) != current)?;
+                Some(hold.saturating_mul(step as u64))
+            }
+        }
+    }
+
+    /// A ramp only rises or only falls: the first moment on the other side, found by halving, exact to the nanosecond.
+    fn crossing(&self, share: f64, elapsed: Time, over: Time) -> Option<Time> {
+        let current = self.holds(share, elapsed);
+        if elapsed >= over || self.holds(share, over) == current {
+            return None;
+        }
+        let (mut before, mut after) = (elapsed, over);
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            if self.holds(share, middle) == current {
+                before = middle;
+            } else {
+                after = middle;
+            }
+        }
+        Some(after)
+    }
 }
 
 /// What identifies a unit in draws.
@@ -86,5 +142,73 @@ pub struct Permit(Arc<Cap>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn select(percentage: Curve<f64>) -> Select {
+        Select { percentage, key: Key::Ordinal, count: Count::All, cap: None }
+    }
+
+    #[test]
+    fn counts_take_what_they_name() {
+        let taken = |count: Count| (1..=10).filter(|n| count.takes(*n)).collect::<Vec<_>>();
+        assert_eq!(taken(Count::First(3)), [1, 2, 3]);
+        assert_eq!(taken(Count::Nth(5)), [5]);
+        assert_eq!(taken(Count::Each(5)), [5, 10]);
+        assert_eq!(taken(Count::Each(0)), [0_u64; 0]);
+        assert_eq!(taken(Count::All).len(), 10);
+    }
+
+    #[test]
+    fn the_client_is_its_address_without_port_and_an_absent_key_is_nobody() {
+        let by_client = Select { key: Key::Client, ..select(Curve::Constant(100.0)) };
+        let v4: IpAddr = "10.0.0.7".parse().unwrap();
+        let mapped: IpAddr = "::ffff:10.0.0.7".parse().unwrap();
+        assert_eq!(by_client.unit(1, Some(v4)), Some(draw::hash(&[10, 0, 0, 7])));
+        assert_eq!(by_client.unit(2, Some(mapped)), by_client.unit(1, Some(v4)));
+        assert_eq!(by_client.unit(1, None), None);
+        let by_header = Select { key: Key::Http("header:x".into()), ..by_client };
+        assert_eq!(by_header.unit(1, Some(v4)), None);
+    }
+
+    #[test]
+    fn a_change_is_announced_to_the_nanosecond_on_every_shape() {
+        let curves = [
+            Curve::Ramp { from: 1.0, to: 25.0, over: 60_000_000_000 },
+            Curve::Ramp { from: 25.0, to: 0.0, over: 777 },
+            Curve::Ramp { from: 5.0, to: 6.0, over: 0 },
+            Curve::Steps { steps: vec![1.0, 5.0, 10.0, 25.0], hold: 10_000 },
+            Curve::Steps { steps: vec![20.0, 3.0, 30.0], hold: 0 },
+        ];
+        for curve in curves {
+            let select = select(curve);
+            for share in [0.0, 0.5, 1.0, 3.3, 5.5, 7.0, 24.999, 25.0, 60.0] {
+                let mut at = 0;
+                let mut changes = 0;
+                while let Some(next) = select.next_change(share, at) {
+                    assert!(next > at);
+                    assert_eq!(select.holds(share, next - 1), select.holds(share, at), "{select:?} {share}");
+                    assert_ne!(select.holds(share, next), select.holds(share, at), "{select:?} {share}");
+                    at = next;
+                    changes += 1;
+                    assert!(changes < 5);
+                }
+                assert_eq!(select.holds(share, at), select.holds(share, Time::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn a_cap_is_exact_and_gives_places_back() {
+        let cap = Cap::new(2);
+        let (a, b) = (cap.take(), cap.take());
+        assert!(a.is_some() && b.is_some() && cap.take().is_none());
+        drop(a);
+        assert!(cap.take().is_some());
     }
 }

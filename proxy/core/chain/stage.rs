@@ -1,0 +1,428 @@
+//! One fault in one direction: its memory, its queue, and what its decisions do to them.
+
+use std::any::Any;
+
+use bytes::Bytes;
+
+use super::queue::{Ended, Queue, Segment, Sink, Tail, arrive};
+use super::unit::{Moment, Unit, sooner};
+use crate::fault::{
+    ALL, Act, AnyCx, Effect, End, Flow, Gate, Injection, Item, Needs, Offer, Opening, Span, Until, What,
+};
+use crate::plan::Tally;
+use crate::time::{MILLI, Time};
+
+/// How often a fault may decide about one head without moving it; more is a bug of the fault.
+const STRIKES: u32 = 64;
+/// How many alarms of one stage are answered in one poll.
+const ALARMS: u32 = 16;
+
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// Index of its unit in the chain.
+    pub(super) unit: usize,
+    flow: Flow,
+    state: Box<dyn Any + Send>,
+    pub(super) span: Span,
+    pub(super) queue: Queue,
+    /// The fault no longer acts in this direction; dropped when it is drained.
+    pub(super) gone: bool,
+    /// Bytes that may pass without being asked for.
+    credit: usize,
+    /// The piece that they belong to; 0: none.
+    credit_piece: u64,
+    hold: Option<Until>,
+    /// It has just come on: a Tick is due.
+    fresh: bool,
+    /// The alarm that was answered last.
+    answered: Option<Time>,
+    /// Bytes have vanished here.
+    lossy: bool,
+    /// It made no progress and is passed over.
+    stuck: bool,
+    /// A fault here or behind it has ended the flow: nothing comes any more.
+    pub(super) done: bool,
+}
+
+/// How a stage was left.
+pub(super) enum Outcome {
+    /// Nothing more to decide now; when to ask again.
+    Settled(Option<Time>),
+    /// The fault ends the connection after what has passed.
+    Ended(End),
+    /// The fault ends it at once.
+    Killed(End),
+}
+
+/// What letting go of a stage's queue comes to.
+pub(super) enum LetGo {
+    /// The bytes go on.
+    Resume,
+    /// The connection is closed behind what has passed.
+    Close,
+    /// Bytes are missing: the connection is reset.
+    Reset,
+}
+
+impl Stage {
+    /// `seen`: bytes of the flow that went by before it.
+    pub(super) fn new(index: usize, unit: &Unit, flow: Flow, seen: u64, opened: Time, now: Time) -> Stage {
+        Stage {
+            unit: index,
+            flow,
+            state: unit.active.fault.new_state(),
+            span: Span { seen, opened, attached: now, first: None, last: None },
+            queue: Queue::default(),
+            gone: false,
+            credit: 0,
+            credit_piece: 0,
+            hold: None,
+            fresh: true,
+            answered: None,
+            lossy: false,
+            stuck: false,
+            done: false,
+        }
+    }
+
+    /// Whether the fault decides here at the moment.
+    fn acts(&self, unit: &Unit) -> bool {
+        unit.acting && !self.gone && !self.stuck && !self.done
+    }
+
+    /// Whether its head waits.
+    pub(super) fn is_holding(&self) -> bool {
+        self.hold.is_some() && !self.queue.is_idle()
+    }
+
+    /// How many more bytes may wait here.
+    pub(super) fn room(&self, unit: &Unit) -> usize {
+        if !self.acts(unit) {
+            return ALL;
+        }
+        unit.active.fault.depth().saturating_sub(self.queue.len())
+    }
+
+    /// How many bytes may go past it unseen.
+    pub(super) fn credit(&self, unit: &Unit) -> usize {
+        if !self.acts(unit) {
+            return ALL;
+        }
+        if self.fresh || self.credit_piece != 0 { 0 } else { self.credit }
+    }
+
+    pub(super) fn skipped(&mut self, n: usize, now: Time) {
+        self.spend(n);
+        self.span.seen += n as u64;
+        arrive(&mut self.span, now);
+    }
+
+    /// The fault comes on.
+    pub(super) fn start(&mut self, now: Time) {
+        self.span.attached = now;
+        self.fresh = true;
+        self.answered = None;
+        self.withdraw();
+    }
+
+    /// The lineage has a new configuration: what was decided by the old one is asked again.
+    pub(super) fn reconsider(&mut self, unit: &Unit, other_kind: bool) {
+        if other_kind {
+            self.state = unit.active.fault.new_state();
+        }
+        self.answered = None;
+        self.stuck = false;
+        self.withdraw();
+    }
+
+    fn withdraw(&mut self) {
+        self.credit = 0;
+        self.credit_piece = 0;
+        self.hold = None;
+    }
+
+    /// The fault goes off. What it held is put on record; the next run lets it go.
+    pub(super) fn stop(&mut self, unit: &mut Unit, moment: &mut Moment<'_>) -> LetGo {
+        let held = self.is_holding() && !self.done;
+        let hold = self.hold;
+        self.fresh = false;
+        self.withdraw();
+        if self.lossy && !self.done && unit.active.fault.effect() == Effect::Loses {
+            Tally::add(&unit.active.tally.reset_on_abort);
+            self.mark(What::Reset, unit, moment);
+            return LetGo::Reset;
+        }
+        let (true, Some(until)) = (held, hold) else { return LetGo::Resume };
+        let injection = self.cut_short(until, moment.now.mono);
+        unit.record(Some(self.flow), injection, true, moment);
+        if !unit.closes_on_abort(moment.now) {
+            return LetGo::Resume;
+        }
+        self.mark(What::Closed, unit, moment);
+        LetGo::Close
+    }
+
+    fn mark(&self, what: What, unit: &mut Unit, moment: &mut Moment<'_>) {
+        let seen = self.span.seen;
+        let injection = Injection { what, step: seen, draw: None, drawn: seen, scheduled: seen, achieved: seen };
+        unit.record(Some(self.flow), injection, true, moment);
+    }
+
+    fn cut_short(&self, until: Until, now: Time) -> Injection {
+        let (step, arrived) = match (self.queue.front(), &self.queue.tail) {
+            (Some(head), _) => (offer(head, Item::Len(head.bytes.len())).delay_step().0, head.arrived),
+            (None, Tail::Fin(arrived)) => (self.span.seen, *arrived),
+            (None, _) => (self.span.seen, now),
+        };
+        let held = self.queue.len() as u64;
+        let waited = now.saturating_sub(arrived);
+        match until {
+            Until::At(at) => {
+                let planned = at.saturating_sub(arrived);
+                Injection {
+                    what: What::Delayed,
+                    step,
+                    draw: None,
+                    drawn: planned,
+                    scheduled: planned,
+                    achieved: waited,
+                }
+            }
+            Until::Change => {
+                Injection { what: What::Held, step, draw: None, drawn: held, scheduled: held, achieved: held }
+            }
+        }
+    }
+
+    /// Lets the fault decide as far as it can.
+    pub(super) fn run(
+        &mut self,
+        unit: &mut Unit,
+        next: &mut Sink<'_>,
+        pieces: &mut u64,
+        moment: &mut Moment<'_>,
+    ) -> Outcome {
+        let now = moment.now.mono;
+        if self.done {
+            self.queue.clear();
+            return Outcome::Settled(None);
+        }
+        if self.acts(unit)
+            && let Some(end) = self.ring(unit, next, moment)
+        {
+            return end;
+        }
+        if self.acts(unit)
+            && let Some(end) = self.decide(unit, next, pieces, moment)
+        {
+            return end;
+        }
+        if !self.acts(unit) {
+            self.release(next, now);
+            return Outcome::Settled(None);
+        }
+        let held = match self.hold {
+            Some(Until::At(at)) if !self.queue.is_idle() => Some(at),
+            _ => None,
+        };
+        let alarm = match self.alarm(unit, moment) {
+            Some(at) if at > now => Some(at),
+            Some(at) if self.answered != Some(at) => Some(now + MILLI),
+            _ => None,
+        };
+        Outcome::Settled(sooner(held, alarm))
+    }
+
+    fn release(&mut self, next: &mut Sink<'_>, now: Time) {
+        self.span.seen += self.queue.len() as u64;
+        next.drain(&mut self.queue, now);
+    }
+
+    /// Answers alarms that have come, and says once that the stage came on.
+    fn ring(&mut self, unit: &mut Unit, next: &mut Sink<'_>, moment: &mut Moment<'_>) -> Option<Outcome> {
+        for _ in 0..ALARMS {
+            if !std::mem::take(&mut self.fresh) {
+                let due = self.alarm(unit, moment).filter(|at| *at <= moment.now.mono && self.answered != Some(*at))?;
+                self.answered = Some(due);
+            }
+            self.hold = None;
+            match self.ask(None, unit, moment) {
+                Act::Pass(_) | Act::Piece(_) => {}
+                Act::Hold(_) => self.credit = 0,
+                Act::Take { put, .. } => self.insert(put, next, moment),
+                Act::End(end) => return Some(Outcome::Ended(end)),
+                Act::Kill(end) => return Some(Outcome::Killed(end)),
+            }
+        }
+        None
+    }
+
+    /// Offers the head until it has to wait or nothing is left.
+    fn decide(
+        &mut self,
+        unit: &mut Unit,
+        next: &mut Sink<'_>,
+        pieces: &mut u64,
+        moment: &mut Moment<'_>,
+    ) -> Option<Outcome> {
+        let now = moment.now.mono;
+        let mut strikes = 0;
+        loop {
+            match self.hold {
+                Some(Until::At(at)) if at <= now => self.hold = None,
+                Some(_) => return None,
+                None => {}
+            }
+            if self.credit > 0
+                && let Some(segment) = self.queue.pop(self.credit)
+            {
+                strikes = 0;
+                let n = segment.bytes.len();
+                let piece = if self.credit_piece == 0 { segment.piece } else { self.credit_piece };
+                self.spend(n);
+                self.span.seen += n as u64;
+                next.push(Segment { piece, ..segment }, now);
+                continue;
+            }
+            let offered = self.queue.front().map(|head| head.bytes.len());
+            match (offered, &self.queue.tail) {
+                (Some(_), _) | (None, Tail::Fin(_)) => {}
+                (None, Tail::Open) => return None,
+                (None, Tail::End(_)) => {
+                    next.close(std::mem::take(&mut self.queue.tail), now);
+                    return None;
+                }
+            }
+            if strikes == STRIKES {
+                self.stuck = true;
+                Tally::add(&unit.active.tally.stuck);
+                return None;
+            }
+            strikes += 1;
+            match (self.ask(Some(()), unit, moment), offered) {
+                (Act::Pass(_) | Act::Piece(_), None) => {
+                    next.close(std::mem::take(&mut self.queue.tail), now);
+                    return None;
+                }
+                (Act::Pass(n), Some(_)) => {
+                    self.credit = n;
+                    self.credit_piece = 0;
+                }
+                (Act::Piece(n), Some(_)) => {
+                    *pieces += 1;
+                    self.credit = n;
+                    self.credit_piece = *pieces;
+                }
+                (Act::Hold(until), _) => self.hold = Some(until),
+                (Act::Take { n, put }, _) => {
+                    if self.take(n, put, next, moment) > 0 {
+                        strikes = 0;
+                    }
+                }
+                (Act::End(end), _) => return Some(Outcome::Ended(end)),
+                (Act::Kill(end), _) => return Some(Outcome::Killed(end)),
+            }
+        }
+    }
+
+    /// n bytes of the head vanish, `put` stands there. Returns how many vanished.
+    fn take(&mut self, n: usize, put: Bytes, next: &mut Sink<'_>, moment: &mut Moment<'_>) -> usize {
+        let taken = if n == 0 { None } else { self.queue.pop(n) };
+        let Some(taken) = taken else {
+            self.insert(put, next, moment);
+            return 0;
+        };
+        let n = taken.bytes.len();
+        self.lossy = true;
+        self.span.seen += n as u64;
+        next.push(Segment { bytes: put, ..taken }, moment.now.mono);
+        n
+    }
+
+    /// Bytes out of nowhere, before the head.
+    fn insert(&mut self, put: Bytes, next: &mut Sink<'_>, moment: &Moment<'_>) {
+        let now = moment.now.mono;
+        let place = match self.queue.front() {
+            Some(head) => Segment { bytes: put, piece: 0, ..head.clone() },
+            None => segment(put, self.span.seen, self.flow, moment.talk, now),
+        };
+        next.push(place, now);
+    }
+
+    fn spend(&mut self, n: usize) {
+        if self.credit != ALL {
+            self.credit = self.credit.saturating_sub(n);
+        }
+    }
+
+    /// Offers the head, or a Tick.
+    fn ask(&mut self, head: Option<()>, unit: &mut Unit, moment: &mut Moment<'_>) -> Act {
+        let now = moment.now.mono;
+        let active = unit.active.clone();
+        let event = |item, arrived| {
+            let offset = self.span.seen;
+            let turn_offset = moment.talk.within_turn(self.flow, offset);
+            Offer { item, arrived, offset, turn: moment.talk.turn(), turn_offset }
+        };
+        let offer = match (head, self.queue.front(), &self.queue.tail) {
+            (None, ..) => event(Item::Tick, now),
+            (Some(()), Some(head), _) => offer(
+                head,
+                match active.fault.needs() {
+                    Needs::Count => Item::Len(head.bytes.len()),
+                    Needs::Bytes => Item::Bytes(&head.bytes),
+                },
+            ),
+            (Some(()), None, Tail::Fin(arrived)) => event(Item::Fin, *arrived),
+            (Some(()), None, _) => event(Item::Fin, now),
+        };
+        let cx = AnyCx {
+            state: &mut *self.state,
+            shared: &*active.shared,
+            draw: unit.draw,
+            span: &self.span,
+            now,
+            elapsed: unit.elapsed,
+            flow: self.flow,
+            injected: moment.injected,
+        };
+        let act = active.fault.stream(cx, &offer);
+        unit.report(Some(self.flow), moment);
+        act
+    }
+
+    fn alarm(&mut self, unit: &Unit, moment: &mut Moment<'_>) -> Option<Time> {
+        let cx = AnyCx {
+            state: &mut *self.state,
+            shared: &*unit.active.shared,
+            draw: unit.draw,
+            span: &self.span,
+            now: moment.now.mono,
+            elapsed: unit.elapsed,
+            flow: self.flow,
+            injected: moment.injected,
+        };
+        unit.active.fault.alarm(cx)
+    }
+
+    /// Asks the fault about the connection being opened, with the memory of this direction.
+    pub(super) fn open(&mut self, unit: &mut Unit, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
+        unit.open(&mut *self.state, &self.span, self.flow, opening, moment)
+    }
+}
+
+fn offer<'a>(head: &Segment, item: Item<'a>) -> Offer<'a> {
+    Offer { item, arrived: head.arrived, offset: head.offset, turn: head.turn, turn_offset: head.turn_offset }
+}
+
+/// Bytes as they come into the chain.
+pub(super) fn segment(bytes: Bytes, offset: u64, flow: Flow, talk: &super::Talk, now: Time) -> Segment {
+    let turn_offset = talk.within_turn(flow, offset);
+    Segment { bytes, arrived: now, offset, turn: talk.turn(), turn_offset, piece: 0 }
+}
+
+impl Ended {
+    pub(super) fn new(how: End, unit: &Unit) -> Ended {
+        Ended { how, by: unit.active.name.clone() }
+    }
+}

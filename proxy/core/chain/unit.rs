@@ -1,0 +1,284 @@
+//! One fault's relation to the connection, whatever the direction: whether it is selected and acts now, and what is
+//! counted.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Talk;
+use super::queue::Ended;
+use crate::curve::Curve;
+use crate::draw::Draw;
+use crate::fault::{AnyCx, End, Flow, Gate, Injection, Opening, Span, Until, What};
+use crate::observe::Record;
+use crate::plan::{Active, OnAbort, Tally};
+use crate::select::Permit;
+use crate::time::{Now, Time};
+use crate::window::Phase;
+
+/// What every step of a poll needs.
+pub(super) struct Moment<'a> {
+    pub(super) now: Now,
+    pub(super) talk: &'a Talk,
+    pub(super) records: &'a mut Vec<Record>,
+    /// Scratch; empty between calls.
+    pub(super) injected: &'a mut Vec<Injection>,
+}
+
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub(super) active: Arc<Active>,
+    pub(super) draw: Draw,
+    /// The selection draw, 0 to 100.
+    share: f64,
+    /// Whether it acts: selected, switch on, window open, a place under the cap. As of the last [`Unit::refresh`].
+    pub(super) acting: bool,
+    /// No longer in the plan.
+    pub(super) gone: bool,
+    /// Curve time, ns since the window opened.
+    pub(super) elapsed: Time,
+    /// When [`Unit::acting`] may change by time alone.
+    pub(super) edge: Option<Time>,
+    /// The gate has let it by.
+    pub(super) admitted: bool,
+    /// The gate waits, since when and until.
+    pub(super) waiting: Option<(Time, Until)>,
+    /// Whether it holds something back; in [`Tally::held`] while it does.
+    held: bool,
+    selected: bool,
+    affected: bool,
+    permit: Option<Permit>,
+    /// The opening for which no place was left under the cap.
+    crowded_out: Option<Time>,
+}
+
+impl Unit {
+    /// Counts the connection as a unit of a fault whose window is open, and tells whether it takes part: selected now,
+    /// or perhaps later because the percentage is a curve.
+    pub(super) fn evaluate(active: &Arc<Active>, talk: &Talk, now: Now) -> Option<Unit> {
+        let tally = &active.tally;
+        let Some(unit) = active.select.unit(talk.ordinal, talk.client.map(|client| client.ip())) else {
+            Tally::add(&tally.key_absent);
+            return None;
+        };
+        let number = tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
+        if !active.select.count.takes(number) {
+            return None;
+        }
+        let draw = active.draws.unit(unit);
+        let mut unit = Unit {
+            active: active.clone(),
+            draw,
+            share: draw.percentage(),
+            acting: false,
+            gone: false,
+            elapsed: 0,
+            edge: None,
+            admitted: false,
+            waiting: None,
+            held: false,
+            selected: false,
+            affected: false,
+            permit: None,
+            crowded_out: None,
+        };
+        unit.refresh(now);
+        let may_come_on = !matches!(active.select.percentage, Curve::Constant(_));
+        (unit.acting || may_come_on).then_some(unit)
+    }
+
+    /// Looks at switch, window, percentage and cap. The switch comes first: once it is off nothing is injected.
+    pub(super) fn refresh(&mut self, now: Now) {
+        let phase = if self.gone { Phase::CLOSED } else { self.active.phase(now) };
+        self.edge = phase.next_edge;
+        self.acting = phase.open_since.is_some_and(|open| self.is_selected(open, now));
+        if !self.acting {
+            self.permit = None;
+        } else if !self.selected {
+            self.selected = true;
+            Tally::add(&self.active.tally.selected);
+        }
+    }
+
+    fn is_selected(&mut self, open: Time, now: Now) -> bool {
+        self.elapsed = now.mono.saturating_sub(open);
+        let select = &self.active.select;
+        if let Some(flip) = select.next_change(self.share, self.elapsed) {
+            self.edge = sooner(self.edge, Some(open.saturating_add(flip)));
+        }
+        if !select.holds(self.share, self.elapsed) {
+            return false;
+        }
+        let Some(cap) = &select.cap else { return true };
+        if self.permit.is_some() {
+            return true;
+        }
+        if self.crowded_out == Some(open) {
+            return false;
+        }
+        self.permit = cap.take();
+        if self.permit.is_none() {
+            if self.crowded_out.is_none() {
+                Tally::add(&self.active.tally.overflow);
+            }
+            self.crowded_out = Some(open);
+        }
+        self.permit.is_some()
+    }
+
+    /// Takes a new configuration of the same lineage.
+    pub(super) fn adopt(&mut self, active: &Arc<Active>) {
+        let held = self.held;
+        self.hold(false);
+        self.active = active.clone();
+        self.hold(held);
+        self.waiting = None;
+    }
+
+    /// Whether the fault is to be asked about the connection being opened, now.
+    pub(super) fn asks_gate(&self, now: Time) -> bool {
+        let waits = match self.waiting {
+            Some((_, Until::At(at))) => now < at,
+            Some((_, Until::Change)) => true,
+            None => false,
+        };
+        self.acting && !self.admitted && !waits && self.active.fault.hooks().open
+    }
+
+    /// Asks the fault about the connection being opened.
+    pub(super) fn open(
+        &mut self,
+        state: &mut (dyn Any + Send),
+        span: &Span,
+        flow: Flow,
+        opening: &Opening,
+        moment: &mut Moment<'_>,
+    ) -> Gate {
+        let cx = AnyCx {
+            state,
+            shared: &*self.active.shared,
+            draw: self.draw,
+            span,
+            now: moment.now.mono,
+            elapsed: self.elapsed,
+            flow,
+            injected: moment.injected,
+        };
+        let gate = self.active.fault.open(cx, opening);
+        self.report(None, moment);
+        gate
+    }
+
+    /// The same for a fault that has no stage to remember anything in.
+    pub(super) fn open_alone(&mut self, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
+        let opened = moment.talk.opened;
+        let span = Span { opened, attached: moment.now.mono, ..Span::default() };
+        let mut state = self.active.fault.new_state();
+        self.open(&mut *state, &span, self.active.flow.unwrap_or(Flow::Upstream), opening, moment)
+    }
+
+    /// The fault goes off while the connection waits at the gate. Returns the end, if it is not to go on.
+    pub(super) fn stop_waiting(&mut self, moment: &mut Moment<'_>) -> Option<Ended> {
+        let (since, until) = self.waiting.take()?;
+        let waited = moment.now.mono.saturating_sub(since);
+        let injection = match until {
+            Until::At(at) => {
+                let planned = at.saturating_sub(since);
+                let (drawn, scheduled) = (planned, planned);
+                Injection { what: What::Delayed, step: 0, draw: None, drawn, scheduled, achieved: waited }
+            }
+            Until::Change => Injection { what: What::Held, step: 0, draw: None, drawn: 0, scheduled: 0, achieved: 0 },
+        };
+        self.record(None, injection, true, moment);
+        self.closes_on_abort(moment.now).then(|| Ended::new(End::Fin, self))
+    }
+
+    /// Whether what it holds is closed rather than released: asked for, and the experiment is over. A pause, the end of
+    /// a window and a changed plan release.
+    pub(super) fn closes_on_abort(&self, now: Now) -> bool {
+        self.active.on_abort == OnAbort::Close && self.active.switch.is_over(now)
+    }
+
+    /// What it held goes on or ends with the connection.
+    pub(super) fn let_go(&mut self) {
+        self.hold(false);
+        Tally::add(&self.active.tally.released);
+    }
+
+    /// Whether it acts in this direction's bytes.
+    pub(super) fn streams(&self, flow: Flow) -> bool {
+        self.active.fault.hooks().stream && self.active.flow.is_none_or(|only| only == flow)
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    pub(super) fn hold(&mut self, held: bool) {
+        if held == self.held {
+            return;
+        }
+        self.held = held;
+        let gauge = &self.active.tally.held;
+        if held {
+            gauge.fetch_add(1, Ordering::Relaxed);
+        } else {
+            gauge.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts on record what the fault said it did in the latest call.
+    pub(super) fn report(&mut self, flow: Option<Flow>, moment: &mut Moment<'_>) {
+        if moment.injected.is_empty() {
+            return;
+        }
+        let mut injected = std::mem::take(moment.injected);
+        for injection in injected.drain(..) {
+            self.record(flow, injection, false, moment);
+        }
+        *moment.injected = injected;
+    }
+
+    pub(super) fn record(&mut self, flow: Option<Flow>, injection: Injection, released: bool, moment: &mut Moment<'_>) {
+        let tally = &self.active.tally;
+        Tally::add(&tally.injected);
+        if !self.affected {
+            self.affected = true;
+            Tally::add(&tally.affected);
+        }
+        moment.records.push(Record {
+            fault: self.active.name.clone(),
+            tally: tally.clone(),
+            ordinal: moment.talk.ordinal,
+            unit: self.draw.unit(),
+            client: moment.talk.client,
+            flow,
+            at: moment.now.mono,
+            injection,
+            released,
+        });
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        self.hold(false);
+    }
+}
+
+/// The earlier of two times that may never come.
+pub(super) fn sooner(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A hold at the gate, with the time at which windows and percentages have to be looked at again.
+pub(super) fn gate_hold(until: Until, edge: Option<Time>) -> Gate {
+    let at = match until {
+        Until::At(at) => sooner(Some(at), edge),
+        Until::Change => edge,
+    };
+    Gate::Hold(at.map_or(Until::Change, Until::At))
+}
