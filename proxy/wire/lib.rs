@@ -20,7 +20,7 @@ mod pump;
 mod reset;
 mod socket;
 mod splice;
-mod timer;
+pub mod timer;
 mod worker;
 
 pub use clock::SystemClock;

@@ -59,7 +59,7 @@ impl Queue {
 
 /// Which clock an [`Alarm`] goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
+pub enum Base {
     /// `CLOCK_MONOTONIC`
     Monotonic,
     /// `CLOCK_BOOTTIME`
@@ -67,10 +67,10 @@ pub(crate) enum Base {
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
-pub(crate) use timerfd::Alarm;
+pub use timerfd::Alarm;
 
 #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
-pub(crate) use portable::Alarm;
+pub use portable::Alarm;
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 mod timerfd {
@@ -82,13 +82,14 @@ mod timerfd {
     };
 
     /// One timer of the kernel.
-    pub(crate) struct Alarm {
+    pub struct Alarm {
         fd: Watched,
         armed: Cell<Time>,
     }
 
     impl Alarm {
-        pub(crate) fn new(base: Base) -> io::Result<Alarm> {
+        /// A timer for the current thread and its runtime.
+        pub fn new(base: Base) -> io::Result<Alarm> {
             let clock = match base {
                 Base::Monotonic => TimerfdClockId::Monotonic,
                 Base::Boot => TimerfdClockId::Boottime,
@@ -99,7 +100,7 @@ mod timerfd {
 
         /// Wakes at `at` at the latest. An earlier time that is armed already stays: one wake-up for nothing is cheaper
         /// than a system call for every change.
-        pub(crate) fn arm(&self, at: Time) {
+        pub fn arm(&self, at: Time) {
             if at >= self.armed.get() {
                 return;
             }
@@ -117,7 +118,7 @@ mod timerfd {
         }
 
         /// Waits until it goes off.
-        pub(crate) async fn fired(&self) {
+        pub async fn fired(&self) {
             loop {
                 let Ok(mut guard) = self.fd.readable().await else { return std::future::pending().await };
                 let mut count = [0; 8];
@@ -142,20 +143,21 @@ mod portable {
     use tokio::sync::Notify;
 
     /// A timer on tokio's.
-    pub(crate) struct Alarm {
+    pub struct Alarm {
         base: Base,
         armed: Cell<Time>,
         changed: Notify,
     }
 
     impl Alarm {
+        /// A timer for the current thread and its runtime.
         #[allow(clippy::unnecessary_wraps)] // the kernel's timer can fail
-        pub(crate) fn new(base: Base) -> io::Result<Alarm> {
+        pub fn new(base: Base) -> io::Result<Alarm> {
             Ok(Alarm { base, armed: Cell::new(NEVER), changed: Notify::new() })
         }
 
         /// Wakes at `at` at the latest.
-        pub(crate) fn arm(&self, at: Time) {
+        pub fn arm(&self, at: Time) {
             if at < self.armed.get() {
                 self.armed.set(at);
                 self.changed.notify_one();
@@ -163,7 +165,7 @@ mod portable {
         }
 
         /// Waits until it goes off.
-        pub(crate) async fn fired(&self) {
+        pub async fn fired(&self) {
             loop {
                 let now = match self.base {
                     Base::Monotonic => SystemClock::mono(),
