@@ -118,20 +118,35 @@ impl Count {
 pub struct Cap {
     max: u64,
     now: AtomicU64,
+    all: Option<Arc<Cap>>,
 }
 
 impl Cap {
     /// At most `max` units.
     pub fn new(max: u64) -> Arc<Cap> {
-        Arc::new(Cap { max, now: AtomicU64::new(0) })
+        Arc::new(Cap { max, now: AtomicU64::new(0), all: None })
+    }
+
+    /// At most `max` units, and never more than `all` has left.
+    pub fn within(max: u64, all: &Arc<Cap>) -> Arc<Cap> {
+        Arc::new(Cap { max, now: AtomicU64::new(0), all: Some(all.clone()) })
     }
 
     /// A place for one unit, given back when it is dropped; none if all are taken.
     pub fn take(self: &Arc<Cap>) -> Option<Permit> {
-        self.now
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < self.max).then_some(now + 1))
-            .ok()
-            .map(|_| Permit(self.clone()))
+        if !self.enter() {
+            return None;
+        }
+        if self.all.as_ref().is_some_and(|all| !all.enter()) {
+            self.now.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Permit(self.clone()))
+    }
+
+    fn enter(&self) -> bool {
+        let more = |now| (now < self.max).then_some(now + 1);
+        self.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 }
 
@@ -142,6 +157,9 @@ pub struct Permit(Arc<Cap>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.now.fetch_sub(1, Ordering::AcqRel);
+        if let Some(all) = &self.0.all {
+            all.now.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -1,16 +1,42 @@
 //! The engine that runs experiments.
 
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use squall_core::config::Safety;
 use squall_core::observe::Record;
 use squall_core::plane::{DataPlane, Stand};
 use squall_core::scenario::Checked;
-use tokio::sync::broadcast;
+use squall_core::time::Now;
+use tokio::sync::{Notify, broadcast};
 
-use crate::view::{AbortReport, Event, ExperimentView, Refusal};
+use crate::abort::{Release, released};
+use crate::arm::{self, Ground, Resolved};
+use crate::book::{Book, Entry};
+use crate::compile::Compiler;
+use crate::events::Events;
+use crate::evidence::{self, Runs};
+use crate::lease;
+use crate::live::{Armed, Running};
+use crate::run::Ending;
+use crate::stamp::rfc3339;
+use crate::store::Store;
+use crate::verdict::Cause;
+use crate::view::{AbortReport, Event, ExperimentView, Refusal, State};
+
+pub use crate::abort::Aborting;
+
+/// How often the engine looks at its runs.
+const TICK: Duration = Duration::from_millis(50);
+/// How often a caller that waits for an abort looks.
+const LOOK: Duration = Duration::from_micros(200);
+/// Events and ends that may wait for the writing thread.
+const NOTES: usize = 4096;
 
 /// What the engine is made from.
 pub struct Setup {
@@ -19,12 +45,12 @@ pub struct Setup {
     /// Test doubles and load.
     pub stand: Arc<dyn Stand>,
     /// The reading end of the ledger.
-    pub ledger: std::sync::mpsc::Receiver<Vec<Record>>,
+    pub ledger: Receiver<Vec<Record>>,
     /// What this host is.
     pub environment: String,
     /// Limits.
     pub safety: Safety,
-    /// Where runs are kept; each gets `runs/<id>/` with scenario.toml (or .json), ledger.jsonl, events.jsonl, report.json,
+    /// Where runs are kept; each gets `runs/<id>/` with scenario.json, run.json, ledger.jsonl, events.jsonl, report.json,
     /// report.md.
     pub state: PathBuf,
 }
@@ -40,72 +66,414 @@ pub enum Keep {
     Owned,
 }
 
-/// An abort under way: the faults are off, what they held is being let go. Goes on when this is dropped.
-#[derive(Debug)]
-pub struct Aborting {}
+/// The engine. Cheap to clone; all methods may be called from any thread and return soon unless they say otherwise. When
+/// the last one is dropped, every experiment ends.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    /// Dropped with the last engine, before the runs that hold the rest.
+    alive: Arc<Alive>,
+}
 
-#[allow(clippy::todo, clippy::unused_self)]
-impl Aborting {
-    /// How far it has come; never waits. It is complete once `drained_us` is known.
-    pub fn report(&self) -> AbortReport {
-        todo!()
+/// What the engine's threads and its callers share. No lock in it is held across I/O but `starting`, which no abort takes.
+pub(crate) struct Inner {
+    pub(crate) plane: Arc<dyn DataPlane>,
+    pub(crate) stand: Arc<dyn Stand>,
+    pub(crate) environment: String,
+    pub(crate) safety: Safety,
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) runs: Runs,
+    pub(crate) runtime: tokio::runtime::Handle,
+    book: Mutex<Book>,
+    compiler: Mutex<Compiler>,
+    starting: Mutex<()>,
+    started: Mutex<Vec<Running>>,
+    wake: Notify,
+}
+
+struct Alive(Arc<Inner>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let under_way: Vec<Arc<Entry>> = lock(&self.0.book).iter().cloned().collect();
+        under_way.iter().filter_map(|entry| entry.switch()).for_each(|switch| switch.end());
+        self.0.plane.cell().ring();
     }
 }
 
-/// The engine. Cheap to clone; all methods may be called from any thread and return soon unless they say otherwise.
-#[derive(Clone)]
-pub struct Engine {}
-
-#[allow(unused_variables, clippy::todo, clippy::unused_self, missing_docs)]
 impl Engine {
-    /// Starts the engine's thread.
-    pub fn new(setup: Setup) -> std::io::Result<Engine> {
-        todo!()
+    /// Starts the engine's thread and the one that writes the ledger. Runs that an earlier process left unfinished in the
+    /// state directory are closed, never resumed. Errors: the system gives no thread.
+    pub fn new(setup: Setup) -> io::Result<Engine> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let engine = Engine::with_runtime(setup, runtime.handle().clone())?;
+        let (inner, alive) = (engine.inner.clone(), Arc::downgrade(&engine.alive));
+        std::thread::Builder::new()
+            .name("squall-engine".into())
+            .spawn(move || runtime.block_on(drive(inner, alive)))?;
+        Ok(engine)
     }
+
+    /// An engine without a thread of its own: its owner drives it.
+    pub(crate) fn with_runtime(setup: Setup, runtime: tokio::runtime::Handle) -> io::Result<Engine> {
+        let Setup { plane, stand, ledger, environment, safety, state } = setup;
+        let store = Store::open(&state, &rfc3339(plane.clock().wall(), 3));
+        let (notes, noted) = sync_channel(NOTES);
+        let inner = Arc::new(Inner {
+            compiler: Mutex::new(Compiler::new(safety.max_active_faults)),
+            plane,
+            stand,
+            environment,
+            safety,
+            store: store.clone(),
+            events: Events::new(notes),
+            runs: Runs::default(),
+            runtime,
+            book: Mutex::default(),
+            starting: Mutex::default(),
+            started: Mutex::default(),
+            wake: Notify::new(),
+        });
+        let weak = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("squall-ledger".into())
+            .spawn(move || evidence::write(&store, &ledger, &noted, |id| weak.upgrade()?.runs.find(id)))?;
+        let alive = Arc::new(Alive(inner.clone()));
+        Ok(Engine { inner, alive })
+    }
+
     /// Takes in a checked scenario: draft, and approved where no approval is required.
     pub fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal> {
-        todo!()
+        let inner = &self.inner;
+        let seed = scenario.seed.unwrap_or_else(drawn_seed);
+        let needed = arm::approvals(&scenario, &inner.environment, &inner.safety);
+        let entry = lock(&inner.book).add(scenario, seed, &inner.store);
+        inner.tell(&entry, "state", "draft".into());
+        if needed == 0 {
+            entry.card().state = State::Approved;
+            inner.tell(&entry, "state", "approved: none is required".into());
+        }
+        Ok(entry.view(inner.now()))
     }
-    /// Arms and starts it.
+
+    /// Arms and starts it. Opens listeners and starts services, so it may take a moment. Errors: everything that is in
+    /// the way at once; then nothing has changed.
     pub fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        todo!()
+        let inner = &self.inner;
+        let entry = inner.find(id)?;
+        let _one_at_a_time = lock(&inner.starting);
+        let armed = Engine::arm(inner, inner.approve(entry.clone(), keep)?)?;
+        let mut running = armed.start(inner).inspect_err(|_| inner.disarm(&entry))?;
+        match running.tick(inner) {
+            None => lock(&inner.started).push(running),
+            Some(ending) => inner.stop(running, ending),
+        }
+        inner.wake.notify_one();
+        Ok(entry.view(inner.now()))
     }
-    /// Renews the lease.
+
+    /// Holds a place for an approved experiment among those that may run.
+    fn arm(inner: &Inner, approved: Approved) -> Result<Armed, Refusal> {
+        let Approved { entry, resolved, keep } = approved;
+        let max = inner.safety.max_experiments;
+        let entries: Vec<Arc<Entry>> = lock(&inner.book).iter().cloned().collect();
+        if entries.iter().filter(|entry| entry.card().state.is_under_way()).count() >= max {
+            return Err(Refusal::TooMany(max));
+        }
+        entry.card().state = State::Armed;
+        inner.tell(&entry, "state", "armed".into());
+        Ok(Armed { entry, resolved, keep })
+    }
+
+    /// Renews the lease, counted from now. One that runs without a lease goes on without.
     pub fn renew(&self, id: &str) -> Result<ExperimentView, Refusal> {
-        todo!()
+        let entry = self.inner.find(id)?;
+        let is_under_way = entry.card().state.is_under_way();
+        let Some(switch) = entry.switch().filter(|_| is_under_way && entry.ending().is_none()) else {
+            return Err(Refusal::State(format!("`{id}` does not run")));
+        };
+        if !lease::renew(&switch, self.inner.now(), self.inner.safety.lease) {
+            return Err(Refusal::State(format!("the lease of `{id}` had run out")));
+        }
+        Ok(entry.view(self.inner.now()))
     }
+
+    /// Lets go everything it holds and stops its timeline. Lease and time limit go on.
     pub fn pause(&self, id: &str) -> Result<ExperimentView, Refusal> {
-        todo!()
+        let entry = self.inner.find(id)?;
+        self.inner.pause(&entry, None)?;
+        Ok(entry.view(self.inner.now()))
     }
+
+    /// Goes on where it stood still.
     pub fn resume(&self, id: &str) -> Result<ExperimentView, Refusal> {
-        todo!()
+        let entry = self.inner.find(id)?;
+        self.inner.resume(&entry)?;
+        Ok(entry.view(self.inner.now()))
     }
+
     /// Switches off one experiment, or with `None` everything (the master switch, then the empty plan), and returns at
-    /// once: never waits for a worker or for a start under way. What is held is let go meanwhile.
+    /// once: never waits for a worker or for a start under way. What is held is let go meanwhile. One that is ending
+    /// already is no error; one that has not started is cancelled.
     pub fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Aborting, Refusal> {
-        todo!()
+        match id {
+            Some(id) => self.inner.abort_one(id, reason),
+            None => Ok(self.inner.abort_all(reason)),
+        }
     }
+
     /// Ends one experiment: its switch goes off before anything else; answers after `patience` at the latest.
     pub fn abort(&self, id: &str, reason: &str, patience: Duration) -> Result<AbortReport, Refusal> {
-        todo!()
+        Ok(self.wait(&self.begin_abort(Some(id), reason)?, patience))
     }
-    /// Ends all: the master switch, then the empty plan.
+
+    /// Ends all: the master switch, then the empty plan; answers after `patience` at the latest.
     pub fn abort_all(&self, reason: &str, patience: Duration) -> AbortReport {
-        todo!()
+        self.wait(&self.inner.abort_all(reason), patience)
     }
+
+    /// Looks until everything is written, or `patience` is over by the clock or by the number of looks.
+    fn wait(&self, aborting: &Aborting, patience: Duration) -> AbortReport {
+        let since = self.inner.now().mono;
+        let looks = patience.as_micros() / LOOK.as_micros();
+        for _ in 0..looks {
+            let passed = Duration::from_nanos(self.inner.now().mono.saturating_sub(since));
+            if aborting.release.look() || passed + LOOK >= patience {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        aborting.report()
+    }
+
     /// All that this process knows, newest first.
     pub fn list(&self) -> Vec<ExperimentView> {
-        todo!()
+        let entries: Vec<Arc<Entry>> = lock(&self.inner.book).iter().rev().cloned().collect();
+        entries.iter().map(|entry| entry.view(self.inner.now())).collect()
     }
+
+    /// One experiment.
     pub fn view(&self, id: &str) -> Result<ExperimentView, Refusal> {
-        todo!()
+        Ok(self.inner.find(id)?.view(self.inner.now()))
     }
-    /// The report of a run that is over: JSON and Markdown.
+
+    /// The report of a run that is over, of this process or an earlier one: JSON and Markdown.
     pub fn report(&self, id: &str) -> Result<(serde_json::Value, String), Refusal> {
-        todo!()
+        let Ok(entry) = self.inner.find(id) else {
+            return self.inner.store.report(id).ok_or_else(|| Refusal::Unknown(id.into()));
+        };
+        let report = entry.card().report.clone();
+        let not_yet = || Refusal::State(format!("`{id}` has no report: it is not over, or never ran"));
+        report.map(|report| (*report).clone()).ok_or_else(not_yet)
     }
+
     /// Bounded: a slow reader loses the oldest and is told.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        todo!()
+        self.inner.events.subscribe()
     }
+
+    /// Puts an event that belongs to no experiment on the stream, such as `config`.
+    pub fn tell(&self, kind: &str, text: &str) {
+        self.inner.events.tell(&**self.inner.plane.clock(), None, kind, text.into());
+    }
+
+    /// One look at every run, on the caller's time; `runs` are those under way.
+    #[cfg(test)]
+    pub(crate) fn tick(&self, runs: &mut Vec<Running>) {
+        self.inner.tick(runs);
+    }
+}
+
+/// An experiment that policy lets start here, with nothing in the way. Only [`Inner::approve`] makes one.
+struct Approved {
+    entry: Arc<Entry>,
+    resolved: Resolved,
+    keep: Keep,
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Now {
+        self.plane.clock().now()
+    }
+
+    pub(crate) fn compiler(&self) -> MutexGuard<'_, Compiler> {
+        lock(&self.compiler)
+    }
+
+    pub(crate) fn tell(&self, entry: &Entry, kind: &str, text: String) {
+        let elapsed = entry.elapsed(self.now().mono);
+        self.events.tell(&**self.plane.clock(), Some((&entry.id, elapsed)), kind, text);
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Entry>, Refusal> {
+        lock(&self.book).find(id).ok_or_else(|| Refusal::Unknown(id.into()))
+    }
+
+    /// Holds an experiment against policy and against what runs here. Errors: everything that is in the way.
+    fn approve(&self, entry: Arc<Entry>, keep: Keep) -> Result<Approved, Refusal> {
+        let state = entry.card().state;
+        match state {
+            State::Draft | State::Approved => {}
+            state if state.is_under_way() => return Err(Refusal::State(format!("`{}` runs already", entry.id))),
+            state => return Err(Refusal::State(format!("`{}` is {}; submit it again", entry.id, state.word()))),
+        }
+        let proxies = self.plane.proxies();
+        let ground = Ground { environment: &self.environment, safety: &self.safety, proxies: &proxies, keep };
+        let resolved = arm::resolve(&entry.checked, &ground);
+        let reachable = arm::reachable(&self.safety.must_not_reach);
+        match resolved {
+            Ok(resolved) if reachable.is_empty() => Ok(Approved { entry, resolved, keep }),
+            resolved => Err(Refusal::NotArmed(resolved.err().into_iter().flatten().chain(reachable).collect())),
+        }
+    }
+
+    /// A start that did not come about: as it was, or cancelled if somebody has aborted it meanwhile.
+    fn disarm(&self, entry: &Entry) {
+        entry.set_switch(None);
+        let mut card = entry.card();
+        let ending = entry.ending();
+        card.state = if ending.is_some() { State::Cancelled } else { State::Approved };
+        card.reason = ending.map(|ending| ending.reason);
+        let state = card.state;
+        drop(card);
+        self.tell(entry, "state", format!("{}: it could not be started", state.word()));
+    }
+
+    pub(crate) fn pause(&self, entry: &Entry, why: Option<String>) -> Result<(), Refusal> {
+        let Some(switch) = entry.switch() else { return Err(Refusal::State(format!("`{}` does not run", entry.id))) };
+        {
+            let mut card = entry.card();
+            if card.state != State::Running {
+                return Err(Refusal::State(format!("`{}` is {}, not running", entry.id, card.state.word())));
+            }
+            switch.pause();
+            card.timeline.still = Some(self.now().mono);
+            card.state = State::Paused;
+            card.reason.clone_from(&why);
+        }
+        self.plane.cell().ring();
+        let why = why.unwrap_or_else(|| "by a person".into());
+        self.tell(entry, "state", format!("paused: {why}"));
+        Ok(())
+    }
+
+    fn resume(&self, entry: &Entry) -> Result<(), Refusal> {
+        let Some(switch) = entry.switch() else { return Err(Refusal::State(format!("`{}` does not run", entry.id))) };
+        {
+            let mut card = entry.card();
+            if card.state != State::Paused || entry.ending().is_some() {
+                return Err(Refusal::State(format!("`{}` is {}, not paused", entry.id, card.state.word())));
+            }
+            if let Some(origin) = card.timeline.resume(self.now().mono) {
+                switch.start(origin);
+            }
+            card.state = State::Running;
+            card.reason = None;
+        }
+        self.plane.cell().ring();
+        self.tell(entry, "state", "running again".into());
+        Ok(())
+    }
+
+    fn abort_one(&self, id: &str, reason: &str) -> Result<Aborting, Refusal> {
+        let asked = self.now().mono;
+        let entry = self.find(id)?;
+        if let Some(switch) = entry.switch() {
+            switch.end();
+        }
+        let stopped = self.now().mono;
+        let state = entry.card().state;
+        if state.is_over() {
+            return Err(Refusal::State(format!("`{id}` is over already: {}", state.word())));
+        }
+        let cell = self.plane.cell();
+        let before = released(cell);
+        let release = Release::new(cell, asked, stopped, cell.ring(), before);
+        let release = self.ending(&entry, reason, asked, &release);
+        Ok(Aborting { experiments: vec![id.into()], release })
+    }
+
+    fn abort_all(&self, reason: &str) -> Aborting {
+        let asked = self.now().mono;
+        let cell = self.plane.cell();
+        let before = released(cell);
+        let epoch = cell.abort_all();
+        let release = Release::new(cell, asked, self.now().mono, epoch, before);
+        let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
+        let under_way = entries.iter().filter(|entry| {
+            let state = entry.card().state;
+            state.is_under_way() && state != State::Stopping
+        });
+        let mut experiments = Vec::new();
+        for entry in under_way {
+            if let Some(switch) = entry.switch() {
+                switch.end();
+            }
+            self.ending(entry, reason, asked, &release);
+            experiments.push(entry.id.to_string());
+        }
+        Aborting { experiments, release }
+    }
+
+    /// Leaves word that an experiment is to end; the engine's thread does the rest.
+    fn ending(&self, entry: &Entry, reason: &str, at: u64, release: &Arc<Release>) -> Arc<Release> {
+        let reason = format!("aborted: {reason}");
+        let release = entry.end(Ending { cause: Cause::Person, reason: reason.clone(), at }, release);
+        if let Some(switch) = entry.switch() {
+            switch.end(); // a start that came between
+        }
+        let mut card = entry.card();
+        if matches!(card.state, State::Draft | State::Approved) {
+            card.state = State::Cancelled;
+            card.reason = Some(reason.clone());
+        }
+        drop(card);
+        self.tell(entry, "abort", reason);
+        self.wake.notify_one();
+        release
+    }
+
+    /// One look at every run. A run that ends is handed to a thread of its own, which may wait.
+    fn tick(self: &Arc<Self>, runs: &mut Vec<Running>) {
+        runs.append(&mut lock(&self.started));
+        for mut run in std::mem::take(runs) {
+            let ending = catch_unwind(AssertUnwindSafe(|| run.tick(self))).unwrap_or_else(|_| {
+                let reason = "squall failed to carry it out (a bug); everything it did is lifted".into();
+                Some(Ending { cause: Cause::Failure, reason, at: self.now().mono })
+            });
+            match ending {
+                None => runs.push(run),
+                Some(ending) => self.stop(run, ending),
+            }
+        }
+    }
+
+    /// A run that ends is handed to a thread of its own, which may wait.
+    fn stop(self: &Arc<Self>, run: Running, ending: Ending) {
+        let stopping = run.end(self, ending);
+        let inner = self.clone();
+        let name = "squall-stopping".to_owned();
+        if std::thread::Builder::new().name(name).spawn(move || stopping.finish(&inner)).is_err() {
+            tracing::error!("no thread to close an experiment with: its faults are lifted, its report is lost");
+        }
+    }
+}
+
+/// The engine's thread: looks at every run again and again until the last engine is dropped.
+async fn drive(inner: Arc<Inner>, alive: Weak<Alive>) {
+    let mut runs = Vec::new();
+    while alive.strong_count() > 0 {
+        let _ = tokio::time::timeout(TICK, inner.wake.notified()).await; // may be late: the workers enforce every end
+        inner.tick(&mut runs);
+    }
+}
+
+/// A seed for a scenario without one: short enough to be exact in every JSON reader.
+fn drawn_seed() -> u64 {
+    RandomState::new().hash_one("squall") >> 11
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,30 @@
 //! The experiment engine: states, timeline, guards, probes, verdict, evidence.
+//!
+//! A run's core ([`run`]) is without I/O and works on whatever time it is given; [`live`] drives it on real clocks. Faults
+//! are lifted by the workers themselves through the switch, so that nothing here has to work for a fault to end.
 
 pub mod engine;
 pub mod view;
+
+mod abort;
+mod arm;
+mod book;
+mod bring;
+mod compile;
+mod events;
+mod evidence;
+mod guard;
+mod lease;
+mod live;
+mod metrics;
+mod phases;
+mod probe;
+mod report;
+mod run;
+mod schedule;
+mod stamp;
+mod store;
+mod verdict;
+
+#[cfg(test)]
+mod trial;

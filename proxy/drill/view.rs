@@ -29,6 +29,27 @@ impl State {
     pub fn is_over(self) -> bool {
         matches!(self, State::Completed | State::Stopped | State::Failed | State::Cancelled)
     }
+
+    /// Whether it has been started and is not over.
+    pub fn is_under_way(self) -> bool {
+        matches!(self, State::Armed | State::Running | State::Paused | State::Stopping)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Draft => "draft",
+            State::Approved => "approved",
+            State::Armed => "armed",
+            State::Running => "running",
+            State::Paused => "paused",
+            State::Stopping => "stopping",
+            State::Completed => "completed",
+            State::Stopped => "stopped",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// The verdict on the hypothesis.
@@ -40,6 +61,18 @@ pub enum Verdict {
     Refuted,
     Inconclusive,
     Invalid,
+}
+
+impl Verdict {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Upheld => "upheld",
+            Verdict::Refuted => "refuted",
+            Verdict::Inconclusive => "inconclusive",
+            Verdict::Invalid => "invalid",
+        }
+    }
 }
 
 /// One experiment, as GET /v1/experiments/{id} shows it.

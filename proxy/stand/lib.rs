@@ -4,8 +4,6 @@
 //! data plane, nor they it.
 
 mod service;
-#[cfg(test)]
-mod tests;
 mod thread;
 mod timer;
 mod workload;

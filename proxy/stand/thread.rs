@@ -39,7 +39,7 @@ impl Thread {
                 tokio::select! {
                     _ = stopped => {}
                     () = main(timer.clone()) => {}
-                    _ = timer.run() => {}
+                    error = timer.run() => tracing::error!(%error, "timer"),
                 }
             };
             local.block_on(&runtime, work);

@@ -71,7 +71,7 @@ impl Switch {
 
     /// Off for good.
     pub fn end(&self) {
-        self.state.swap(OVER, Ordering::AcqRel);
+        self.state.store(OVER, Ordering::Release);
     }
 
     /// When the timeline was at 0, monotonic ns. Moves forward by every pause.

@@ -1,0 +1,306 @@
+//! From a checked scenario to one that is ready to start: everything that is in the way is listed at once.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use squall_core::config::Safety;
+use squall_core::limits::Limits;
+use squall_core::plane::ProxyInfo;
+use squall_core::scenario::{Checked, GuardAction, GuardCondition, Metric, ProxySpec};
+use squall_core::select::{Count, Key};
+use squall_core::time::Time;
+
+use crate::compile::matches;
+use crate::engine::Keep;
+use crate::metrics::{Watch, word};
+use crate::run::Watching;
+use crate::schedule::Schedule;
+
+/// How long an address of `must_not_reach` is tried.
+const TRY: Duration = Duration::from_millis(500);
+
+/// What a scenario is held against.
+pub(crate) struct Ground<'a> {
+    pub(crate) environment: &'a str,
+    pub(crate) safety: &'a Safety,
+    /// Proxies that run already.
+    pub(crate) proxies: &'a [ProxyInfo],
+    pub(crate) keep: Keep,
+}
+
+/// A scenario with every name resolved against what runs here.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) schedule: Schedule,
+    /// Per fault: the proxies that it acts on.
+    pub(crate) targets: Vec<Vec<Arc<str>>>,
+    pub(crate) watches: Vec<Watch>,
+    pub(crate) watching: Watching,
+    /// What the forecast watches.
+    pub(crate) forecast: Option<usize>,
+    /// Proxies whose turns are read.
+    pub(crate) turns: Vec<Arc<str>>,
+    /// The hard end, ns since the start.
+    pub(crate) limit: Option<Time>,
+}
+
+/// Resolves a scenario, or lists everything that is in the way.
+pub(crate) fn resolve(checked: &Checked, ground: &Ground<'_>) -> Result<Resolved, Vec<String>> {
+    let mut arming = Arming { checked, ground, names: Vec::new(), against: Vec::new(), watches: Vec::new() };
+    arming.check_policy();
+    arming.check_proxies();
+    let targets = arming.resolve_faults();
+    arming.check_guards();
+    let (watching, forecast) = arming.resolve_watches(&targets);
+    let turns = arming.turns(&watching, forecast);
+    let limit = match ground.keep {
+        Keep::Detached(max) => {
+            let max = Time::try_from(max.as_nanos()).unwrap_or(Time::MAX);
+            Some(checked.max_duration.map_or(max, |own| own.min(max)))
+        }
+        Keep::Lease | Keep::Owned => checked.max_duration,
+    };
+    let schedule = Schedule::new(checked, limit);
+    let Arming { mut against, watches, .. } = arming;
+    match schedule {
+        Ok(schedule) if against.is_empty() => {
+            Ok(Resolved { schedule, targets, watches, watching, forecast, turns, limit })
+        }
+        Ok(_) => Err(against),
+        Err(why) => {
+            against.push(why);
+            Err(against)
+        }
+    }
+}
+
+/// Approvals that a scenario needs here.
+pub(crate) fn approvals(checked: &Checked, environment: &str, safety: &Safety) -> u32 {
+    let floor = safety.approvals.get(environment).copied().unwrap_or(0);
+    let production = u32::from(environment == "production");
+    checked.approvals_required.max(floor).max(production)
+}
+
+/// Addresses of `must_not_reach` that answer. Waits half a second at most.
+pub(crate) fn reachable(addresses: &[String]) -> Vec<String> {
+    let answers = |address: &String| {
+        let mut resolved = address.to_socket_addrs().into_iter().flatten();
+        resolved.any(|to| TcpStream::connect_timeout(&to, TRY).is_ok())
+    };
+    let tried = std::thread::scope(|scope| {
+        let tries: Vec<_> = addresses.iter().map(|address| (address, scope.spawn(|| answers(address)))).collect();
+        tries
+            .into_iter()
+            .filter_map(|(address, handle)| handle.join().unwrap_or(true).then_some(address))
+            .collect::<Vec<_>>()
+    });
+    let say = |address: &String| format!("{address} must not be reachable from here, and it is: not isolated");
+    tried.into_iter().map(say).collect()
+}
+
+struct Arming<'a> {
+    checked: &'a Checked,
+    ground: &'a Ground<'a>,
+    /// Proxies that the scenario brings and those that run.
+    names: Vec<Arc<str>>,
+    against: Vec<String>,
+    watches: Vec<Watch>,
+}
+
+impl Arming<'_> {
+    fn check_policy(&mut self) {
+        let (checked, ground) = (self.checked, self.ground);
+        let environment = ground.environment;
+        let named = checked.environments.iter().any(|name| name == environment);
+        if !named && (!checked.environments.is_empty() || environment == "production") {
+            let list = checked.environments.join(", ");
+            let list = if list.is_empty() { "none".to_owned() } else { list };
+            self.against.push(format!("this host is `{environment}`, and the scenario may run in: {list}"));
+        }
+        let needed = approvals(checked, environment, ground.safety);
+        if needed > 0 {
+            self.against.push(format!("it needs {needed} approval(s), which this version can not take"));
+        }
+        self.check_exposure();
+    }
+
+    /// `max_percentage` is held against faults selected by percentage.
+    fn check_exposure(&mut self) {
+        let limits = [(self.ground.safety.max_percentage, "[safety]"), (self.checked.max_percentage, "the scenario")];
+        for fault in self.checked.faults.iter().filter(|fault| fault.count == Count::All) {
+            let most = fault.percentage.values().into_iter().copied().fold(0.0, f64::max);
+            for (limit, whose) in limits {
+                if let Some(limit) = limit.filter(|limit| most > *limit) {
+                    let name = &fault.name;
+                    self.against.push(format!("fault `{name}` selects up to {most} %; {whose} allows {limit} %"));
+                }
+            }
+        }
+    }
+
+    fn check_proxies(&mut self) {
+        for running in self.ground.proxies {
+            self.names.push(running.spec.name.as_str().into());
+        }
+        let limits = Limits::new(self.ground.safety);
+        if let Err(why) = &limits {
+            self.against.push(format!("[safety] can't be enforced: {why}"));
+        }
+        for spec in &self.checked.proxies {
+            if self.names.iter().any(|name| **name == *spec.name) {
+                self.against.push(format!("there is a proxy `{}` already", spec.name));
+                continue;
+            }
+            self.names.push(spec.name.as_str().into());
+            if !spec.protocol.is_available() {
+                self.against.push(not_http(&format!("proxy `{}`", spec.name)));
+            }
+            if let (Ok(limits), Some((host, to))) = (&limits, literal(&spec.upstream))
+                && let Err(why) = limits.check(&host, to)
+            {
+                self.against.push(format!("proxy `{}`: upstream {why}", spec.name));
+            }
+        }
+        let brought: Vec<&ProxySpec> = self.checked.proxies.iter().collect();
+        let targets = self.checked.workloads.iter().map(|workload| (&workload.name, &workload.target, "workload"));
+        let upstreams = brought.iter().map(|spec| (&spec.name, &spec.upstream, "proxy"));
+        for (name, address, what) in targets.chain(upstreams).collect::<Vec<_>>() {
+            let missing = match address.split_once(':') {
+                Some(("proxy", to)) => !self.names.iter().any(|known| &**known == to),
+                Some(("service", to)) => !self.checked.services.iter().any(|service| service.name == to),
+                _ => false,
+            };
+            if missing {
+                self.against.push(format!("{what} `{name}`: there is no `{address}`"));
+            }
+        }
+    }
+
+    fn resolve_faults(&mut self) -> Vec<Vec<Arc<str>>> {
+        let checked = self.checked;
+        let targets = checked.faults.iter().map(|fault| {
+            let name = &fault.name;
+            match &fault.fault {
+                Err(why) => self.against.push(format!("fault `{name}`: {why}")),
+                Ok(_) if fault.phase.is_some() || fault.matches.is_some() || matches!(fault.key, Key::Http(_)) => {
+                    self.against.push(not_http(&format!("fault `{name}`")));
+                }
+                Ok(_) => {}
+            }
+            if fault.proxy.starts_with("host:") {
+                self.against.push(format!(
+                    "fault `{name}`: `{}` needs squall wrap, which this version does not have",
+                    fault.proxy
+                ));
+                return Vec::new();
+            }
+            self.proxies(&format!("fault `{name}`"), &fault.proxy)
+        });
+        targets.collect()
+    }
+
+    fn proxies(&mut self, who: &str, pattern: &str) -> Vec<Arc<str>> {
+        let found: Vec<Arc<str>> = self.names.iter().filter(|name| matches(pattern, name)).cloned().collect();
+        if found.is_empty() {
+            let known = self.names.join(", ");
+            let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are: {known}") };
+            self.against.push(format!("{who}: there is no proxy `{pattern}` ({known})"));
+        }
+        found
+    }
+
+    fn check_guards(&mut self) {
+        for guard in &self.checked.guards {
+            let without = match (&guard.condition, guard.action) {
+                (GuardCondition::Burn(_), _) => "burn-rate guards",
+                (GuardCondition::Harm(_), _) => "harm allowances",
+                (_, GuardAction::StepDown) => "step_down",
+                _ => continue,
+            };
+            self.against.push(format!("guard `{}`: {without} can be checked but not run by this version", guard.name));
+        }
+    }
+
+    fn resolve_watches(&mut self, targets: &[Vec<Arc<str>>]) -> (Watching, Option<usize>) {
+        let checked = self.checked;
+        let mut watching = Watching::default();
+        for guard in &checked.guards {
+            let who = format!("guard `{}`", guard.name);
+            let metric = match guard.condition {
+                GuardCondition::Threshold { metric: Metric::Recovery, .. } => {
+                    self.against.push(format!("{who}: recovery is known only after the faults; use an [[expect]]"));
+                    None
+                }
+                GuardCondition::Threshold { metric, .. } => Some(metric),
+                GuardCondition::Burn(_) | GuardCondition::Harm(_) => None,
+            };
+            let watch = self.watch(&who, guard.proxy.as_deref(), metric, targets);
+            watching.guards.push(watch);
+        }
+        for expect in &checked.expects {
+            let who = format!("expectation on {}", word(expect.metric));
+            watching.expects.push(self.watch(&who, expect.proxy.as_deref(), Some(expect.metric), targets));
+        }
+        let forecast = &checked.forecast;
+        let forecast =
+            forecast.as_ref().map(|forecast| self.watch("forecast", forecast.proxy.as_deref(), None, targets));
+        watching.watches = self.watches.len();
+        (watching, forecast)
+    }
+
+    /// The workload's target, else all proxies that the faults name.
+    fn watch(&mut self, who: &str, proxy: Option<&str>, metric: Option<Metric>, targets: &[Vec<Arc<str>>]) -> usize {
+        let workloads = self.checked.workloads.iter().enumerate();
+        let mut watch = Watch::default();
+        if let Some(pattern) = proxy {
+            watch.proxies = self.proxies(who, pattern);
+            let on = |target: &str| watch.proxies.iter().any(|proxy| target.strip_prefix("proxy:") == Some(&**proxy));
+            watch.workloads = workloads.filter(|(_, workload)| on(&workload.target)).map(|(n, _)| n).collect();
+        } else {
+            let reached = workloads.clone().filter_map(|(_, workload)| workload.target.strip_prefix("proxy:"));
+            watch.proxies = reached.map(Arc::from).collect();
+            watch.workloads = workloads.map(|(n, _)| n).collect();
+            if watch.proxies.is_empty() {
+                watch.proxies = targets.iter().flatten().cloned().collect();
+            }
+            watch.proxies.sort();
+            watch.proxies.dedup();
+        }
+        if let Some(why) = metric.filter(|_| !watch.proxies.is_empty()).and_then(|metric| watch.lacks(metric)) {
+            self.against.push(format!("{who}: {why}"));
+        }
+        self.watches.iter().position(|known| *known == watch).unwrap_or_else(|| {
+            self.watches.push(watch);
+            self.watches.len() - 1
+        })
+    }
+
+    fn turns(&self, watching: &Watching, forecast: Option<usize>) -> Vec<Arc<str>> {
+        let guards =
+            self.checked.guards.iter().zip(&watching.guards).filter_map(|(guard, watch)| match guard.condition {
+                GuardCondition::Threshold { metric, .. } => Some((metric, *watch)),
+                _ => None,
+            });
+        let expects = self.checked.expects.iter().zip(&watching.expects).map(|(expect, watch)| (expect.metric, *watch));
+        let bets = self.checked.forecast.iter().flat_map(|forecast| forecast.metrics.keys().copied());
+        let bets = bets.filter_map(|metric| Some((metric, forecast?)));
+        let read = guards.chain(expects).chain(bets).filter_map(|(metric, watch)| {
+            let watch = self.watches.get(watch)?;
+            watch.reads_turns(metric).then_some(&watch.proxies)
+        });
+        read.flatten().cloned().collect()
+    }
+}
+
+fn not_http(what: &str) -> String {
+    format!("{what} needs the HTTP data plane, which this version does not have")
+}
+
+/// Host and address of an upstream that is written as an address, or that names this host.
+fn literal(upstream: &str) -> Option<(String, SocketAddr)> {
+    if let Ok(to) = upstream.parse::<SocketAddr>() {
+        return Some((to.ip().to_string(), to));
+    }
+    None // a name is resolved, and held against the lists, by the data plane
+}

@@ -1,0 +1,195 @@
+//! The experiments that this process knows.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use squall_core::cell::Switch;
+use squall_core::plan::TallyReading;
+use squall_core::scenario::Checked;
+use squall_core::time::{Now, Time};
+
+use crate::abort::Release;
+use crate::compile::Actives;
+use crate::run::{Ending, Timeline};
+use crate::schedule::seconds;
+use crate::store::Store;
+use crate::view::{ExperimentView, FaultView, State, Verdict};
+
+/// Experiments kept in memory; the oldest that are not under way are forgotten first.
+const ROOM: usize = 256;
+
+/// Experiments by arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    entries: Vec<Arc<Entry>>,
+    numbers: BTreeMap<String, u64>,
+}
+
+impl Book {
+    /// Takes in a scenario under a new id.
+    pub(crate) fn add(&mut self, checked: Checked, seed: u64, store: &Store) -> Arc<Entry> {
+        let number = self.numbers.entry(checked.name.clone()).or_default();
+        let id = loop {
+            *number += 1;
+            let id = format!("{}-{}", checked.name, base36(*number));
+            if !store.knows(&id) {
+                break id;
+            }
+        };
+        let entry = Arc::new(Entry::new(id.into(), checked, seed));
+        self.entries.push(entry.clone());
+        if self.entries.len() > ROOM
+            && let Some(oldest) = self.entries.iter().position(|entry| !entry.card().state.is_under_way())
+        {
+            self.entries.remove(oldest);
+        }
+        entry
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Entry>> {
+        self.entries.iter().find(|entry| &*entry.id == id).cloned()
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        self.entries.iter()
+    }
+}
+
+fn base36(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::try_from(number % 36).unwrap_or(0)]);
+        number /= 36;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(*digit)).collect()
+}
+
+/// One experiment.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: Arc<str>,
+    pub(crate) checked: Checked,
+    pub(crate) seed: u64,
+    switch: Mutex<Option<Arc<Switch>>>,
+    ending: Mutex<Option<Ending>>,
+    release: Mutex<Option<Arc<Release>>>,
+    card: Mutex<Card>,
+}
+
+/// What changes about it. Locked for moments only.
+#[derive(Debug)]
+pub(crate) struct Card {
+    pub(crate) state: State,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) reason: Option<String>,
+    pub(crate) timeline: Timeline,
+    pub(crate) planned: Time,
+    pub(crate) proxies: Vec<(String, String)>,
+    pub(crate) actives: Actives,
+    pub(crate) report: Option<Arc<(serde_json::Value, String)>>,
+}
+
+impl Entry {
+    fn new(id: Arc<str>, checked: Checked, seed: u64) -> Entry {
+        let card = Card {
+            state: State::Draft,
+            verdict: None,
+            reason: None,
+            timeline: Timeline::default(),
+            planned: 0,
+            proxies: Vec::new(),
+            actives: Vec::new(),
+            report: None,
+        };
+        let (switch, ending, release) = Default::default();
+        Entry { id, checked, seed, switch, ending, release, card: Mutex::new(card) }
+    }
+
+    pub(crate) fn card(&self) -> MutexGuard<'_, Card> {
+        lock(&self.card)
+    }
+
+    pub(crate) fn switch(&self) -> Option<Arc<Switch>> {
+        lock(&self.switch).clone()
+    }
+
+    pub(crate) fn set_switch(&self, switch: Option<Arc<Switch>>) {
+        *lock(&self.switch) = switch;
+    }
+
+    /// Why it is to end, if somebody said so.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        lock(&self.ending).clone()
+    }
+
+    /// Says that it is to end, and how what it holds is let go. The first word counts; gives the release in force.
+    pub(crate) fn end(&self, ending: Ending, release: &Arc<Release>) -> Arc<Release> {
+        lock(&self.ending).get_or_insert(ending);
+        lock(&self.release).get_or_insert_with(|| release.clone()).clone()
+    }
+
+    /// Keeps how what it holds is let go, unless that is known.
+    pub(crate) fn lifted(&self, release: &Arc<Release>) {
+        lock(&self.release).get_or_insert_with(|| release.clone());
+    }
+
+    pub(crate) fn release(&self) -> Option<Arc<Release>> {
+        lock(&self.release).clone()
+    }
+
+    /// Seconds on its timeline, once that has begun.
+    pub(crate) fn elapsed(&self, now: Time) -> Option<f64> {
+        self.card().timeline.elapsed(now).map(seconds)
+    }
+
+    pub(crate) fn view(&self, now: Now) -> ExperimentView {
+        let card = self.card();
+        let faults = self.checked.faults.iter().enumerate().map(|(n, spec)| {
+            let actives = card.actives.get(n).map_or(&[][..], Vec::as_slice);
+            FaultView {
+                name: spec.name.clone(),
+                kind: spec.kind.into(),
+                summary: spec.summary.clone(),
+                active: actives.iter().any(|active| active.phase(now).open_since.is_some()),
+                tally: sum(actives.iter().map(|active| active.tally.read())),
+            }
+        });
+        ExperimentView {
+            id: self.id.to_string(),
+            name: self.checked.name.clone(),
+            state: card.state,
+            digest: self.checked.digest.clone(),
+            seed: self.seed,
+            verdict: card.verdict,
+            reason: card.reason.clone(),
+            elapsed: card.timeline.elapsed(now.mono).map_or(0.0, seconds),
+            planned: seconds(card.planned),
+            faults: faults.collect(),
+            proxies: card.proxies.clone(),
+        }
+    }
+}
+
+/// Tallies of several proxies or faults in one.
+pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
+    tallies.fold(TallyReading::default(), |a, b| TallyReading {
+        eligible: a.eligible + b.eligible,
+        selected: a.selected + b.selected,
+        injected: a.injected + b.injected,
+        affected: a.affected + b.affected,
+        held: a.held + b.held,
+        released: a.released + b.released,
+        overflow: a.overflow + b.overflow,
+        key_absent: a.key_absent + b.key_absent,
+        reset_on_abort: a.reset_on_abort + b.reset_on_abort,
+        unrecorded: a.unrecorded + b.unrecorded,
+        stuck: a.stuck + b.stuck,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

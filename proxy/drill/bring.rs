@@ -1,0 +1,119 @@
+//! What an experiment brings: services, proxies, load. All of it goes when this is dropped, so a start that fails in the
+//! middle and a run that is over leave through the same door.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use squall_core::draw::hash;
+use squall_core::plane::{DataPlane, ProxyInfo, Service, Stand, Workload, WorkloadReading};
+use squall_core::scenario::{Checked, ProxySpec, WorkloadSpec};
+
+/// How long a workload may wait for what is under way when a run ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// What runs for one experiment.
+pub(crate) struct Brought {
+    plane: Arc<dyn DataPlane>,
+    pub(crate) proxies: Vec<ProxyInfo>,
+    services: Vec<(String, Box<dyn Service>)>,
+    workloads: Vec<Box<dyn Workload>>,
+    /// Final figures, once the workloads are finished.
+    last: Vec<WorkloadReading>,
+}
+
+impl Brought {
+    /// Starts services, opens proxies, starts workloads. On an error everything started so far is gone again.
+    pub(crate) fn bring(
+        plane: &Arc<dyn DataPlane>,
+        stand: &dyn Stand,
+        checked: &Checked,
+        seed: u64,
+    ) -> Result<Brought, String> {
+        let (proxies, services, workloads, last) = Default::default();
+        let mut brought = Brought { plane: plane.clone(), proxies, services, workloads, last };
+        for spec in &checked.services {
+            let service = stand.service(spec).map_err(|why| format!("service `{}`: {why}", spec.name))?;
+            brought.services.push((spec.name.clone(), service));
+        }
+        brought.open(&checked.proxies)?;
+        for spec in &checked.workloads {
+            let workload = brought.load(stand, spec, seed).map_err(|why| format!("workload `{}`: {why}", spec.name))?;
+            brought.workloads.push(workload);
+        }
+        Ok(brought)
+    }
+
+    /// Opens proxies, those first that others lead to.
+    fn open(&mut self, specs: &[ProxySpec]) -> Result<(), String> {
+        let mut waiting: Vec<&ProxySpec> = specs.iter().collect();
+        while !waiting.is_empty() {
+            let ready = |spec: &&ProxySpec| self.resolve(&spec.upstream).map(|upstream| ((*spec).clone(), upstream));
+            let Some((n, (mut spec, upstream))) =
+                waiting.iter().enumerate().find_map(|(n, spec)| Some((n, ready(spec)?)))
+            else {
+                let names: Vec<&str> = waiting.iter().map(|spec| spec.name.as_str()).collect();
+                return Err(format!("the upstream of {} leads nowhere or back to itself", names.join(", ")));
+            };
+            waiting.remove(n);
+            spec.upstream = upstream;
+            let info = self.plane.open(&spec).map_err(|why| format!("proxy `{}`: {why}", spec.name))?;
+            self.proxies.push(info);
+        }
+        Ok(())
+    }
+
+    fn load(&self, stand: &dyn Stand, spec: &WorkloadSpec, seed: u64) -> Result<Box<dyn Workload>, String> {
+        let target = self.resolve(&spec.target).ok_or_else(|| format!("there is no `{}`", spec.target))?;
+        let mut own = seed.to_le_bytes().to_vec();
+        own.extend_from_slice(spec.name.as_bytes());
+        let plane = self.plane.clone();
+        let injected = Arc::new(move |client: SocketAddr| plane.injected_end(client).is_some());
+        stand.workload(spec, &target, hash(&own), injected)
+    }
+
+    /// The address behind `service:NAME` or `proxy:NAME`; anything else is one.
+    fn resolve(&self, address: &str) -> Option<String> {
+        match address.split_once(':') {
+            Some(("service", name)) => {
+                let service = self.services.iter().find(|(known, _)| known == name);
+                service.map(|(_, service)| service.address().to_string())
+            }
+            Some(("proxy", name)) => {
+                let own = self.proxies.iter().find(|info| info.spec.name == name).cloned();
+                let any = || self.plane.proxies().into_iter().find(|info| info.spec.name == name);
+                own.or_else(any).map(|info| info.listen)
+            }
+            _ => Some(address.to_owned()),
+        }
+    }
+
+    /// Figures of every workload, in order.
+    pub(crate) fn readings(&self) -> Vec<WorkloadReading> {
+        match self.workloads.is_empty() {
+            true => self.last.clone(),
+            false => self.workloads.iter().map(|workload| workload.reading()).collect(),
+        }
+    }
+
+    /// Stops the load and waits for what is under way, all workloads at the same time.
+    pub(crate) fn finish(&mut self) {
+        let workloads = std::mem::take(&mut self.workloads);
+        self.last = std::thread::scope(|scope| {
+            let ends: Vec<_> = workloads.iter().map(|workload| scope.spawn(|| workload.finish(LAST_ANSWERS))).collect();
+            let last = ends.into_iter().zip(&workloads);
+            last.map(|(end, workload)| end.join().unwrap_or_else(|_| workload.reading())).collect()
+        });
+    }
+}
+
+impl Drop for Brought {
+    fn drop(&mut self) {
+        self.workloads.clear();
+        for info in self.proxies.drain(..).rev() {
+            if let Err(why) = self.plane.close(&info.spec.name) {
+                tracing::warn!("proxy `{}` was gone already: {why}", info.spec.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! From running experiments to the plan in force: one list of faults per proxy, by serial.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use squall_core::cell::{Cell, Switch};
+use squall_core::draw::DrawKey;
+use squall_core::fault::{AnyFault, Effect};
+use squall_core::plan::{Active, FaultRef, Plan, Slice, Tally};
+use squall_core::scenario::{Checked, FaultSpec};
+use squall_core::select::{Cap, Select};
+
+/// Who an experiment is, for its faults.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: Arc<str>,
+    pub(crate) seed: u64,
+    pub(crate) switch: Arc<Switch>,
+}
+
+/// An experiment's faults as they act: by fault as in the scenario, then by proxy.
+pub(crate) type Actives = Vec<Vec<Arc<Active>>>;
+
+/// Keeps what is in force and publishes it.
+#[derive(Debug, Default)]
+pub(crate) struct Compiler {
+    serial: u64,
+    cap: Option<Arc<Cap>>,
+    live: Vec<Live>,
+    slices: BTreeMap<Arc<str>, Arc<Slice>>,
+}
+
+#[derive(Debug)]
+struct Live {
+    id: Arc<str>,
+    actives: Vec<Arc<Active>>,
+    turns: Vec<Arc<str>>,
+}
+
+impl Compiler {
+    /// `max_active`: units that all experiments together may affect at one moment.
+    pub(crate) fn new(max_active: Option<u64>) -> Compiler {
+        Compiler { cap: max_active.map(Cap::new), ..Compiler::default() }
+    }
+
+    /// Makes an experiment's faults, with serials by stage, then name. `targets`: for each fault the proxies that it acts
+    /// on. Nothing is published.
+    pub(crate) fn compile(&mut self, who: &Identity, checked: &Checked, targets: &[Vec<Arc<str>>]) -> Actives {
+        let own_cap = checked.max_active_faults.map(|max| match &self.cap {
+            Some(all) => Cap::within(max, all),
+            None => Cap::new(max),
+        });
+        let cap = own_cap.or_else(|| self.cap.clone());
+        let faults = checked.faults.iter().zip(targets).enumerate();
+        let mut order: Vec<_> =
+            faults.filter_map(|(n, (spec, to))| spec.fault.as_ref().ok().map(|fault| (n, spec, fault, to))).collect();
+        order.sort_by_key(|(_, spec, fault, _)| (stage(fault.as_ref()), spec.name.as_str()));
+        let mut actives: Actives = vec![Vec::new(); checked.faults.len()];
+        for (n, spec, fault, proxies) in order {
+            for proxy in proxies {
+                self.serial += 1;
+                let active = active(self.serial, who, checked, spec, fault, proxy, cap.as_ref());
+                actives[n].push(Arc::new(active));
+            }
+        }
+        actives
+    }
+
+    /// Adds an experiment's faults, and the proxies whose turns it reads, to what is in force.
+    pub(crate) fn add(&mut self, cell: &Cell, id: &Arc<str>, actives: &Actives, turns: Vec<Arc<str>>) -> u64 {
+        let actives = actives.iter().flatten().cloned().collect();
+        self.live.push(Live { id: id.clone(), actives, turns });
+        self.publish(cell)
+    }
+
+    /// Whether an experiment's faults are in force.
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        self.live.iter().any(|live| &*live.id == id)
+    }
+
+    /// Takes an experiment out.
+    pub(crate) fn remove(&mut self, cell: &Cell, id: &str) -> u64 {
+        self.live.retain(|live| &*live.id != id);
+        self.publish(cell)
+    }
+
+    /// A slice whose faults are the same stays the same `Arc`: workers skip its connections.
+    fn publish(&mut self, cell: &Cell) -> u64 {
+        let turns: BTreeSet<&Arc<str>> = self.live.iter().flat_map(|live| &live.turns).collect();
+        let mut lists: BTreeMap<Arc<str>, Vec<Arc<Active>>> = BTreeMap::new();
+        for proxy in &turns {
+            lists.entry((*proxy).clone()).or_default();
+        }
+        for active in self.live.iter().flat_map(|live| &live.actives) {
+            lists.entry(active.name.proxy.clone()).or_default().push(active.clone());
+        }
+        let slices = lists.into_iter().map(|(proxy, mut actives)| {
+            actives.sort_by_key(|active| active.serial);
+            let measure_turns = turns.contains(&proxy);
+            let slice = match self.slices.get(&proxy) {
+                Some(old) if is_same(old, &actives, measure_turns) => old.clone(),
+                _ => Arc::new(Slice { actives, measure_turns }),
+            };
+            (proxy, slice)
+        });
+        self.slices = slices.collect();
+        cell.publish(Arc::new(Plan::new(self.slices.iter().map(|(proxy, slice)| (proxy.clone(), slice.clone())))))
+    }
+}
+
+fn is_same(old: &Slice, actives: &[Arc<Active>], measure_turns: bool) -> bool {
+    let same = |(a, b): (&Arc<Active>, &Arc<Active>)| Arc::ptr_eq(a, b);
+    old.measure_turns == measure_turns
+        && old.actives.len() == actives.len()
+        && old.actives.iter().zip(actives).all(same)
+}
+
+/// Where a kind stands in the chain: what decides whether bytes go on at all comes before what changes them, and that
+/// before what only times them, so that no delay is put on record for bytes that were swallowed.
+fn stage(fault: &dyn AnyFault) -> u8 {
+    match fault.effect() {
+        Effect::Loses => 0,
+        Effect::Mutates => 1,
+        Effect::Keeps => 2,
+    }
+}
+
+fn active(
+    serial: u64,
+    who: &Identity,
+    checked: &Checked,
+    spec: &FaultSpec,
+    fault: &Arc<dyn AnyFault>,
+    proxy: &Arc<str>,
+    cap: Option<&Arc<Cap>>,
+) -> Active {
+    let name = FaultRef {
+        experiment: who.id.clone(),
+        experiment_name: checked.name.as_str().into(),
+        fault: spec.name.as_str().into(),
+        kind: spec.kind,
+        proxy: proxy.clone(),
+    };
+    Active {
+        serial,
+        name: Arc::new(name),
+        draws: DrawKey::new(who.seed, &checked.name, &spec.name),
+        flow: spec.flow,
+        select: Select {
+            percentage: spec.percentage.clone(),
+            key: spec.key.clone(),
+            count: spec.count,
+            cap: cap.cloned(),
+        },
+        window: spec.window,
+        switch: who.switch.clone(),
+        fault: fault.clone(),
+        shared: Arc::from(fault.new_shared()),
+        tally: Arc::new(Tally::default()),
+        on_abort: checked.on_abort,
+    }
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::trial::{fault, scenario};
+
+    fn proxies(names: &[&str]) -> Vec<Arc<str>> {
+        names.iter().map(|name| (*name).into()).collect()
+    }
+
+    fn start(compiler: &mut Compiler, cell: &Cell, id: &str, checked: &Checked, targets: &[Vec<Arc<str>>]) -> Actives {
+        let who = Identity { id: id.into(), seed: 7, switch: cell.switch() };
+        let actives = compiler.compile(&who, checked, targets);
+        compiler.add(cell, &who.id, &actives, Vec::new());
+        actives
+    }
+
+    fn names(cell: &Cell, proxy: &str) -> Vec<String> {
+        let plan = cell.plan().load_full();
+        let slice = plan.slice(proxy);
+        slice.map_or(vec![], |slice| slice.actives.iter().map(|active| active.name.fault.to_string()).collect())
+    }
+
+    #[test]
+    fn globs() {
+        for (pattern, name, expected) in [
+            ("redis", "redis", true),
+            ("redis", "redis-2", false),
+            ("redis*", "redis-2", true),
+            ("*", "", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abcd", false),
+            ("*-db", "cart-db", true),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn order_in_the_file_changes_nothing() {
+        let (cell, mut compiler) = (Cell::default(), Compiler::default());
+        let checked = scenario("s").fault(fault("b")).fault(fault("c").losing()).fault(fault("a")).checked();
+        let targets = vec![proxies(&["p"]); 3];
+        start(&mut compiler, &cell, "s-1", &checked, &targets);
+        assert_eq!(names(&cell, "p"), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn another_experiment_leaves_lineage_and_untouched_slices_alone() {
+        let (cell, mut compiler) = (Cell::default(), Compiler::default());
+        let checked = scenario("s").fault(fault("a")).checked();
+        start(&mut compiler, &cell, "s-1", &checked, &[proxies(&["p", "q"])]);
+        let before = cell.plan().load_full();
+        start(&mut compiler, &cell, "s-2", &checked, &[proxies(&["q"])]);
+        let during = cell.plan().load_full();
+        assert!(Arc::ptr_eq(before.slice("p").unwrap(), during.slice("p").unwrap()));
+        let (old, new) = (before.slice("q").unwrap(), during.slice("q").unwrap());
+        assert!(Arc::ptr_eq(&old.actives[0], &new.actives[0]), "shared, tally and serial are kept");
+        assert!(new.actives[1].serial > new.actives[0].serial, "a second run starts anew, at the end of the chain");
+        compiler.remove(&cell, "s-1");
+        let after = cell.plan().load_full();
+        assert!(after.slice("p").is_none());
+        assert!(Arc::ptr_eq(&after.slice("q").unwrap().actives[0], &new.actives[1]));
+        compiler.remove(&cell, "s-2");
+        assert!(cell.plan().load().is_empty());
+    }
+
+    #[test]
+    fn turns_are_measured_where_somebody_reads_them() {
+        let (cell, mut compiler) = (Cell::default(), Compiler::default());
+        let checked = scenario("s").fault(fault("a")).checked();
+        let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch() };
+        let actives = compiler.compile(&who, &checked, &[proxies(&["p"])]);
+        compiler.add(&cell, &who.id, &actives, proxies(&["watched"]));
+        let plan = cell.plan().load_full();
+        assert!(plan.slice("watched").unwrap().measure_turns && !plan.slice("p").unwrap().measure_turns);
+    }
+
+    #[test]
+    fn the_limit_of_all_holds_for_an_experiment_with_a_wider_one_of_its_own() {
+        let mut compiler = Compiler::new(Some(1));
+        let cell = Cell::default();
+        let checked = scenario("s").fault(fault("a")).max_active(5).checked();
+        let first = start(&mut compiler, &cell, "s-1", &checked, &[proxies(&["p"])]);
+        let second = start(&mut compiler, &cell, "s-2", &checked, &[proxies(&["p"])]);
+        let take = |actives: &Actives| actives[0][0].select.cap.as_ref().unwrap().take();
+        let permit = take(&first);
+        assert!(permit.is_some() && take(&second).is_none());
+        drop(permit);
+        assert!(take(&second).is_some());
+    }
+}

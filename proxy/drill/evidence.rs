@@ -1,0 +1,276 @@
+//! Evidence: every injection goes to a run's ledger.jsonl, and its figures into bounded histograms. One thread does all
+//! writing, off every path that traffic or an abort takes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use squall_core::fault::What;
+use squall_core::observe::{Histogram, Record};
+use squall_core::time::{MILLI, Time};
+use tracing::warn;
+
+use crate::stamp::Anchor;
+use crate::store::Store;
+
+/// Lines that one run's ledger takes; the counts beyond stay exact.
+const MAX_LINES: u64 = 4_000_000;
+/// Fewer delays than this say nothing about accuracy.
+const MIN_DELAYS: u64 = 20;
+
+/// What a run's injections came to.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    anchor: Anchor,
+    values: Mutex<BTreeMap<(Arc<str>, &'static str), Values>>,
+    seen: AtomicU64,
+    unwritten: AtomicU64,
+}
+
+/// Values of one fault and effect.
+#[derive(Clone, Debug, Default)]
+struct Values {
+    is_time: bool,
+    released: u64,
+    drawn: Histogram,
+    scheduled: Histogram,
+    achieved: Histogram,
+    error: Histogram,
+    early: u64,
+}
+
+impl Evidence {
+    pub(crate) fn new(anchor: Anchor) -> Evidence {
+        Evidence { anchor, values: Mutex::default(), seen: AtomicU64::new(0), unwritten: AtomicU64::new(0) }
+    }
+
+    /// Records taken in.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// Records taken in that are not in the file: the limit, or a failure to write.
+    pub(crate) fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Takes a record's figures in.
+    pub(crate) fn take(&self, record: &Record) {
+        let injection = &record.injection;
+        let (what, is_time) = name(injection.what);
+        let mut values = self.lock();
+        let values = values.entry((record.fault.fault.clone(), what)).or_default();
+        values.is_time = is_time;
+        if record.released {
+            values.released += 1; // cut short: it says nothing about accuracy
+        } else {
+            let unit = if is_time { 1 } else { 1_000 }; // a histogram's finest bucket is 1,000 wide
+            values.drawn.add(injection.drawn.saturating_mul(unit));
+            values.scheduled.add(injection.scheduled.saturating_mul(unit));
+            values.achieved.add(injection.achieved.saturating_mul(unit));
+            values.error.add(injection.achieved.abs_diff(injection.scheduled).saturating_mul(unit));
+            values.early += u64::from(injection.achieved < injection.scheduled);
+        }
+        self.seen.fetch_add(1, Ordering::Release);
+    }
+
+    /// Delays whose achieved values were too far off: the 99th percentile of |achieved − scheduled| beyond 5 ms and
+    /// beyond 5 % of the median scheduled.
+    pub(crate) fn inaccurate(&self) -> Vec<String> {
+        let judge = |((fault, what), values): (&(Arc<str>, &'static str), &Values)| {
+            let (error, median) = (values.error.quantile(0.99)?, values.scheduled.quantile(0.5)?);
+            let allowed = (5 * MILLI).max(median / 20);
+            let off = *what == "delayed" && values.error.len() >= MIN_DELAYS && error > allowed;
+            off.then(|| {
+                format!(
+                    "fault `{fault}`: 1 % of its delays were off by {} or more, allowed are {}",
+                    ms(error),
+                    ms(allowed)
+                )
+            })
+        };
+        self.lock().iter().filter_map(judge).collect()
+    }
+
+    /// The values of one fault for the report, by effect. Times in µs, the rest in the unit of the effect.
+    pub(crate) fn of(&self, fault: &str) -> Vec<Value> {
+        let values = self.lock();
+        let own = values.iter().filter(|((name, _), _)| &**name == fault);
+        own.map(|((_, what), values)| values.report(what)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, &'static str), Values>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self, record: &Record) -> Value {
+        let injection = &record.injection;
+        json!({
+            "experiment": record.fault.experiment, "fault": record.fault.fault, "kind": record.fault.kind,
+            "proxy": record.fault.proxy, "ordinal": record.ordinal, "unit": record.unit,
+            "client": record.client.map(|client| client.to_string()), "flow": record.flow,
+            "what": name(injection.what).0, "step": injection.step, "draw": injection.draw, "drawn": injection.drawn,
+            "scheduled": injection.scheduled, "achieved": injection.achieved, "released": record.released,
+            "time": self.anchor.show(record.at),
+        })
+    }
+}
+
+impl Values {
+    fn report(&self, what: &str) -> Value {
+        let quantiles = |histogram: &Histogram| {
+            let at = |q| histogram.quantile(q).map(|value| value / 1_000);
+            json!({"p50": at(0.5), "p99": at(0.99)})
+        };
+        json!({
+            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.len() + self.released,
+            "cut_short": self.released, "drawn": quantiles(&self.drawn), "scheduled": quantiles(&self.scheduled),
+            "achieved": quantiles(&self.achieved), "error": quantiles(&self.error), "early": self.early,
+        })
+    }
+}
+
+/// An effect's word, and whether its figures are times.
+fn name(what: What) -> (&'static str, bool) {
+    match what {
+        What::Delayed => ("delayed", true),
+        What::Paced => ("paced", true),
+        What::Held => ("held", false),
+        What::Swallowed => ("swallowed", false),
+        What::Corrupted => ("corrupted", false),
+        What::Sliced => ("sliced", false),
+        What::Closed => ("closed", false),
+        What::Reset => ("reset", false),
+        What::Stalled => ("stalled", false),
+        What::Refused => ("refused", false),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn ms(ns: Time) -> String {
+    format!("{:.1} ms", ns as f64 / 1e6)
+}
+
+/// The runs whose evidence is being taken.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Mutex<HashMap<Arc<str>, Arc<Evidence>>>);
+
+impl Runs {
+    pub(crate) fn insert(&self, id: Arc<str>, evidence: Arc<Evidence>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, evidence);
+    }
+
+    pub(crate) fn remove(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Evidence>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+/// What the writing thread is told besides the ledger.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A line for a run's events.jsonl.
+    Event(Arc<str>, String),
+    /// The run is over: flush and forget its files, then answer.
+    Close(Arc<str>, SyncSender<()>),
+}
+
+/// The writing thread's work; ends when the engine is gone.
+pub(crate) fn write(
+    store: &Store,
+    ledger: &Receiver<Vec<Record>>,
+    notes: &Receiver<Note>,
+    find: impl Fn(&str) -> Option<Arc<Evidence>>,
+) {
+    let mut files: HashMap<Arc<str>, Files> = HashMap::new();
+    let mut is_open = true;
+    loop {
+        if is_open {
+            match ledger.recv_timeout(Duration::from_millis(20)) {
+                Ok(records) => take(store, &find, &mut files, &records),
+                Err(RecvTimeoutError::Timeout) => files.values_mut().for_each(Files::flush),
+                Err(RecvTimeoutError::Disconnected) => is_open = false,
+            }
+        }
+        loop {
+            // without a ledger there are only notes to wait for
+            let note = match is_open {
+                true => notes.try_recv().map_err(|error| error == std::sync::mpsc::TryRecvError::Disconnected),
+                false => notes.recv().map_err(|_| true),
+            };
+            match note {
+                Ok(Note::Event(id, line)) => Files::of(&mut files, store, &id).event(&line),
+                Ok(Note::Close(id, done)) => {
+                    files.remove(&id).iter_mut().for_each(Files::flush);
+                    let _ = done.try_send(());
+                }
+                Err(true) => return,
+                Err(false) => break,
+            }
+        }
+    }
+}
+
+fn take(
+    store: &Store,
+    find: &impl Fn(&str) -> Option<Arc<Evidence>>,
+    files: &mut HashMap<Arc<str>, Files>,
+    records: &[Record],
+) {
+    for record in records {
+        let id = &record.fault.experiment;
+        let Some(evidence) = find(id) else { continue };
+        let line = evidence.line(record).to_string();
+        if !Files::of(files, store, id).record(&line) {
+            evidence.unwritten.fetch_add(1, Ordering::Relaxed);
+        }
+        evidence.take(record);
+    }
+}
+
+/// The open files of one run; none: they could not be opened, which was said once.
+#[derive(Debug)]
+struct Files {
+    ledger: Option<BufWriter<File>>,
+    events: Option<File>,
+    lines: u64,
+}
+
+impl Files {
+    fn of<'a>(files: &'a mut HashMap<Arc<str>, Files>, store: &Store, id: &Arc<str>) -> &'a mut Files {
+        files.entry(id.clone()).or_insert_with(|| {
+            let open = |file| {
+                let opened = OpenOptions::new().create(true).append(true).open(store.path(id, file));
+                opened.inspect_err(|error| warn!("run {id} goes on, but its {file} can not be written: {error}")).ok()
+            };
+            Files { ledger: open("ledger.jsonl").map(BufWriter::new), events: open("events.jsonl"), lines: 0 }
+        })
+    }
+
+    fn event(&mut self, line: &str) {
+        if let Some(events) = &mut self.events {
+            let _ = writeln!(events, "{line}");
+        }
+    }
+
+    /// False: it is not in the file.
+    fn record(&mut self, line: &str) -> bool {
+        self.lines += 1;
+        let ledger = self.ledger.as_mut().filter(|_| self.lines <= MAX_LINES);
+        ledger.is_some_and(|ledger| writeln!(ledger, "{line}").is_ok())
+    }
+
+    fn flush(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            let _ = ledger.flush();
+        }
+    }
+}

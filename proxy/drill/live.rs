@@ -1,0 +1,377 @@
+//! A run on real clocks: armed, running, stopping, finished. The types allow no other order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use squall_core::curve::Curve;
+use squall_core::select::{Count, Key};
+use squall_core::time::{NEVER, Now};
+
+use crate::abort::{Release, released};
+use crate::arm::Resolved;
+use crate::book::{Entry, sum};
+use crate::bring::Brought;
+use crate::compile::{Actives, Identity};
+use crate::engine::{Inner, Keep};
+use crate::evidence::{Evidence, Note};
+use crate::lease;
+use crate::metrics::{Figures, Watch};
+use crate::probe::{self, Found};
+use crate::report::{self, Moment, Story};
+use crate::run::{Effect, Ending, Inputs, Run};
+use crate::stamp::Anchor;
+use crate::verdict::{Cause, Facts, Hits, verdict};
+use crate::view::{Refusal, State};
+
+/// Moments that a run's report keeps.
+const MOMENTS: usize = 1_000;
+/// How often a wait looks, and for how long in all it waits for the last byte and for the ledger.
+const NAP: Duration = Duration::from_millis(1);
+const FIRST_WAIT: u32 = 100;
+const DRAIN_WAIT: u32 = 10_000;
+const LEDGER_WAIT: u32 = 1_000;
+
+/// Resolved, and nothing in the way.
+pub(crate) struct Armed {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) resolved: Resolved,
+    pub(crate) keep: Keep,
+}
+
+/// Under way.
+pub(crate) struct Running {
+    entry: Arc<Entry>,
+    resolved: Resolved,
+    run: Run,
+    brought: Brought,
+    actives: Actives,
+    evidence: Arc<Evidence>,
+    anchor: Anchor,
+    began: String,
+    moments: Vec<Moment>,
+    found: (SyncSender<Found>, Receiver<Found>),
+}
+
+/// Its faults are off; what it brought is being closed.
+pub(crate) struct Stopping {
+    running: Running,
+    ending: Ending,
+}
+
+impl Armed {
+    /// Brings what the scenario brings and starts it. On an error everything is as it was.
+    pub(crate) fn start(self, inner: &Inner) -> Result<Running, Refusal> {
+        let Armed { entry, resolved, keep } = self;
+        let cell = inner.plane.cell();
+        let switch = cell.switch();
+        entry.set_switch(Some(switch.clone()));
+        let brought = Brought::bring(&inner.plane, &*inner.stand, &entry.checked, entry.seed);
+        let brought = brought.map_err(|why| Refusal::NotArmed(vec![why]))?;
+        let proxies = resolved.watches.iter().flat_map(|watch| &watch.proxies);
+        if let Some(dark) = proxies.into_iter().find(|proxy| inner.plane.reading(proxy).is_none()) {
+            return Err(Refusal::NotArmed(vec![format!("the figures of proxy `{dark}` can't be read")]));
+        }
+        let now = inner.now();
+        if let Some(ending) = entry.ending() {
+            return Err(Refusal::State(ending.reason));
+        }
+        lease::grant(&switch, keep, now, inner.safety.lease);
+        let who = Identity { id: entry.id.clone(), seed: entry.seed, switch };
+        let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
+        {
+            let mut card = entry.card();
+            card.actives = actives.clone();
+            card.planned = resolved.schedule.planned;
+            card.proxies = brought.proxies.iter().map(|info| (info.spec.name.clone(), info.listen.clone())).collect();
+        }
+        let anchor = Anchor::now(&*inner.plane);
+        let evidence = Arc::new(Evidence::new(anchor));
+        inner.runs.insert(entry.id.clone(), evidence.clone());
+        let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching);
+        let found = sync_channel(entry.checked.probes.len().max(1));
+        let began = anchor.show(now.mono);
+        inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
+        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, moments: Vec::new(), found })
+    }
+}
+
+impl Running {
+    /// One look at everything; gives why it ends, once it does. Takes no lock for longer than a moment.
+    pub(crate) fn tick(&mut self, inner: &Inner) -> Option<Ending> {
+        let now = inner.now();
+        let inputs = self.inputs(inner, now);
+        for effect in self.run.tick(now, &inputs) {
+            match effect {
+                Effect::Begin => self.begin(inner),
+                Effect::Pause(why) => {
+                    let _ = inner.pause(&self.entry, Some(why)); // a person was faster
+                }
+                Effect::Check(probe) => self.check(inner, probe),
+                Effect::Tell(kind, text) => self.tell(inner, kind, text),
+                Effect::Lift => self.lift(inner),
+                Effect::End(ending) => {
+                    self.lift(inner);
+                    return Some(ending);
+                }
+            }
+        }
+        None
+    }
+
+    /// From here on its faults are off for good.
+    pub(crate) fn end(mut self, inner: &Inner, ending: Ending) -> Stopping {
+        self.lift(inner);
+        if let Some(release) = self.entry.release() {
+            self.entry.end(ending.clone(), &release);
+        }
+        {
+            let mut card = self.entry.card();
+            card.timeline.still.get_or_insert(ending.at);
+            card.state = State::Stopping;
+            card.reason = Some(ending.reason.clone());
+        }
+        self.tell(inner, "state", format!("stopping: {}", ending.reason));
+        Stopping { running: self, ending }
+    }
+
+    fn inputs(&self, inner: &Inner, now: Now) -> Inputs {
+        let switch = self.entry.switch();
+        Inputs {
+            timeline: self.entry.card().timeline,
+            figures: self.figures(inner),
+            found: self.found.1.try_iter().collect(),
+            ended: self.entry.ending(),
+            is_on: switch.as_ref().is_some_and(|switch| switch.is_on(now)),
+            lease: switch.as_ref().map_or(NEVER, |switch| switch.lease()),
+            limit: switch.as_ref().map_or(NEVER, |switch| switch.limit()),
+        }
+    }
+
+    fn figures(&self, inner: &Inner) -> Vec<Option<Figures>> {
+        let workloads = self.brought.readings();
+        let of = |watch: &Watch| {
+            let mut figures = Figures::default();
+            watch.workloads.iter().filter_map(|n| workloads.get(*n)).for_each(|reading| figures.workload(reading));
+            for proxy in &watch.proxies {
+                figures.proxy(&inner.plane.reading(proxy)?, watch.workloads.is_empty());
+            }
+            Some(figures)
+        };
+        self.resolved.watches.iter().map(of).collect()
+    }
+
+    /// Switch first, then the plan: the workers learn of both with one bell.
+    fn begin(&mut self, inner: &Inner) {
+        let Some(switch) = self.entry.switch() else { return };
+        let origin = inner.now().mono;
+        {
+            let mut card = self.entry.card();
+            card.timeline.origin = Some(origin);
+            card.state = State::Running;
+        }
+        if let Some(limit) = self.resolved.limit {
+            switch.set_limit(origin.saturating_add(limit));
+        }
+        switch.start(origin);
+        inner.compiler().add(inner.plane.cell(), &self.entry.id, &self.actives, self.resolved.turns.clone());
+        self.tell(inner, "state", "running".into());
+    }
+
+    fn check(&self, inner: &Inner, probe: usize) {
+        let Some(spec) = self.entry.checked.probes.get(probe) else { return };
+        let (check, to) = (spec.check.clone(), self.found.0.clone());
+        inner.runtime.spawn(async move {
+            let passed = probe::check(check).await;
+            let _ = to.try_send(Found { probe, passed }); // one check per probe is out: there is room
+        });
+    }
+
+    /// Off for good, and out of the plan. Does nothing the second time.
+    fn lift(&self, inner: &Inner) {
+        let Some(switch) = self.entry.switch() else { return };
+        let asked = inner.now().mono;
+        switch.end();
+        let stopped = inner.now().mono;
+        let cell = inner.plane.cell();
+        let before = released(cell);
+        let mut compiler = inner.compiler();
+        if !compiler.holds(&self.entry.id) && self.entry.release().is_some() {
+            return;
+        }
+        let epoch = compiler.remove(cell, &self.entry.id);
+        drop(compiler);
+        self.entry.lifted(&Release::new(cell, asked, stopped, epoch, before));
+    }
+
+    fn tell(&mut self, inner: &Inner, kind: &str, text: String) {
+        let at = self.entry.elapsed(inner.now().mono);
+        if self.moments.len() < MOMENTS {
+            self.moments.push(Moment { at, kind: kind.into(), text: text.clone() });
+        }
+        inner.tell(&self.entry, kind, text);
+    }
+}
+
+impl Stopping {
+    /// Closes what it brought, waits for what is under way, and reports. Takes seconds at worst; runs on a thread of its
+    /// own.
+    pub(crate) fn finish(mut self, inner: &Inner) {
+        self.drain(FIRST_WAIT);
+        self.running.brought.finish();
+        let is_drained = self.drain(DRAIN_WAIT);
+        self.tell_drained(inner, is_drained);
+        let running = &mut self.running;
+        let (now, figures) = (inner.now(), running.figures(inner));
+        running.run.settle(self.ending.at, &figures);
+        self.wait_for_ledger(inner);
+        let story = self.story(inner, now);
+        let (report, text) = (story.json(), story.markdown());
+        let Stopping { running, .. } = self;
+        let Running { entry, brought, began, .. } = running;
+        drop(brought);
+        inner.runs.remove(&entry.id);
+        let state = story.state;
+        let verdict = story.verdict;
+        let run = report::card(&entry, &began, Some((state, verdict, &story.reason, &story.ended)));
+        inner.store.finish(&entry.id, &run, &report, &text);
+        {
+            let mut card = entry.card();
+            card.state = state;
+            card.verdict = Some(verdict);
+            card.reason = Some(story.reason);
+            card.report = Some(Arc::new((report, text)));
+        }
+        inner.tell(&entry, "state", format!("{}: {}", state.word(), verdict.word()));
+    }
+
+    /// Waits until the last byte of what was held is written, `naps` at most.
+    fn drain(&self, naps: u32) -> bool {
+        let Some(release) = self.running.entry.release() else { return true };
+        (0..naps).any(|_| {
+            let done = release.look();
+            if !done {
+                std::thread::sleep(NAP);
+            }
+            done
+        })
+    }
+
+    fn tell_drained(&mut self, inner: &Inner, is_drained: bool) {
+        let Some(release) = self.running.entry.release() else { return };
+        let figures = release.report(Vec::new());
+        let text = match (is_drained, figures.drained_us) {
+            (true, Some(drained)) => format!("{} let go, the last byte written after {drained} us", figures.released),
+            _ => format!("{} let go; after 10 s something is still being written", figures.released),
+        };
+        self.running.tell(inner, "drained", text);
+    }
+
+    /// Until every injection that was counted has come in, or is known to be lost.
+    fn wait_for_ledger(&self, inner: &Inner) {
+        for _ in 0..LEDGER_WAIT {
+            let tally = self.tally();
+            if self.running.evidence.seen().saturating_add(tally.unrecorded) >= tally.injected {
+                break;
+            }
+            std::thread::sleep(NAP);
+        }
+        let (done, closed) = sync_channel(1);
+        if inner.events.notes().try_send(Note::Close(self.running.entry.id.clone(), done)).is_ok() {
+            let _ = closed.recv_timeout(NAP * LEDGER_WAIT);
+        }
+    }
+
+    fn tally(&self) -> squall_core::plan::TallyReading {
+        sum(self.running.actives.iter().flatten().map(|active| active.tally.read()))
+    }
+
+    fn story(&self, inner: &Inner, now: Now) -> Story {
+        let Stopping { running, ending } = self;
+        let entry = &running.entry;
+        let timeline = entry.card().timeline;
+        let elapsed = timeline.elapsed(now.mono).unwrap_or(0);
+        let expects = running.run.judge(elapsed);
+        let facts = self.facts(elapsed, expects.iter().map(|(_, _, outcome)| outcome.clone()).collect());
+        let (verdict, why) = verdict(&facts);
+        let held = self.tally().held;
+        let state = match ending.cause {
+            _ if held > 0 => State::Failed,
+            Cause::Planned => State::Completed,
+            Cause::Failure => State::Failed,
+            _ if timeline.origin.is_none() => State::Cancelled,
+            _ => State::Stopped,
+        };
+        let reason = match held {
+            0 => ending.reason.clone(),
+            held => format!("{}; {held} units are still held", ending.reason),
+        };
+        Story {
+            state,
+            verdict,
+            why,
+            reason,
+            environment: inner.environment.clone(),
+            began: running.began.clone(),
+            ended: running.anchor.show(ending.at),
+            elapsed,
+            paused: timeline.paused,
+            planned: running.resolved.schedule.planned,
+            faults: report::faults(&entry.checked, &running.actives, &running.evidence),
+            expects: report::expects(&running.run, &running.resolved.watches, &expects),
+            forecast: report::forecast(&entry.checked, &running.run, running.resolved.forecast),
+            guards: report::guards(&running.run, &running.resolved.watches),
+            probes: report::probes(&running.run),
+            workloads: report::workloads(&entry.checked, &running.brought.readings()),
+            moments: running.moments.clone(),
+            release: entry.release().map(|release| release.report(Vec::new())),
+            ledger: report::ledger(&running.evidence, &self.tally()),
+            entry: entry.clone(),
+        }
+    }
+
+    fn facts(&self, elapsed: u64, expects: Vec<crate::verdict::Outcome>) -> Facts {
+        let Stopping { running, ending } = self;
+        let faults = running.entry.checked.faults.iter().enumerate();
+        let hits = faults.map(|(n, spec)| Hits {
+            fault: spec.name.clone(),
+            hits: sum(running.actives[n].iter().map(|active| active.tally.read())).injected,
+            min_hits: spec.min_hits,
+            passed: running.run.schedule.passed(n, elapsed),
+        });
+        let probes = running.run.probes.iter().filter_map(|probe| {
+            let why = probe.first_failure.as_ref()?;
+            Some(format!("probe `{}` failed {} of {} times: {why}", probe.spec.name, probe.failed, probe.runs))
+        });
+        Facts {
+            cause: ending.cause,
+            reason: ending.reason.clone(),
+            hits: hits.collect(),
+            inaccurate: running.evidence.inaccurate(),
+            mismatched: self.mismatched(),
+            missing: running.run.missing.clone(),
+            guards: running.run.refuting.clone(),
+            probes: probes.collect(),
+            expects,
+        }
+    }
+
+    /// Faults that selected another share of the units than they were told to.
+    fn mismatched(&self) -> Vec<String> {
+        let faults = self.running.entry.checked.faults.iter().zip(&self.running.actives);
+        let judge = faults.filter_map(|(spec, actives)| {
+            let Curve::Constant(percentage) = spec.percentage else { return None };
+            if spec.count != Count::All || spec.key != Key::Ordinal {
+                return None;
+            }
+            let tally = sum(actives.iter().map(|active| active.tally.read()));
+            let selected = tally.selected + tally.overflow;
+            let off = crate::verdict::is_mismatch(tally.eligible, selected, percentage / 100.0);
+            off.then(|| {
+                let (name, eligible) = (&spec.name, tally.eligible);
+                format!("fault `{name}` selected {selected} of {eligible}, which {percentage} % does not explain (p < 0.001)")
+            })
+        });
+        judge.collect()
+    }
+}

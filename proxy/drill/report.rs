@@ -1,0 +1,262 @@
+//! The report of a run: report.json, and report.md for people. First what was hit, then everything else.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use squall_core::plan::TallyReading;
+use squall_core::plane::WorkloadReading;
+use squall_core::scenario::{Checked, During, ExpectSpec};
+use squall_core::time::Time;
+
+use crate::book::{Entry, sum};
+use crate::compile::Actives;
+use crate::evidence::Evidence;
+use crate::metrics::{Watch, show, word};
+use crate::run::Run;
+use crate::schedule::seconds;
+use crate::verdict::Outcome;
+use crate::view::{AbortReport, State, Verdict};
+
+mod markdown;
+
+/// Everything that a report is made from.
+pub(crate) struct Story {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) state: State,
+    pub(crate) verdict: Verdict,
+    pub(crate) why: Vec<String>,
+    /// Why it ended.
+    pub(crate) reason: String,
+    pub(crate) environment: String,
+    pub(crate) began: String,
+    pub(crate) ended: String,
+    pub(crate) elapsed: Time,
+    pub(crate) paused: Time,
+    pub(crate) planned: Time,
+    pub(crate) faults: Vec<FaultStory>,
+    pub(crate) expects: Vec<Line>,
+    pub(crate) forecast: Vec<Line>,
+    pub(crate) guards: Vec<GuardStory>,
+    pub(crate) probes: Vec<ProbeStory>,
+    pub(crate) workloads: Vec<Value>,
+    pub(crate) moments: Vec<Moment>,
+    /// How what was held at the end was let go.
+    pub(crate) release: Option<AbortReport>,
+    pub(crate) ledger: LedgerStory,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Moment {
+    /// Seconds on the timeline; none: it had not begun.
+    pub(crate) at: Option<f64>,
+    pub(crate) kind: String,
+    pub(crate) text: String,
+}
+
+/// What one fault did.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct FaultStory {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) proxies: Vec<Arc<str>>,
+    pub(crate) summary: String,
+    pub(crate) min_hits: u64,
+    pub(crate) tally: TallyReading,
+    pub(crate) values: Vec<Value>,
+}
+
+/// An expectation or a bet with what was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Line {
+    pub(crate) metric: &'static str,
+    /// Where the value comes from: request, turn or connection.
+    pub(crate) source: &'static str,
+    pub(crate) during: During,
+    /// In words.
+    pub(crate) bound: String,
+    /// Rates 0 to 1, latencies and recovery in ns, throughput per second.
+    pub(crate) value: Option<f64>,
+    /// The value in words.
+    pub(crate) shown: String,
+    /// `met`, `missed`, `too_few`, and for bets `hit`, `too_high`, `too_low`, `not_measured`.
+    pub(crate) outcome: &'static str,
+}
+
+/// A guard with its readings.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct GuardStory {
+    pub(crate) name: String,
+    pub(crate) metric: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) bound: String,
+    pub(crate) fired: u64,
+    pub(crate) last: Option<f64>,
+    pub(crate) worst: Option<f64>,
+    /// The worst reading in words.
+    pub(crate) shown: String,
+}
+
+/// A probe with its results.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ProbeStory {
+    pub(crate) name: String,
+    pub(crate) runs: u64,
+    pub(crate) failed: u64,
+    pub(crate) first_failure: Option<String>,
+}
+
+/// How complete the ledger is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct LedgerStory {
+    pub(crate) injections: u64,
+    pub(crate) recorded: u64,
+    /// Lost because the ledger could not keep up.
+    pub(crate) lost: u64,
+    /// Taken in, but not in the file.
+    pub(crate) unwritten: u64,
+}
+
+impl Story {
+    /// What all faults did.
+    pub(crate) fn total(&self) -> TallyReading {
+        sum(self.faults.iter().map(|fault| fault.tally))
+    }
+
+    /// report.json
+    pub(crate) fn json(&self) -> Value {
+        let (entry, total) = (&self.entry, self.total());
+        let checked = &entry.checked;
+        json!({
+            "summary": {
+                "eligible": total.eligible, "selected": total.selected, "injected": total.injected,
+                "affected": total.affected,
+            },
+            "id": entry.id, "name": checked.name, "title": checked.title, "owner": checked.owner,
+            "hypothesis": checked.hypothesis, "tags": checked.tags, "environment": self.environment,
+            "state": self.state, "verdict": self.verdict, "why": self.why, "reason": self.reason,
+            "seed": entry.seed, "digest": checked.digest, "began": self.began, "ended": self.ended,
+            "elapsed_s": seconds(self.elapsed), "paused_s": seconds(self.paused), "planned_s": seconds(self.planned),
+            "timeline": self.moments, "faults": self.faults, "workloads": self.workloads,
+            "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
+            "release": self.release, "residue": { "held": total.held, "clean": total.held == 0 },
+            "ledger": self.ledger, "runbook": checked.runbook,
+        })
+    }
+
+    /// report.md
+    pub(crate) fn markdown(&self) -> String {
+        markdown::write(self)
+    }
+}
+
+/// run.json: where a run stands, for whoever finds its directory. `over`: state, verdict, reason and end.
+pub(crate) fn card(entry: &Entry, began: &str, over: Option<(State, Verdict, &str, &str)>) -> Value {
+    let (state, verdict, reason, ended) = match over {
+        None => (State::Running, None, None, None),
+        Some((state, verdict, reason, ended)) => (state, Some(verdict), Some(reason), Some(ended)),
+    };
+    json!({
+        "id": entry.id, "name": entry.checked.name, "seed": entry.seed, "digest": entry.checked.digest, "began": began,
+        "over": over.is_some(), "state": state, "verdict": verdict, "reason": reason, "ended": ended,
+    })
+}
+
+pub(crate) fn faults(checked: &Checked, actives: &Actives, evidence: &Evidence) -> Vec<FaultStory> {
+    let faults = checked.faults.iter().zip(actives).map(|(spec, actives)| FaultStory {
+        name: spec.name.clone(),
+        kind: spec.kind,
+        proxies: actives.iter().map(|active| active.name.proxy.clone()).collect(),
+        summary: spec.summary.clone(),
+        min_hits: spec.min_hits,
+        tally: sum(actives.iter().map(|active| active.tally.read())),
+        values: evidence.of(&spec.name),
+    });
+    faults.collect()
+}
+
+pub(crate) fn expects(run: &Run, watches: &[Watch], judged: &[(ExpectSpec, Option<f64>, Outcome)]) -> Vec<Line> {
+    let lines = judged.iter().zip(&run.expects).map(|((spec, value, outcome), (_, watch))| {
+        let below = spec.below.map(|bound| format!("below {}", show(spec.metric, bound)));
+        let above = spec.above.map(|bound| format!("above {}", show(spec.metric, bound)));
+        Line {
+            metric: word(spec.metric),
+            source: watches.get(*watch).map_or("", |watch| watch.label(spec.metric)),
+            during: spec.during,
+            bound: below.into_iter().chain(above).collect::<Vec<_>>().join(" and "),
+            value: *value,
+            shown: value.map_or_else(|| "not measured".into(), |value| show(spec.metric, value)),
+            outcome: match outcome {
+                Outcome::Met => "met",
+                Outcome::Missed(_) => "missed",
+                Outcome::TooFew(_) => "too_few",
+            },
+        }
+    });
+    lines.collect()
+}
+
+pub(crate) fn forecast(checked: &Checked, run: &Run, watch: Option<usize>) -> Vec<Line> {
+    let Some((forecast, watch)) = checked.forecast.as_ref().zip(watch) else { return Vec::new() };
+    let bets = forecast.metrics.iter().map(|(metric, (low, high))| {
+        let value = run.during_faults(watch, *metric);
+        Line {
+            metric: word(*metric),
+            source: "",
+            during: During::Faults,
+            bound: format!("{} to {}", show(*metric, *low), show(*metric, *high)),
+            value,
+            shown: value.map_or_else(|| "not measured".into(), |value| show(*metric, value)),
+            outcome: match value {
+                None => "not_measured",
+                Some(value) if value > *high => "too_high",
+                Some(value) if value < *low => "too_low",
+                Some(_) => "hit",
+            },
+        }
+    });
+    bets.collect()
+}
+
+pub(crate) fn guards(run: &Run, watches: &[Watch]) -> Vec<GuardStory> {
+    let guards = run.guards.iter().map(|guard| GuardStory {
+        name: guard.name.clone(),
+        metric: word(guard.metric),
+        source: watches.get(guard.watch).map_or("", |watch| watch.label(guard.metric)),
+        bound: guard.bound(),
+        fired: guard.fired,
+        last: guard.last,
+        worst: guard.worst,
+        shown: guard.worst.map_or_else(|| "no reading".into(), |value| show(guard.metric, value)),
+    });
+    guards.collect()
+}
+
+pub(crate) fn probes(run: &Run) -> Vec<ProbeStory> {
+    let probes = run.probes.iter().map(|probe| ProbeStory {
+        name: probe.spec.name.clone(),
+        runs: probe.runs,
+        failed: probe.failed,
+        first_failure: probe.first_failure.clone(),
+    });
+    probes.collect()
+}
+
+pub(crate) fn workloads(checked: &Checked, readings: &[WorkloadReading]) -> Vec<Value> {
+    let workloads = checked.workloads.iter().zip(readings).map(|(spec, reading)| {
+        let at = |quantile| reading.latency.quantile(quantile).map(|ns| ns / 1_000);
+        json!({
+            "name": spec.name, "intended": reading.intended, "unsent": reading.unsent, "ok": reading.ok,
+            "failed": reading.failed, "failed_injected": reading.failed_injected, "retried": reading.retried,
+            "reasons": reading.reasons, "unanswered": reading.in_flight,
+            "latency_us": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999) },
+        })
+    });
+    workloads.collect()
+}
+
+pub(crate) fn ledger(evidence: &Evidence, tally: &TallyReading) -> LedgerStory {
+    let (recorded, unwritten) = (evidence.seen(), evidence.unwritten());
+    LedgerStory { injections: tally.injected, recorded, lost: tally.unrecorded, unwritten }
+}

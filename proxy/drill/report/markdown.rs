@@ -1,0 +1,200 @@
+//! report.md
+
+use std::fmt::{self, Write};
+
+use serde_json::Value;
+
+use super::{Line, Story};
+use crate::schedule::seconds;
+
+/// The report for people.
+pub(crate) fn write(story: &Story) -> String {
+    let mut out = String::new();
+    let _ = fill(&mut out, story); // a String takes everything
+    out
+}
+
+fn fill(out: &mut String, story: &Story) -> fmt::Result {
+    let (total, checked) = (story.total(), &story.entry.checked);
+    writeln!(
+        out,
+        "eligible {} / selected {} / injected {} / affected {}\n",
+        total.eligible, total.selected, total.injected, total.affected
+    )?;
+    writeln!(out, "# {}: {}\n", story.entry.id, story.verdict.word())?;
+    if let Some(title) = &checked.title {
+        writeln!(out, "{}\n", plain(title))?;
+    }
+    for why in &story.why {
+        writeln!(out, "- {}", plain(why))?;
+    }
+    writeln!(out)?;
+    let facts = [
+        ("hypothesis", checked.hypothesis.clone().unwrap_or_else(|| "none written".into())),
+        ("owner", checked.owner.clone().unwrap_or_else(|| "none named".into())),
+        ("state", format!("{}, because {}", story.state.word(), story.reason)),
+        ("began", story.began.clone()),
+        ("ended", story.ended.clone()),
+        ("took", took(story)),
+        ("environment", story.environment.clone()),
+        ("seed", story.entry.seed.to_string()),
+        ("digest", checked.digest.clone()),
+    ];
+    table(out, ["", ""], facts.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]))?;
+    timeline(out, story)?;
+    faults(out, story)?;
+    lines(out, "Expectations", &story.expects)?;
+    lines(out, "Forecast (scored, never deciding)", &story.forecast)?;
+    watched(out, story)?;
+    loads(out, story)?;
+    end(out, story)
+}
+
+fn took(story: &Story) -> String {
+    let paused = match story.paused {
+        0 => String::new(),
+        paused => format!(", and stood still for {:.1} s", seconds(paused)),
+    };
+    format!("{:.1} s of {:.1} s planned{paused}", seconds(story.elapsed), seconds(story.planned))
+}
+
+fn timeline(out: &mut String, story: &Story) -> fmt::Result {
+    writeln!(out, "\n## Timeline\n")?;
+    let rows = story.moments.iter().map(|moment| {
+        [moment.at.map_or_else(|| "before".into(), |at| format!("{at:.2} s")), moment.kind.clone(), moment.text.clone()]
+    });
+    table(out, ["at", "what", ""], rows)
+}
+
+fn faults(out: &mut String, story: &Story) -> fmt::Result {
+    writeln!(out, "\n## Faults\n")?;
+    let header =
+        ["fault", "kind", "on", "what", "eligible", "selected", "injected", "affected", "overflow", "reset at the end"];
+    let rows = story.faults.iter().map(|fault| {
+        let tally = &fault.tally;
+        let (name, on) = (fault.name.clone(), fault.proxies.join(", "));
+        let counts =
+            [tally.eligible, tally.selected, tally.injected, tally.affected, tally.overflow, tally.reset_on_abort];
+        let [eligible, selected, injected, affected, overflow, reset] = counts.map(|count| count.to_string());
+        [name, fault.kind.into(), on, fault.summary.clone(), eligible, selected, injected, affected, overflow, reset]
+    });
+    table(out, header, rows)?;
+    let values = story.faults.iter().flat_map(|fault| fault.values.iter().map(move |value| (fault, value)));
+    let rows: Vec<[String; 9]> = values
+        .map(|(fault, value)| {
+            let pair = |what: &str| format!("{} / {}", text(&value[what]["p50"]), text(&value[what]["p99"]));
+            [
+                fault.name.clone(),
+                text(&value["what"]),
+                text(&value["unit"]),
+                text(&value["count"]),
+                pair("drawn"),
+                pair("scheduled"),
+                pair("achieved"),
+                pair("error"),
+                text(&value["cut_short"]),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nValues as p50 / p99; error is |achieved - scheduled|.\n")?;
+    table(
+        out,
+        ["fault", "effect", "unit", "count", "drawn", "scheduled", "achieved", "error", "cut short"],
+        rows.into_iter(),
+    )
+}
+
+fn lines(out: &mut String, title: &str, lines: &[Line]) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## {title}\n")?;
+    let rows = lines.iter().map(|line| {
+        let metric = match line.source {
+            "turn" => format!("{} (turn)", line.metric),
+            _ => line.metric.to_owned(),
+        };
+        let during = format!("{:?}", line.during).to_lowercase();
+        [metric, during, line.bound.clone(), line.shown.clone(), line.outcome.replace('_', " ")]
+    });
+    table(out, ["metric", "during", "bound", "measured", "outcome"], rows)
+}
+
+fn watched(out: &mut String, story: &Story) -> fmt::Result {
+    if !story.guards.is_empty() {
+        writeln!(out, "\n## Guards\n")?;
+        let rows = story.guards.iter().map(|guard| {
+            let (metric, bound) = (guard.metric.to_owned(), guard.bound.clone());
+            [guard.name.clone(), metric, guard.source.into(), bound, guard.shown.clone(), guard.fired.to_string()]
+        });
+        table(out, ["guard", "metric", "of", "bound", "worst", "fired"], rows)?;
+    }
+    if story.probes.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## Probes\n")?;
+    let rows = story.probes.iter().map(|probe| {
+        let first = probe.first_failure.clone().unwrap_or_default();
+        [probe.name.clone(), probe.runs.to_string(), probe.failed.to_string(), first]
+    });
+    table(out, ["probe", "runs", "failed", "first failure"], rows)
+}
+
+fn loads(out: &mut String, story: &Story) -> fmt::Result {
+    if story.workloads.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## Load\n")?;
+    let columns = ["name", "intended", "unsent", "ok", "failed", "failed_injected", "retried", "unanswered"];
+    let rows = story.workloads.iter().map(|load| columns.map(|column| text(&load[column])));
+    table(out, columns.map(|column| column.trim_end_matches('_')), rows)
+}
+
+fn end(out: &mut String, story: &Story) -> fmt::Result {
+    writeln!(out, "\n## At the end\n")?;
+    if let Some(release) = &story.release {
+        let us = |value: Option<u64>| value.map_or_else(|| "not yet".into(), |us| format!("after {us} us"));
+        let (stopped, released) = (release.stopped_injecting_us, release.released);
+        let (permitted, drained) = (us(release.permitted_us), us(release.drained_us));
+        writeln!(
+            out,
+            "- no new injection after {stopped} us; {released} held were let go {permitted}, the last byte written {drained}"
+        )?;
+    }
+    let held = match story.total().held {
+        0 => "nothing is held any more".into(),
+        held => format!("**{held} units are still held**"),
+    };
+    writeln!(out, "- {held}")?;
+    let ledger = &story.ledger;
+    writeln!(
+        out,
+        "- ledger: {} of {} injections recorded, {} lost because it could not keep up, {} not in the file",
+        ledger.recorded, ledger.injections, ledger.lost, ledger.unwritten
+    )
+}
+
+fn table<const N: usize>(out: &mut String, header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> fmt::Result {
+    writeln!(out, "| {} |", header.join(" | "))?;
+    writeln!(out, "|{}", "---|".repeat(N))?;
+    for row in rows {
+        writeln!(out, "| {} |", row.map(|cell| plain(&cell)).join(" | "))?;
+    }
+    Ok(())
+}
+
+/// Text from outside as one cell: no line breaks, no markup of a table, no HTML.
+fn plain(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").replace('|', "\\|").replace('<', "&lt;")
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}

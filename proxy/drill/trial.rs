@@ -1,0 +1,9 @@
+//! Tests that need more than one file, and the words that all tests of this crate are written in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod course;
+mod fakes;
+mod running;
+mod words;
+
+pub(crate) use words::{expect, fault, guard, probe, scenario, window};

@@ -1,0 +1,337 @@
+//! The core of a run on a clock moved by hand, with figures as the test writes them.
+
+use squall_core::scenario::{Checked, GuardAction, Metric, ProbeMode};
+use squall_core::time::{MILLI, NEVER, Now, SECOND, Time};
+
+use super::fakes::latencies;
+use super::words::ScenarioWords;
+use super::{expect, fault, guard, probe, scenario, window};
+use crate::arm::{Ground, resolve};
+use crate::engine::Keep;
+use crate::metrics::Figures;
+use crate::probe::Found;
+use crate::run::{Effect, Ending, Inputs, Run, Timeline};
+use crate::verdict::{Cause, Outcome};
+
+/// What clients feel: requests per second, their latency, and how many in a hundred fail.
+#[derive(Clone, Copy)]
+struct Weather {
+    latency: u64,
+    failing: u64,
+}
+
+const FAIR: Weather = Weather { latency: 10, failing: 0 };
+const SLOW: Weather = Weather { latency: 100, failing: 0 };
+const BROKEN: Weather = Weather { latency: 10, failing: 50 };
+
+/// A run that a test takes through its time.
+struct Course {
+    checked: Checked,
+    run: Run,
+    now: Time,
+    timeline: Timeline,
+    figures: Figures,
+    blind: bool,
+    is_on: bool,
+    lease: Time,
+    limit: Time,
+    aborted: Option<Ending>,
+    answers: Result<(), String>,
+    back: Vec<Found>,
+    told: Vec<String>,
+    checks: Vec<f64>,
+    lifted: bool,
+    ending: Option<Ending>,
+}
+
+fn course(words: ScenarioWords) -> Course {
+    let checked = words.checked();
+    let safety = Default::default();
+    let ground = Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned };
+    let resolved = resolve(&checked, &ground).unwrap();
+    let run = Run::new(&checked, resolved.schedule, &resolved.watching);
+    Course {
+        checked,
+        run,
+        now: 1000 * SECOND,
+        timeline: Timeline::default(),
+        figures: Figures::default(),
+        blind: false,
+        is_on: true,
+        lease: NEVER,
+        limit: NEVER,
+        aborted: None,
+        answers: Ok(()),
+        back: Vec::new(),
+        told: Vec::new(),
+        checks: Vec::new(),
+        lifted: false,
+        ending: None,
+    }
+}
+
+impl Course {
+    /// This many seconds of this weather, in ticks of 50 ms with five requests each.
+    #[allow(clippy::cast_precision_loss)]
+    fn go(&mut self, seconds: f64, weather: Weather) -> &mut Course {
+        let mut left = seconds;
+        while left > 1e-9 && self.ending.is_none() {
+            self.tick();
+            left -= 0.05;
+            self.now += 50 * MILLI;
+            let failed = if self.figures.ok * weather.failing >= self.figures.failed * 100 + 1 {
+                5 * weather.failing / 50
+            } else {
+                0
+            };
+            self.figures.failed += failed;
+            self.figures.ok += 5 - failed.min(5);
+            self.figures.latency.merge(&latencies(5 - failed.min(5), weather.latency));
+        }
+        self
+    }
+
+    fn tick(&mut self) {
+        let now = Now { mono: self.now, boot: self.now };
+        let watches = self.run.phases.len();
+        let inputs = Inputs {
+            timeline: self.timeline,
+            figures: vec![Some(self.figures.clone()).filter(|_| !self.blind); watches],
+            found: std::mem::take(&mut self.back),
+            ended: self.aborted.clone(),
+            is_on: self.is_on,
+            lease: self.lease,
+            limit: self.limit,
+        };
+        for effect in self.run.tick(now, &inputs) {
+            match effect {
+                Effect::Begin => self.timeline.origin = Some(self.now),
+                Effect::Pause(_) => self.pause(),
+                Effect::Check(probe) => {
+                    self.checks.push(self.elapsed());
+                    self.back.push(Found { probe, passed: self.answers.clone() });
+                }
+                Effect::Tell(_, text) => self.told.push(text),
+                Effect::Lift => self.lifted = true,
+                Effect::End(ending) => self.ending = Some(ending),
+            }
+        }
+    }
+
+    fn pause(&mut self) {
+        self.timeline.still = Some(self.now);
+        self.is_on = false;
+    }
+
+    fn resume(&mut self) {
+        self.timeline.resume(self.now);
+        self.is_on = true;
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn elapsed(&self) -> f64 {
+        self.timeline.elapsed(self.now).map_or(-1.0, |ns| ns as f64 / 1e9)
+    }
+
+    fn cause(&self) -> Option<Cause> {
+        self.ending.as_ref().map(|ending| ending.cause)
+    }
+
+    fn outcomes(&mut self) -> Vec<Outcome> {
+        self.run.settle(self.now, &[Some(self.figures.clone())]);
+        let elapsed = self.timeline.elapsed(self.now).unwrap_or(0);
+        assert_eq!(self.run.expects.len(), self.checked.expects.len());
+        self.run.judge(elapsed).into_iter().map(|(_, _, outcome)| outcome).collect()
+    }
+}
+
+/// A fault from 2 to 4 s.
+fn short() -> ScenarioWords {
+    scenario("s").fault(fault("late").window(window(2, 2)))
+}
+
+#[test]
+fn it_tells_its_windows_and_ends_when_planned() {
+    let mut course = course(short());
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!((course.elapsed() - 9.05).abs() < 0.1, "{}", course.elapsed());
+    assert_eq!(course.told, ["fault `late` opens at 2.000 s", "fault `late` closes at 4.000 s"]);
+}
+
+#[test]
+fn a_guard_ends_it() {
+    let mut course = course(short().guard(guard("errors", Metric::ErrorRate, 0.2).hold(1).over(2)));
+    course.go(2.0, FAIR).go(7.0, BROKEN);
+    assert_eq!(course.cause(), Some(Cause::Guard));
+    assert!((3.0..4.5).contains(&course.elapsed()), "{}", course.elapsed());
+    assert_eq!(course.run.refuting.len(), 1);
+}
+
+#[test]
+fn an_alert_is_told_and_ends_nothing() {
+    let mut course = course(short().guard(guard("slow", Metric::P99, 50e6).over(1).then(GuardAction::Alert)));
+    course.go(2.0, FAIR).go(3.0, SLOW).go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert_eq!(course.told.iter().filter(|text| text.starts_with("guard `slow`: p99 is")).count(), 1);
+    assert!(course.run.refuting.is_empty());
+}
+
+#[test]
+fn a_guard_pauses_it_and_a_person_resumes() {
+    let mut course = course(short().guard(guard("slow", Metric::P99, 50e6).over(1).then(GuardAction::Pause)));
+    course.go(2.0, FAIR).go(30.0, SLOW);
+    assert!(course.timeline.still.is_some() && course.ending.is_none());
+    let stood = course.elapsed();
+    course.go(10.0, FAIR);
+    assert!((course.elapsed() - stood).abs() < 1e-9, "the timeline stands still");
+    course.resume();
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!((course.elapsed() - 9.05).abs() < 0.1, "{}", course.elapsed());
+}
+
+#[test]
+fn what_happens_in_a_pause_is_in_no_phase() {
+    let mut course = course(short().expect(expect(Metric::P99, 50e6)));
+    course.go(3.0, FAIR);
+    course.pause();
+    course.go(5.0, SLOW);
+    course.resume();
+    course.go(60.0, FAIR);
+    assert_eq!(course.outcomes(), [Outcome::Met]);
+}
+
+#[test]
+fn the_time_limit_goes_on_in_a_pause() {
+    let mut course = course(short());
+    course.limit = course.now + 12 * SECOND;
+    course.go(3.0, FAIR);
+    course.pause();
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Limit));
+    assert!((course.elapsed() - 3.0).abs() < 0.1);
+}
+
+#[test]
+fn the_lease_runs_out_in_a_pause_too() {
+    let mut course = course(short());
+    course.lease = course.now + 5 * SECOND;
+    course.go(1.0, FAIR);
+    course.pause();
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Lease));
+}
+
+#[test]
+fn the_master_switch_and_a_person_end_it() {
+    let mut off = course(short());
+    off.go(1.0, FAIR);
+    off.is_on = false;
+    off.go(1.0, FAIR);
+    assert_eq!(off.cause(), Some(Cause::Person));
+    let mut person = course(short());
+    person.go(1.0, FAIR);
+    person.aborted = Some(Ending { cause: Cause::Person, reason: "aborted: enough".into(), at: 1 });
+    person.go(1.0, FAIR);
+    assert_eq!(person.ending, person.aborted);
+}
+
+#[test]
+fn a_source_that_cannot_be_read_ends_a_guarded_run_and_spoils_an_expectation() {
+    let mut guarded = course(short().guard(guard("errors", Metric::ErrorRate, 0.2)));
+    guarded.go(1.0, FAIR);
+    guarded.blind = true;
+    guarded.go(1.0, FAIR);
+    assert_eq!(guarded.cause(), Some(Cause::Data));
+    assert_eq!(guarded.run.missing.len(), 1);
+    let mut expecting = course(short().expect(expect(Metric::P99, 50e6)));
+    expecting.blind = true;
+    expecting.go(60.0, FAIR);
+    assert_eq!((expecting.cause(), expecting.run.missing.len()), (Some(Cause::Planned), 1));
+}
+
+#[test]
+fn expectations_hold_for_their_phase() {
+    let words = || short().expect(expect(Metric::P99, 50e6)).expect(expect(Metric::ErrorRate, 0.01));
+    let mut good = course(words());
+    good.go(60.0, FAIR);
+    assert_eq!(good.outcomes(), [Outcome::Met, Outcome::Met]);
+    let mut before = course(words());
+    before.go(1.9, SLOW).go(60.0, FAIR);
+    assert_eq!(before.outcomes(), [Outcome::Met, Outcome::Met], "the baseline is no part of it");
+    let mut during = course(words());
+    during.go(2.5, FAIR).go(1.0, BROKEN).go(1.0, SLOW).go(60.0, FAIR);
+    let missed = during.outcomes();
+    assert!(matches!(&missed[0], Outcome::Missed(why) if why.starts_with("p99 was 1")), "{missed:?}");
+    assert!(matches!(&missed[1], Outcome::Missed(_)), "{missed:?}");
+    let mut early = course(words());
+    early.go(1.0, FAIR);
+    early.aborted = Some(Ending { cause: Cause::Person, reason: "enough".into(), at: 1 });
+    early.go(1.0, FAIR);
+    assert!(early.outcomes().iter().all(|outcome| matches!(outcome, Outcome::TooFew(_))));
+}
+
+#[test]
+fn recovery_is_the_time_to_a_second_as_good_as_the_baseline() {
+    let recovery = |slow: f64| {
+        let mut course = course(short().recovers_within(3));
+        course.go(2.0, FAIR).go(2.0 + slow, SLOW).go(60.0, FAIR);
+        assert_eq!(course.cause(), Some(Cause::Planned));
+        let outcome = course.outcomes().remove(0);
+        (course.run.phases[0].recovered, outcome)
+    };
+    let (at_once, outcome) = recovery(0.0);
+    assert!((900 * MILLI..=1_200 * MILLI).contains(&at_once.unwrap()), "{at_once:?}");
+    assert_eq!(outcome, Outcome::Met);
+    let (later, outcome) = recovery(1.0);
+    assert!((1_900 * MILLI..=2_200 * MILLI).contains(&later.unwrap()), "{later:?}");
+    assert_eq!(outcome, Outcome::Met);
+    let (never, outcome) = recovery(9.0);
+    assert_eq!(never, None);
+    assert_eq!(outcome, Outcome::Missed("recovery: not back within 3.00 s".into()));
+}
+
+#[test]
+fn recovery_without_a_baseline_is_not_told() {
+    let mut course = course(scenario("s").fault(fault("late").window(window(0, 2))).recovers_within(3));
+    course.go(60.0, FAIR);
+    assert!(matches!(&course.outcomes()[0], Outcome::TooFew(why) if why.contains("before the first fault")));
+}
+
+#[test]
+fn probes_run_in_their_mode() {
+    let checks = |mode| {
+        let mut course = course(short().probe(probe("p", mode)));
+        course.go(60.0, FAIR);
+        assert_eq!(course.cause(), Some(Cause::Planned));
+        let rounded = course.checks.iter().map(|at| (at * 2.0).round() / 2.0).collect::<Vec<_>>();
+        (rounded, course.lifted)
+    };
+    assert_eq!(checks(ProbeMode::Start), (vec![-1.0], false));
+    assert_eq!(checks(ProbeMode::End), (vec![9.0], true));
+    assert_eq!(checks(ProbeMode::Edge), (vec![-1.0, 9.0], true));
+    assert_eq!(checks(ProbeMode::During).0, [2.0, 3.0]);
+    assert_eq!(checks(ProbeMode::Continuous).0, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+}
+
+#[test]
+fn a_probe_that_fails_before_the_first_fault_keeps_it_from_beginning() {
+    let mut course = course(short().probe(probe("up", ProbeMode::Start)));
+    course.answers = Err("refused".into());
+    course.go(60.0, FAIR);
+    assert_eq!((course.cause(), course.timeline.origin), (Some(Cause::Probe), None));
+    assert_eq!(course.told, ["probe `up` failed: refused"]);
+}
+
+#[test]
+fn a_failing_probe_is_told_once_and_counted_each_time() {
+    let mut course = course(short().probe(probe("up", ProbeMode::Continuous)));
+    course.answers = Err("refused".into());
+    course.go(3.0, FAIR);
+    course.answers = Ok(());
+    course.go(60.0, FAIR);
+    assert_eq!(course.run.probes[0].failed, 3);
+    let told: Vec<_> = course.told.iter().filter(|text| text.starts_with("probe")).collect();
+    assert_eq!(told, ["probe `up` failed: refused", "probe `up` passes again"]);
+}

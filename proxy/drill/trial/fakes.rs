@@ -1,0 +1,188 @@
+//! A data plane and a stand in memory, on a clock that is moved by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use squall_core::cell::{Cell, Shard};
+use squall_core::observe::{Histogram, Reading};
+use squall_core::plan::FaultRef;
+use squall_core::plane::{DataPlane, PlaneError, ProxyInfo, Service, Stand, Workload, WorkloadReading};
+use squall_core::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
+use squall_core::time::{Clock, MILLI, Now, SECOND, Time};
+
+/// Moved by hand. Starts at 1000 s.
+pub(crate) struct HandClock(AtomicU64);
+
+impl HandClock {
+    pub(crate) fn forward(&self, ns: Time) {
+        self.0.fetch_add(ns, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Now {
+        let mono = self.0.load(Ordering::SeqCst);
+        Now { mono, boot: mono + 500 * SECOND }
+    }
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) struct Plane {
+    cell: Arc<Cell>,
+    pub(crate) hand: Arc<HandClock>,
+    clock: Arc<dyn Clock>,
+    pub(crate) open: Mutex<BTreeMap<String, (ProxyInfo, Reading)>>,
+    /// Proxies that can't be bound.
+    pub(crate) taken: Mutex<Vec<String>>,
+    /// What was opened and closed, in order.
+    pub(crate) log: Mutex<Vec<String>>,
+}
+
+impl Plane {
+    pub(crate) fn new() -> Arc<Plane> {
+        let hand = Arc::new(HandClock(AtomicU64::new(1000 * SECOND)));
+        Arc::new(Plane {
+            cell: Arc::default(),
+            clock: hand.clone(),
+            hand,
+            open: Mutex::default(),
+            taken: Mutex::default(),
+            log: Mutex::default(),
+        })
+    }
+
+    /// A worker that carries out every bell at once, while it is told to be awake.
+    pub(crate) fn worker(self: &Arc<Plane>) -> (Arc<Shard>, Arc<AtomicBool>) {
+        let awake = Arc::new(AtomicBool::new(true));
+        let own: Arc<Mutex<Option<Arc<Shard>>>> = Arc::default();
+        let (plane, told, shard) = (Arc::downgrade(self), awake.clone(), own.clone());
+        let joined = self.cell.join(Arc::new(move || {
+            let (Some(plane), true) = (plane.upgrade(), told.load(Ordering::SeqCst)) else { return };
+            if let Some(shard) = &*shard.lock().unwrap() {
+                plane.acknowledge(shard);
+            }
+        }));
+        *own.lock().unwrap() = Some(joined.clone());
+        (joined, awake)
+    }
+
+    pub(crate) fn acknowledge(&self, shard: &Shard) {
+        shard.permitted_at.store(self.hand.now().mono, Ordering::SeqCst);
+        shard.epoch.store(self.cell.epoch(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.open.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+impl DataPlane for Plane {
+    fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+    fn open(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
+        if self.taken.lock().unwrap().contains(&spec.name) {
+            return Err(PlaneError::Bind(spec.listen.clone(), "address in use".into()));
+        }
+        self.log.lock().unwrap().push(format!("open {} to {}", spec.name, spec.upstream));
+        let info = ProxyInfo { spec: spec.clone(), listen: "127.0.0.1:4000".into(), address: None };
+        self.open.lock().unwrap().insert(spec.name.clone(), (info.clone(), Reading::default()));
+        Ok(info)
+    }
+    fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
+        Err(PlaneError::Unknown(spec.name.clone()))
+    }
+    fn close(&self, name: &str) -> Result<(), PlaneError> {
+        self.log.lock().unwrap().push(format!("close {name}"));
+        self.open.lock().unwrap().remove(name).map(|_| ()).ok_or_else(|| PlaneError::Unknown(name.into()))
+    }
+    fn proxies(&self) -> Vec<ProxyInfo> {
+        self.open.lock().unwrap().values().map(|(info, _)| info.clone()).collect()
+    }
+    fn reading(&self, name: &str) -> Option<Reading> {
+        self.open.lock().unwrap().get(name).map(|(_, reading)| reading.clone())
+    }
+    fn injected_end(&self, _: SocketAddr) -> Option<Arc<FaultRef>> {
+        None
+    }
+}
+
+/// Services and load in memory: what clients see is written by the test.
+#[derive(Default)]
+pub(crate) struct Doubles {
+    pub(crate) seen: Arc<Mutex<WorkloadReading>>,
+    /// Services and workloads that run.
+    pub(crate) alive: Arc<AtomicU64>,
+    /// Workloads can't be started.
+    pub(crate) broken: AtomicBool,
+}
+
+impl Doubles {
+    /// Requests answered after 10 ms.
+    pub(crate) fn answered(&self, n: u64) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.ok += n;
+        (0..n).for_each(|_| seen.latency.add(10 * MILLI));
+    }
+
+    fn add(&self) -> Alive {
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        Alive(self.alive.clone(), self.seen.clone())
+    }
+}
+
+struct Alive(Arc<AtomicU64>, Arc<Mutex<WorkloadReading>>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Service for Alive {
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 5000))
+    }
+}
+
+impl Workload for Alive {
+    fn reading(&self) -> WorkloadReading {
+        self.1.lock().unwrap().clone()
+    }
+    fn finish(&self, _: Duration) -> WorkloadReading {
+        self.reading()
+    }
+}
+
+impl Stand for Doubles {
+    fn service(&self, _: &ServiceSpec) -> Result<Box<dyn Service>, String> {
+        Ok(Box::new(self.add()))
+    }
+    fn workload(
+        &self,
+        _: &WorkloadSpec,
+        _: &str,
+        _: u64,
+        _: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+    ) -> Result<Box<dyn Workload>, String> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err("no descriptors left".into());
+        }
+        Ok(Box::new(self.add()))
+    }
+}
+
+/// Latencies: `n` times `ms`.
+pub(crate) fn latencies(n: u64, ms: u64) -> Histogram {
+    let mut histogram = Histogram::default();
+    (0..n).for_each(|_| histogram.add(ms * MILLI));
+    histogram
+}
