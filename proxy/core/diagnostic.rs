@@ -1,7 +1,11 @@
 //! Messages about files and requests that a person can act on: place, what was expected, the nearest valid word.
 
+mod render;
+
 use std::ops::Range;
 use std::sync::Arc;
+
+pub use render::{Brief, render};
 
 /// One text that was read: a file, or the body of a request.
 #[derive(Debug)]
@@ -44,6 +48,14 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A warning without a place yet.
+    pub fn warning(message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message) }
+    }
+    /// A note without a place yet.
+    pub fn note(message: impl Into<String>) -> Diagnostic {
+        Diagnostic { severity: Severity::Note, ..Diagnostic::error(message) }
+    }
     /// An error without a place yet.
     pub fn error(message: impl Into<String>) -> Diagnostic {
         Diagnostic {

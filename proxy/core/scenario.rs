@@ -70,6 +70,32 @@ pub struct Checked {
     pub canonical: String,
 }
 
+impl Checked {
+    /// When the last fault that has an end is over, ns on the timeline; none: no fault has an end.
+    pub fn faults_end(&self) -> Option<Time> {
+        self.faults.iter().filter_map(|fault| fault.window.end()).max()
+    }
+
+    /// How long recovery is watched after the faults, ns: what an `[[expect]]` on recovery allows, else 5 s.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub fn recovery_window(&self) -> Time {
+        let recovery = self.expects.iter().filter(|expect| expect.metric == Metric::Recovery);
+        let allowed = recovery
+            .filter_map(|expect| expect.below)
+            .fold(None, |most: Option<f64>, below| Some(most.map_or(below, |most| most.max(below))));
+        allowed.map_or(5 * crate::time::SECOND, |below| below as Time)
+    }
+
+    /// When the run ends if nothing ends it before, ns on the timeline; none: neither a fault nor `max_duration` has
+    /// an end, which a checked scenario rules out.
+    pub fn planned_end(&self) -> Option<Time> {
+        match self.faults_end() {
+            Some(end) => Some(end.saturating_add(self.recovery_window())),
+            None => self.max_duration,
+        }
+    }
+}
+
 /// `[runbook]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

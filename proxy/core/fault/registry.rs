@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::fault::{AnyFault, Effect, Fault, Flow};
+use crate::parse::{COMMON, Reader, Table};
 
 /// Names the kinds; each is `fault/<kind>.rs` with a type that implements [`Kind`].
 macro_rules! faults {
@@ -93,6 +94,8 @@ pub struct Entry {
     pub effect: Effect,
     /// The schema of [`Kind::Config`].
     pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Reads the kind's own fields of a table of the language, with every mistake on record.
+    pub(crate) read: fn(&mut Reader, &Table, &str) -> Option<Made>,
     /// Makes the fault from a table that holds only the kind's own fields.
     pub make: fn(Spanned<DeTable<'_>>) -> Result<Made, Misfit>,
 }
@@ -107,6 +110,7 @@ impl Entry {
             http_only: K::HTTP_ONLY,
             effect: K::Makes::EFFECT,
             schema: K::Config::json_schema,
+            read: read::<K>,
             make: make::<K>,
         }
     }
@@ -125,4 +129,15 @@ fn make<K: Kind>(table: Spanned<DeTable<'_>>) -> Result<Made, Misfit> {
     let config = K::Config::deserialize(toml::de::Deserializer::from(table))?;
     let fault = K::build(config)?;
     Ok(Made { summary: K::summary(&fault), fault: Arc::new(fault) })
+}
+
+fn read<K: Kind>(reader: &mut Reader, table: &Table, path: &str) -> Option<Made> {
+    let config: K::Config = reader.read_beside(table, path, COMMON)?;
+    match K::build(config) {
+        Ok(fault) => Some(Made { summary: K::summary(&fault), fault: Arc::new(fault) }),
+        Err(misfit) => {
+            reader.error(table, path, misfit.field.unwrap_or_default(), misfit.message);
+            None
+        }
+    }
 }

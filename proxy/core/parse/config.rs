@@ -1,0 +1,121 @@
+//! A whole configuration.
+
+use std::path::Path;
+
+use super::draft::{ConfigHead, ControlDraft, SafetyDraft, is_name};
+use super::node::{Node, Table};
+use super::reader::{Reader, tables};
+use super::world::World;
+use super::{address, stand};
+use crate::config::{Config, ControlConfig, Safety};
+use crate::matcher::Network;
+use crate::time::MILLI;
+
+/// Reads and checks it; none: something essential is missing, and it is on record.
+pub(crate) fn read(reader: &mut Reader, root: &Table, world: &World) -> Option<Config> {
+    let (parts, head) = root.split(|key| key == "proxy");
+    let head: Option<ConfigHead> = reader.read_beside(&head, "", &["proxy"]);
+    let proxies = tables(reader, &parts, "proxy");
+    let proxies =
+        proxies.iter().enumerate().filter_map(|(index, table)| stand::proxy(reader, table, index, world)).collect();
+    let head = head?;
+    let inner = |key| root.node(key).and_then(Node::as_table).unwrap_or(root);
+    let base = reader.source().map(|source| Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned());
+    let base = base.unwrap_or_default();
+    let control = head.control.map(|draft| control(reader, inner("control"), draft, &base));
+    if let Some(metrics) = &head.metrics {
+        check_listen(reader, inner("metrics"), "metrics", "listen", Some(&metrics.listen));
+    }
+    Some(Config {
+        environment: head.environment.map(|name| name.0),
+        control: control.unwrap_or_default(),
+        metrics_listen: head.metrics.map(|metrics| metrics.listen),
+        safety: head.safety.map(|draft| safety(reader, inner("safety"), draft)).unwrap_or_default(),
+        proxies,
+    })
+}
+
+fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path) -> ControlConfig {
+    check_listen(reader, table, "control", "listen", draft.listen.as_deref());
+    check_listen(reader, table, "control", "toxiproxy", draft.toxiproxy.as_deref());
+    if draft.listen.as_deref().is_some_and(address::is_public) && draft.tokens.is_none() {
+        reader.error(table, "control", "listen", "this can be reached from other machines: `tokens` is needed");
+    }
+    ControlConfig {
+        listen: draft.listen,
+        toxiproxy: draft.toxiproxy,
+        state: draft.state.map(|path| base.join(path)),
+        tokens: draft.tokens.map(|path| base.join(path)),
+        hosts: draft.hosts,
+    }
+}
+
+fn check_listen(reader: &mut Reader, table: &Table, path: &str, key: &str, listen: Option<&str>) {
+    if let Some(Err(why)) = listen.map(address::listen) {
+        reader.error(table, path, key, why);
+    }
+}
+
+fn safety(reader: &mut Reader, table: &Table, draft: SafetyDraft) -> Safety {
+    let path = "safety";
+    let default = Safety::default();
+    each(reader, table, "allow_upstreams", draft.allow_upstreams.as_deref(), upstream);
+    each(reader, table, "deny_upstreams", draft.deny_upstreams.as_deref(), upstream);
+    each(reader, table, "never_fault", draft.never_fault.as_deref(), |path| {
+        if path.starts_with('/') { Ok(()) } else { Err(format!("{path:?}: a path begins with `/`")) }
+    });
+    each(reader, table, "allow_exec", draft.allow_exec.as_deref(), |path| {
+        if path.starts_with('/') { Ok(()) } else { Err(format!("{path:?} is not an absolute path")) }
+    });
+    each(reader, table, "must_not_reach", draft.must_not_reach.as_deref(), |text| address::host_port(text).map(|_| ()));
+    if draft.lease.is_some_and(|lease| lease.0 < 100 * MILLI) {
+        reader.error(table, path, "lease", "a lease shorter than 100 ms would run out by itself");
+    }
+    if draft.max_experiments == Some(0) {
+        reader.error(table, path, "max_experiments", "at least one experiment must be able to run");
+    }
+    let approvals = draft.approvals.unwrap_or_default();
+    if let Some(name) = approvals.keys().find(|name| !is_name(name)) {
+        reader.error(table, path, "approvals", format!("{name:?} is not the name of an environment"));
+    }
+    let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Safety {
+        allow_upstreams: draft.allow_upstreams.unwrap_or(default.allow_upstreams),
+        deny_upstreams: draft.deny_upstreams.unwrap_or_default(),
+        never_fault: draft.never_fault.unwrap_or_default(),
+        max_percentage: draft.max_percentage.map(|limit| limit.0),
+        max_active_faults: draft.max_active_faults,
+        lease: draft.lease.map_or(default.lease, |lease| lease.0),
+        allow_exec: draft.allow_exec.unwrap_or_default(),
+        must_not_reach: draft.must_not_reach.unwrap_or_default(),
+        approvals,
+        max_experiments: draft.max_experiments.map_or(default.max_experiments, most),
+    }
+}
+
+fn each(
+    reader: &mut Reader,
+    table: &Table,
+    key: &str,
+    list: Option<&[String]>,
+    check: impl Fn(&str) -> Result<(), String>,
+) {
+    for why in list.into_iter().flatten().filter_map(|text| check(text).err()) {
+        reader.error(table, "safety", key, why);
+    }
+}
+
+/// A network, an address, or a glob of `host` or `host:port`.
+fn upstream(text: &str) -> Result<(), String> {
+    if text.parse::<Network>().is_ok() || text.starts_with("unix:/") {
+        return Ok(());
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, "*"));
+    let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_' | b'*' | b'[' | b']' | b':');
+    let port_fits = port == "*" || port.parse::<u16>().is_ok();
+    let looks_like_address = host.bytes().all(|c| c.is_ascii_digit() || c == b'.') && host.parse::<Network>().is_err();
+    if host.is_empty() || !host.bytes().all(fits) || !port_fits || text.contains('/') || looks_like_address {
+        return Err(format!("{text:?} is neither a network such as 10.0.0.0/8 nor a glob such as *.internal:443"));
+    }
+    Ok(())
+}

@@ -1,0 +1,593 @@
+//! The tables of the language as they are written; the JSON Schema is derived from them.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer};
+
+use crate::curve::Curve;
+use crate::matcher::MatchDraft;
+use crate::plan::OnAbort;
+use crate::scenario::{Arrivals, During, GuardAction, Metric, Phase, ProbeMode, Protocol, Runbook};
+use crate::select::Key;
+use crate::unit::{Bytes, Duration, Percentage};
+
+/// Fields of a scenario besides its lists and `[forecast]`.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Head {
+    /// Name of the experiment; draws, ledger and metrics carry it.
+    pub(crate) name: Name,
+    /// One line for people.
+    pub(crate) title: Option<String>,
+    /// Who answers for it.
+    pub(crate) owner: Option<String>,
+    /// What is expected to hold.
+    pub(crate) hypothesis: Option<String>,
+    /// Where it may run.
+    #[serde(default)]
+    pub(crate) environments: Vec<Name>,
+    /// Free words.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// What it teaches.
+    pub(crate) teaches: Option<String>,
+    /// Where the facts come from.
+    pub(crate) source: Option<String>,
+    /// When they were verified.
+    pub(crate) verified_on: Option<Date>,
+    /// For draws; left out, one is drawn and printed.
+    pub(crate) seed: Option<u64>,
+    /// Hard end, whatever happens.
+    pub(crate) max_duration: Option<Duration>,
+    /// Narrows `[safety]` for this experiment.
+    pub(crate) max_percentage: Option<Percentage>,
+    /// Narrows `[safety]` for this experiment.
+    pub(crate) max_active_faults: Option<u64>,
+    /// What becomes of held bytes on abort: `release` unless written.
+    pub(crate) on_abort: Option<OnAbort>,
+    /// Words for people.
+    pub(crate) runbook: Option<Runbook>,
+    /// Who must agree before it starts.
+    pub(crate) approval: Option<Approval>,
+}
+
+/// `[approval]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approval {
+    /// People who neither wrote nor start it.
+    pub(crate) required: u32,
+}
+
+/// `[[parameter]]`: substituted for `${name}` in values, before checking.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ParameterDraft {
+    /// What `--set name=value` names.
+    pub(crate) name: ParameterName,
+    /// Used unless `--set` says otherwise.
+    #[allow(dead_code)] // taken from the tree, with its type
+    pub(crate) default: Scalar,
+    /// One line for people.
+    pub(crate) about: Option<String>,
+}
+
+/// `[[proxy]]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProxyDraft {
+    /// Name, as faults refer to it.
+    pub(crate) name: Name,
+    /// `address:port`, `[v6]:port` or `unix:PATH`; port 0 takes a free one.
+    pub(crate) listen: String,
+    /// `host:port`, `unix:PATH`, `service:NAME` or `proxy:NAME`.
+    pub(crate) upstream: String,
+    /// What it speaks: `tcp` unless written.
+    pub(crate) protocol: Option<Protocol>,
+    /// Connections at one moment.
+    pub(crate) max_connections: Option<u64>,
+    /// How long a connect to the upstream may take: 5 s unless written.
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Its service level.
+    pub(crate) slo: Option<Slo>,
+}
+
+/// `slo`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Slo {
+    /// Share of requests that must be good.
+    pub(crate) objective: Percentage,
+    /// Over how long.
+    pub(crate) window: Duration,
+}
+
+/// `[[service]]`: a test double.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceDraft {
+    /// Name, as `service:NAME` refers to it.
+    pub(crate) name: Name,
+    /// What it does.
+    pub(crate) kind: ServiceWord,
+    /// `address:port`: a free port of 127.0.0.1 unless written.
+    pub(crate) listen: Option<String>,
+    /// What an http service answers.
+    pub(crate) answers: Option<Answers>,
+    /// What a banner service sends.
+    pub(crate) text: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ServiceWord {
+    /// Answers every request.
+    Http,
+    /// Sends back what it gets.
+    Echo,
+    /// Sends a text on connect, then answers each line with it.
+    Banner,
+}
+
+/// `answers`
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answers {
+    /// HTTP status: 200 unless written.
+    pub(crate) status: Option<u16>,
+    /// Length of the body: nothing unless written.
+    pub(crate) size: Option<Bytes>,
+    /// Time to the answer.
+    pub(crate) latency: Option<crate::dist::DistributionConfig>,
+}
+
+/// `[[workload]]`: open-loop load.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkloadDraft {
+    /// Name.
+    pub(crate) name: Name,
+    /// `proxy:NAME`, `service:NAME` or `host:port`.
+    pub(crate) target: String,
+    /// What it sends.
+    pub(crate) kind: WorkloadWord,
+    /// Arrivals per second.
+    pub(crate) rate: Curve<f64>,
+    /// How they come: `constant` unless written.
+    pub(crate) arrivals: Option<Arrivals>,
+    /// How long an answer may take: 5 s unless written.
+    pub(crate) timeout: Option<Duration>,
+    /// Attempts beyond the first.
+    pub(crate) retries: Option<u32>,
+    /// Connections kept open, one request at a time on each; left out, one per request.
+    pub(crate) connections: Option<u64>,
+    /// HTTP method: GET unless written.
+    pub(crate) method: Option<String>,
+    /// Path and query: / unless written.
+    pub(crate) path: Option<String>,
+    /// HTTP headers besides Host.
+    pub(crate) headers: Option<BTreeMap<String, String>>,
+    /// HTTP body.
+    pub(crate) body: Option<String>,
+    /// The status that counts as an answer; left out, anything below 500.
+    pub(crate) status: Option<u16>,
+    /// TCP: what is sent; `{n}` is the number of the request.
+    pub(crate) send: Option<String>,
+    /// TCP: what the answer must be.
+    pub(crate) expect: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WorkloadWord {
+    /// HTTP/1.1 requests.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+/// Fields that every `[[fault]]` has.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FaultHead {
+    /// Draws, ledger and metrics carry it: the kind unless written.
+    pub(crate) name: Option<Name>,
+    /// What it does.
+    #[allow(dead_code)] // looked up before, for the fields
+    pub(crate) kind: String,
+    /// Proxies by name, globs allowed, or `host:NAME`.
+    pub(crate) proxy: String,
+    /// Towards the server, towards the client, or both; the default is the kind's.
+    pub(crate) direction: Option<Direction>,
+    /// Share of units: 100 unless written.
+    pub(crate) percentage: Option<Curve<Percentage>>,
+    /// What decides who is selected: `ordinal` unless written.
+    pub(crate) key: Option<KeyWord>,
+    /// When it begins, since the start: 0 unless written.
+    pub(crate) at: Option<Duration>,
+    /// How long it acts: to the end unless written.
+    #[serde(rename = "for")]
+    pub(crate) length: Option<Duration>,
+    /// From opening to opening.
+    pub(crate) every: Option<Duration>,
+    /// How many openings.
+    pub(crate) times: Option<u64>,
+    /// Only the first n matching units.
+    pub(crate) first: Option<u64>,
+    /// Only the nth matching unit.
+    pub(crate) nth: Option<u64>,
+    /// Every nth matching unit.
+    pub(crate) each: Option<u64>,
+    /// Fewer hits make the run invalid: 1 unless written.
+    pub(crate) min_hits: Option<u64>,
+    /// Where in an HTTP exchange.
+    pub(crate) phase: Option<Phase>,
+    /// Which HTTP requests.
+    #[serde(rename = "match")]
+    pub(crate) matches: Option<MatchDraft>,
+}
+
+/// `direction`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Direction {
+    /// Towards the server.
+    Upstream,
+    /// Towards the client.
+    Downstream,
+    /// Both.
+    Both,
+}
+
+/// `[[guard]]`: ends or pauses the experiment by itself.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GuardDraft {
+    /// Unique: the metric, `burn` or `harm` unless written.
+    pub(crate) name: Option<Label>,
+    /// What it watches.
+    pub(crate) metric: Option<Metric>,
+    /// Fires above this.
+    #[allow(dead_code)] // read with the metric's unit
+    pub(crate) above: Option<Scalar>,
+    /// Fires below this.
+    #[allow(dead_code)]
+    pub(crate) below: Option<Scalar>,
+    /// Burn rate of the proxy's slo: `"14x"`.
+    pub(crate) burn: Option<Burn>,
+    /// Bad requests allowed.
+    pub(crate) harm: Option<u64>,
+    /// The proxy it watches: the workload's target unless written, else those that the faults name.
+    pub(crate) proxy: Option<String>,
+    /// How long the condition must hold: 0 s unless written.
+    #[serde(rename = "for")]
+    pub(crate) hold: Option<Duration>,
+    /// What it does: `abort` unless written.
+    pub(crate) action: Option<GuardAction>,
+    /// Over how much of the past a metric is taken: 10 s unless written.
+    pub(crate) over: Option<Duration>,
+    /// Fewer events in `over`: no opinion; 20 unless written.
+    pub(crate) min_events: Option<u64>,
+}
+
+/// `[[probe]]`: a check from outside.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProbeDraft {
+    /// Unique.
+    pub(crate) name: Label,
+    /// When: `continuous` unless written.
+    pub(crate) mode: Option<ProbeMode>,
+    /// From check to check: 1 s unless written.
+    pub(crate) every: Option<Duration>,
+    /// A GET.
+    pub(crate) http: Option<HttpProbe>,
+    /// A connection.
+    pub(crate) tcp: Option<TcpProbe>,
+}
+
+/// `http`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HttpProbe {
+    /// `http://…`
+    pub(crate) url: String,
+    /// The status that passes: 200 unless written.
+    pub(crate) status: Option<u16>,
+    /// How fast it must be.
+    pub(crate) within: Option<Duration>,
+    /// 5 s unless written.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// `tcp`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TcpProbe {
+    /// `host:port`
+    pub(crate) address: String,
+    /// What is sent.
+    pub(crate) send: Option<String>,
+    /// What the answer must begin with.
+    pub(crate) expect: Option<String>,
+    /// 5 s unless written.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// `[[expect]]`: decides the verdict.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectDraft {
+    /// What.
+    pub(crate) metric: Metric,
+    /// Passes below this.
+    #[allow(dead_code)]
+    pub(crate) below: Option<Scalar>,
+    /// Passes above this.
+    #[allow(dead_code)]
+    pub(crate) above: Option<Scalar>,
+    /// When: `faults` unless written.
+    pub(crate) during: Option<During>,
+    /// The proxy: the workload's target unless written, else those that the faults name.
+    pub(crate) proxy: Option<String>,
+}
+
+/// `[forecast]`: a bet, scored in the report: low and high per metric.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForecastDraft {
+    /// The proxy: the workload's target unless written, else those that the faults name.
+    pub(crate) proxy: Option<String>,
+    /// Share of requests that failed.
+    pub(crate) error_rate: Option<[Percentage; 2]>,
+    /// Share of connections that failed.
+    pub(crate) connection_error_rate: Option<[Percentage; 2]>,
+    /// Latency.
+    pub(crate) p50: Option<[Duration; 2]>,
+    /// Latency.
+    pub(crate) p90: Option<[Duration; 2]>,
+    /// Latency.
+    pub(crate) p95: Option<[Duration; 2]>,
+    /// Latency.
+    pub(crate) p99: Option<[Duration; 2]>,
+    /// Latency.
+    #[serde(rename = "p99.9")]
+    pub(crate) p999: Option<[Duration; 2]>,
+    /// Answers per second.
+    pub(crate) throughput: Option<[f64; 2]>,
+    /// Connections open.
+    pub(crate) active_connections: Option<[f64; 2]>,
+    /// Time back to the baseline.
+    pub(crate) recovery: Option<[Duration; 2]>,
+}
+
+/// Fields of a configuration besides its proxies.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfigHead {
+    /// What this host is; a scenario names where it may run.
+    pub(crate) environment: Option<Name>,
+    /// The control port.
+    pub(crate) control: Option<ControlDraft>,
+    /// Health and metrics only.
+    pub(crate) metrics: Option<MetricsDraft>,
+    /// Limits.
+    pub(crate) safety: Option<SafetyDraft>,
+}
+
+/// `[control]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ControlDraft {
+    /// `address:port` or `unix:PATH`.
+    pub(crate) listen: Option<String>,
+    /// Where the Toxiproxy-compatible API listens.
+    pub(crate) toxiproxy: Option<String>,
+    /// Directory for audit log and runs, relative to this file.
+    pub(crate) state: Option<String>,
+    /// Token file, relative to this file.
+    pub(crate) tokens: Option<String>,
+    /// Names besides localhost and the listening address that the Host header may carry.
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
+}
+
+/// `[metrics]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsDraft {
+    /// `address:port`
+    pub(crate) listen: String,
+}
+
+/// `[safety]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SafetyDraft {
+    /// Networks, addresses and `host:port` globs; addresses are held against the resolved address.
+    pub(crate) allow_upstreams: Option<Vec<String>>,
+    /// Always wins.
+    pub(crate) deny_upstreams: Option<Vec<String>>,
+    /// Paths that no fault touches.
+    pub(crate) never_fault: Option<Vec<String>>,
+    /// The largest share that a fault may select.
+    pub(crate) max_percentage: Option<Percentage>,
+    /// Connections or requests held or changed at one moment.
+    pub(crate) max_active_faults: Option<u64>,
+    /// An experiment whose starter falls silent this long ends by itself: 10 s unless written.
+    pub(crate) lease: Option<Duration>,
+    /// Absolute paths that exec probes may run.
+    pub(crate) allow_exec: Option<Vec<String>>,
+    /// `host:port` tried before every start: reachable means not isolated.
+    pub(crate) must_not_reach: Option<Vec<String>>,
+    /// Approvals by environment.
+    pub(crate) approvals: Option<BTreeMap<String, u32>>,
+    /// Experiments that may run at one moment: 4 unless written.
+    pub(crate) max_experiments: Option<u64>,
+}
+
+/// A text with rules of its own.
+macro_rules! text {
+    ($(#[$about:meta])* $type:ident, $pattern:literal, $expected:literal, $check:expr) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $type(pub(crate) String);
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let check: fn(&str) -> bool = $check;
+                if check(&text) {
+                    return Ok($type(text));
+                }
+                Err(de::Error::invalid_value(de::Unexpected::Str(&text), &$expected))
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": $expected, "pattern": $pattern })
+            }
+        }
+    };
+}
+
+text!(
+    /// A name of the language.
+    Name,
+    r"^[a-z0-9][a-z0-9-]{0,62}$|^\$\{",
+    "a name of at most 63 small letters, digits and `-`, not `-` first",
+    is_name
+);
+text!(
+    /// A free name.
+    Label,
+    r"^.{1,80}$",
+    "a name of 1 to 80 characters",
+    |text| (1..=80).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+);
+text!(
+    /// A parameter's name.
+    ParameterName,
+    r"^[a-z0-9][a-z0-9_-]{0,62}$",
+    "a name of at most 63 small letters, digits, `-` and `_`",
+    |text| is_name(&text.replace('_', "-"))
+);
+text!(
+    /// A day.
+    Date,
+    r"^\d{4}-\d{2}-\d{2}",
+    "a date such as 2026-11-22",
+    |text| text.len() >= 10 && text.char_indices().take(10).all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() })
+);
+
+/// Whether a text is `[a-z0-9][a-z0-9-]*` and not too long.
+pub(crate) fn is_name(text: &str) -> bool {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-')
+}
+
+/// `key`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyWord(pub(crate) Key);
+
+impl<'de> Deserialize<'de> for KeyWord {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let segment = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
+        let key = match text.split_once(':') {
+            None if text == "ordinal" => Key::Ordinal,
+            None if text == "client" => Key::Client,
+            None if text == "trace-id" => Key::Http(text),
+            Some(("header" | "cookie" | "query", name)) if !name.is_empty() => Key::Http(text),
+            Some(("path", n)) if segment(n) => Key::Http(text),
+            _ => {
+                let expected =
+                    "`ordinal`, `client`, `header:NAME`, `cookie:NAME`, `query:NAME`, `path:N` or `trace-id`";
+                return Err(de::Error::invalid_value(de::Unexpected::Str(&text), &expected));
+            }
+        };
+        Ok(KeyWord(key))
+    }
+}
+
+impl JsonSchema for KeyWord {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Key".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "`ordinal`, `client`, `header:NAME`, `cookie:NAME`, `query:NAME`, `path:N` or `trace-id`",
+            "pattern": r"^(ordinal|client|trace-id|(header|cookie|query):.+|path:[1-9][0-9]*)$|^\$\{"
+        })
+    }
+}
+
+/// `"14x"`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Burn(pub(crate) f64);
+
+impl<'de> Deserialize<'de> for Burn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.strip_suffix('x').and_then(|number| number.trim().parse::<f64>().ok()) {
+            Some(rate) if rate.is_finite() && rate > 0.0 => Ok(Burn(rate)),
+            _ => Err(de::Error::invalid_value(de::Unexpected::Str(&text), &"a burn rate such as \"14x\"")),
+        }
+    }
+}
+
+impl JsonSchema for Burn {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Burn".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "description": "a burn rate such as \"14x\"", "pattern": r"^[0-9.]+\s*x$|^\$\{" })
+    }
+}
+
+/// A text, number or truth value, whose meaning another field decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scalar;
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl de::Visitor<'_> for Any {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text or a number")
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+                Ok(Scalar)
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+                Ok(Scalar)
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Scalar, E> {
+                Ok(Scalar)
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+                Ok(Scalar)
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Scalar, E> {
+                Ok(Scalar)
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}

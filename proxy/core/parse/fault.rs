@@ -1,0 +1,264 @@
+//! `[[fault]]`
+
+use super::draft::{Direction, FaultHead, KeyWord, is_name};
+use super::node::Table;
+use super::reader::{Reader, item, join};
+use super::words;
+use super::world::World;
+use crate::curve::Curve;
+use crate::diagnostic::Diagnostic;
+use crate::fault::Flow;
+use crate::fault::registry::{Entry, KINDS, Made, kind};
+use crate::scenario::{FaultSpec, Phase};
+use crate::select::{Count, Key};
+use crate::unit::Percentage;
+use crate::window::Window;
+
+/// The fields that every fault has; a kind's own can't have these names.
+pub(crate) const COMMON: &[&str] = &[
+    "name",
+    "kind",
+    "proxy",
+    "direction",
+    "percentage",
+    "key",
+    "at",
+    "for",
+    "every",
+    "times",
+    "first",
+    "nth",
+    "each",
+    "min_hits",
+    "phase",
+    "match",
+];
+
+/// Reads and checks one fault.
+pub(crate) fn read(
+    reader: &mut Reader,
+    table: &Table,
+    index: usize,
+    world: &World,
+    max_percentage: Option<f64>,
+) -> Option<FaultSpec> {
+    let path = item("fault", table, index);
+    let (common, own) = table.split(|key| COMMON.contains(&key));
+    let entry = known_kind(reader, table, &path);
+    let made = match entry {
+        Some(entry) => (entry.read)(reader, &own, &path),
+        None => None,
+    };
+    let head: Option<FaultHead> = reader.read(&common, &path);
+    let (entry, head) = (entry?, head?);
+    let window = window(reader, table, &path, &head);
+    let count = count(reader, table, &path, &head);
+    let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
+    check_percentage(reader, table, &path, &percentage, count?, max_percentage);
+    check_proxy(reader, table, &path, &head.proxy, world);
+    let http = http_words(&head, entry);
+    if let Some((field, what)) = http.first()
+        && world.named(&head.proxy).next().is_some()
+        && !world.named(&head.proxy).any(super::world::Known::may_be_http)
+    {
+        let message = format!("{what} needs HTTP, and `{}` carries bytes: this fault could never act", head.proxy);
+        let help = "give the proxy `protocol = \"http\"`, or leave it out";
+        reader.at(Diagnostic::error(message).help(help), table, &path, field);
+    }
+    check_match(reader, table, &path, &head);
+    let Made { fault, summary } = made?;
+    let not_yet = match http.first() {
+        Some((_, what)) => Some(format!("{what} needs the HTTP data plane, which this version does not have")),
+        None if head.proxy.starts_with("host:") => {
+            Some("`host:` proxies are opened by `squall wrap`, which this version does not have".to_owned())
+        }
+        None => None,
+    };
+    let flow = match head.direction {
+        None => entry.direction,
+        Some(Direction::Both) => None,
+        Some(Direction::Upstream) => Some(Flow::Upstream),
+        Some(Direction::Downstream) => Some(Flow::Downstream),
+    };
+    Some(FaultSpec {
+        name: head.name.map_or_else(|| entry.name.to_owned(), |name| name.0),
+        kind: entry.name,
+        proxy: head.proxy,
+        flow,
+        percentage,
+        key: head.key.map_or(Key::Ordinal, |KeyWord(key)| key),
+        count: count?,
+        window: window?,
+        min_hits: head.min_hits.unwrap_or(1),
+        phase: head.phase,
+        matches: head.matches,
+        fault: not_yet.map_or(Ok(fault), Err),
+        summary,
+    })
+}
+
+fn known_kind(reader: &mut Reader, table: &Table, path: &str) -> Option<&'static Entry> {
+    let name = table.text("kind")?;
+    if let Some(entry) = kind(name) {
+        return Some(entry);
+    }
+    let names = || KINDS.iter().map(|entry| entry.name);
+    let mut diagnostic = Diagnostic::error(format!("there is no fault of the kind `{name}`"));
+    diagnostic.label = Some(words::expected(names()));
+    let elsewhere = match name {
+        "abort" => Some("error"),
+        "timeout" | "drop" => Some("blackhole"),
+        "reset_peer" => Some("reset"),
+        "delay" => Some("latency"),
+        "rate" | "throttle" => Some("bandwidth"),
+        _ => None,
+    };
+    diagnostic.help = words::nearest(name, names()).or(elsewhere).map(words::did_you_mean);
+    reader.at(diagnostic, table, path, "kind");
+    None
+}
+
+fn window(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead) -> Option<Window> {
+    let at = head.at.map_or(0, |at| at.0);
+    let length = head.length.map(|length| length.0);
+    let every = head.every.map(|every| every.0);
+    let window = Window { at, length, every, times: head.times };
+    let mut wrong = |key: &str, message: &str| {
+        reader.error(table, path, key, message);
+        None
+    };
+    if length == Some(0) {
+        return wrong("for", "a fault that acts for no time can do nothing");
+    }
+    match (every, length, head.times) {
+        (None, _, Some(_)) => return wrong("times", "`times` needs `every`: how far apart the openings are"),
+        (Some(_), None, _) => return wrong("every", "`every` needs `for`: how long each opening lasts"),
+        (Some(every), Some(length), _) if length >= every => {
+            return wrong("every", "`every` must be longer than `for`, or the openings run into each other");
+        }
+        (_, _, Some(0)) => return wrong("times", "`times` counts from 1"),
+        _ => {}
+    }
+    let rounds = every.unwrap_or(0).checked_mul(head.times.map_or(0, |times| times - 1));
+    let end = rounds.and_then(|rounds| at.checked_add(rounds)?.checked_add(length.unwrap_or(0)));
+    if end.is_none_or(|end| end > crate::unit::Duration::MAX.0) {
+        let key = if every.is_some() { "times" } else { "for" };
+        return wrong(key, "the last opening would end more than ten years from now");
+    }
+    Some(window)
+}
+
+fn count(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead) -> Option<Count> {
+    let counts = [
+        head.first.map(|n| ("first", n, Count::First(n))),
+        head.nth.map(|n| ("nth", n, Count::Nth(n))),
+        head.each.map(|n| ("each", n, Count::Each(n))),
+    ];
+    let mut written = counts.into_iter().flatten();
+    let Some((key, n, count)) = written.next() else {
+        return Some(Count::All);
+    };
+    if n == 0 {
+        reader.error(table, path, key, format!("`{key}` counts from 1"));
+        return None;
+    }
+    if let Some((other, ..)) = written.next() {
+        reader.error(table, path, other, format!("`{other}` and `{key}` exclude each other"));
+        return None;
+    }
+    Some(count)
+}
+
+fn check_percentage(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    percentage: &Curve<f64>,
+    count: Count,
+    max: Option<f64>,
+) {
+    let values = percentage.values().into_iter().copied();
+    let most = values.fold(0.0, f64::max);
+    if most <= 0.0 {
+        reader.error(table, path, "percentage", "a fault at 0 % can do nothing");
+    }
+    if let Some(max) = max
+        && count == Count::All
+        && most > max
+    {
+        let message = format!("the fault selects up to {most} % of units, and `max_percentage` is {max} %");
+        let help = "a fault limited by `first`, `nth` or `each` is held against `max_active_faults` only";
+        reader.at(Diagnostic::error(message).help(help), table, path, "percentage");
+    }
+}
+
+fn check_proxy(reader: &mut Reader, table: &Table, path: &str, proxy: &str, world: &World) {
+    if let Some(host) = proxy.strip_prefix("host:") {
+        if host.is_empty() || host.bytes().any(|byte| byte.is_ascii_whitespace()) {
+            reader.error(table, path, "proxy", "`host:` needs a host name, as in `host:api.example.com`");
+        }
+        return;
+    }
+    reference(reader, table, path, "proxy", proxy, world);
+}
+
+/// Checks a name or glob of a proxy.
+pub(crate) fn reference(reader: &mut Reader, table: &Table, path: &str, key: &str, proxy: &str, world: &World) {
+    if !is_name(&proxy.replace('*', "x")) {
+        let help = "names are small letters, digits and `-`; `*` stands for any of them";
+        let message = format!("{proxy:?} is not the name of a proxy");
+        reader.at(Diagnostic::error(message).help(help), table, path, key);
+        return;
+    }
+    if world.named(proxy).next().is_some() {
+        return;
+    }
+    if !world.strict {
+        let message = format!("proxy `{proxy}` is defined in none of the files: resolved at start");
+        reader.at(Diagnostic::note(message), table, path, key);
+        return;
+    }
+    let mut diagnostic = Diagnostic::error(if proxy.contains('*') {
+        format!("no proxy matches `{proxy}`")
+    } else {
+        format!("there is no proxy `{proxy}`")
+    });
+    diagnostic.help = world.nearest_proxy(proxy);
+    reader.at(diagnostic, table, path, key);
+}
+
+/// What of a fault only HTTP has: the field and what it is called.
+fn http_words(head: &FaultHead, entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut words = Vec::new();
+    if entry.http_only {
+        words.push(("kind", format!("the kind `{}`", entry.name)));
+    }
+    if let Some(KeyWord(Key::Http(key))) = &head.key {
+        words.push(("key", format!("the key `{key}`")));
+    }
+    if head.matches.is_some() {
+        words.push(("match", "`match`".into()));
+    }
+    if head.phase.is_some() {
+        words.push(("phase", "`phase`".into()));
+    }
+    words
+}
+
+fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead) {
+    let Some(rule) = &head.matches else {
+        return;
+    };
+    let inner = table.node("match").and_then(super::node::Node::as_table).unwrap_or(table);
+    let path = join(path, "match");
+    if let Some((field, why)) = rule.impossible() {
+        reader.error(inner, &path, field, format!("this rule can match nothing: {why}"));
+    }
+    let early = matches!(head.phase, None | Some(Phase::BeforeConnect | Phase::BeforeUpstream));
+    if early && rule.needs_answer() {
+        let field = if rule.status.is_some() { "status" } else { "response_headers" };
+        let message = "this rule can match nothing: there is no answer yet in this phase";
+        let help = "give `phase = \"after_upstream_head\"`, `\"mid_body\"` or `\"after_upstream\"`";
+        reader.at(Diagnostic::error(message).help(help), inner, &path, field);
+    }
+}

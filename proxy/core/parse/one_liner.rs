@@ -1,0 +1,47 @@
+//! A scenario from one line: `squall inject PROXY KIND key=value … --for 60s`.
+
+/// The text of a scenario with one fault, to be checked like any other. Values that spell a number, a truth value, a
+/// list or a table are written bare, all others as text. `length` is the fault's `for`, as in "60s".
+pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &str) -> String {
+    let slug: String = format!("inject-{}-{kind}", proxy.replace('*', "all"))
+        .chars()
+        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
+        .take(63)
+        .collect();
+    let mut lines = vec![
+        format!("name       = {}", text(&slug)),
+        "owner      = \"squall inject\"".to_owned(),
+        "hypothesis = \"none stated\"".to_owned(),
+        String::new(),
+        "[[fault]]".to_owned(),
+        format!("kind  = {}", text(kind)),
+        format!("proxy = {}", text(proxy)),
+        format!("for   = {}", text(length)),
+    ];
+    lines.extend(fields.iter().map(|(key, value)| format!("{} = {}", field(key), bare(value))));
+    lines.extend(["", "[[guard]]", "metric = \"connection_error_rate\"", "above  = \"50%\"", ""].map(str::to_owned));
+    lines.join("\n")
+}
+
+fn text(value: &str) -> String {
+    toml::Value::String(value.to_owned()).to_string()
+}
+
+fn field(key: &str) -> String {
+    let is_bare =
+        |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+    if key.split('.').all(is_bare) { key.to_owned() } else { serde_json::Value::from(key).to_string() }
+}
+
+fn bare(value: &str) -> String {
+    let is_bare = matches!(value.as_bytes().first(), Some(b'[' | b'{' | b'"' | b'0'..=b'9' | b'-' | b'+'))
+        || matches!(value, "true" | "false");
+    let one_line = !value.contains(['\n', '\r']);
+    let parses = || toml::de::DeTable::parse(&format!("x = {value}")).is_ok_and(|table| table.get_ref().len() == 1);
+    let is_date =
+        value.bytes().filter(|byte| matches!(byte, b'-' | b':')).count() > 1 && !value.starts_with(['[', '{', '"']);
+    if is_bare && one_line && !is_date && !value.contains('#') && super::depth::too_deep(value).is_none() && parses() {
+        return value.to_owned();
+    }
+    text(value)
+}

@@ -1,0 +1,224 @@
+//! A whole scenario.
+
+use sha2::{Digest, Sha256};
+
+use super::draft::Head;
+use super::judge::{self, Scene};
+use super::node::Table;
+use super::reader::{Reader, item, tables};
+use super::world::World;
+use super::{fault, stand};
+use crate::diagnostic::Diagnostic;
+use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec};
+use crate::unit::Duration;
+
+/// The lists of a scenario, and its forecast.
+pub(crate) const PARTS: &[&str] =
+    &["parameter", "service", "proxy", "workload", "fault", "guard", "probe", "expect", "forecast"];
+
+/// Reads and checks it; none: something essential is missing, and it is on record.
+pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>, world: &World) -> Option<Checked> {
+    let (parts, head_table) = root.split(|key| PARTS.contains(&key));
+    let head: Option<Head> = reader.read_beside(&head_table, "", PARTS);
+    let own_limit = head.as_ref().and_then(|head| head.max_percentage).map(|limit| limit.0);
+    let max_percentage = match (own_limit, world.max_percentage) {
+        (Some(own), Some(world)) => Some(own.min(world)),
+        (own, world) => own.or(world),
+    };
+
+    let list = |reader: &mut Reader, key| -> Vec<(usize, Table)> {
+        tables(reader, &parts, key).into_iter().enumerate().collect()
+    };
+    let fault_tables = list(reader, "fault");
+    if fault_tables.is_empty() && !parts.has("fault") {
+        reader.push(Diagnostic::error("a scenario has at least one `[[fault]]`"), "fault", None);
+    }
+    let faults: Vec<FaultSpec> = fault_tables
+        .iter()
+        .filter_map(|(index, table)| fault::read(reader, table, *index, world, max_percentage))
+        .collect();
+    unique(reader, &fault_tables, "fault", "kind");
+    let services = list(reader, "service");
+    unique(reader, &services, "service", "");
+    let services = services.iter().filter_map(|(index, table)| stand::service(reader, table, *index)).collect();
+    let proxies = list(reader, "proxy");
+    let proxies = proxies.iter().filter_map(|(index, table)| stand::proxy(reader, table, *index, world)).collect();
+    let workload_tables = list(reader, "workload");
+    unique(reader, &workload_tables, "workload", "");
+    let workloads =
+        workload_tables.iter().filter_map(|(index, table)| stand::workload(reader, table, *index, world)).collect();
+
+    let text = |table: &Table, key| table.text(key).map(str::to_owned);
+    let scene = Scene {
+        world,
+        targets: workload_tables.iter().filter_map(|(_, table)| text(table, "target")).collect(),
+        faulted: fault_tables.iter().filter_map(|(_, table)| text(table, "proxy")).collect(),
+    };
+    let guards = list(reader, "guard");
+    let guards: Vec<(Option<GuardSpec>, Table)> =
+        guards.into_iter().map(|(index, table)| (judge::guard(reader, &table, index, &scene), table)).collect();
+    free_names(
+        reader,
+        guards.iter().filter_map(|(guard, table)| Some((guard.as_ref()?.name.as_str(), table))),
+        "guard",
+    );
+    let probes = list(reader, "probe");
+    let probes: Vec<(Option<ProbeSpec>, Table)> =
+        probes.into_iter().map(|(index, table)| (judge::probe(reader, &table, index), table)).collect();
+    free_names(
+        reader,
+        probes.iter().filter_map(|(probe, table)| Some((probe.as_ref()?.name.as_str(), table))),
+        "probe",
+    );
+    let expects = list(reader, "expect");
+    let expects = expects.iter().filter_map(|(index, table)| judge::expect(reader, table, *index, &scene)).collect();
+    let forecast = match parts.node("forecast").map(|node| (node.as_table(), node)) {
+        Some((Some(table), _)) => judge::forecast(reader, table, &scene),
+        Some((None, node)) => {
+            reader.push(Diagnostic::error("`[forecast]` is a table"), "forecast", node.span.clone());
+            None
+        }
+        None => None,
+    };
+
+    let head = head?;
+    let canonical = canonical(root);
+    let digest = Sha256::digest(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let checked = Checked {
+        name: head.name.0,
+        title: head.title,
+        owner: head.owner,
+        hypothesis: head.hypothesis,
+        environments: head.environments.into_iter().map(|name| name.0).collect(),
+        tags: head.tags,
+        teaches: head.teaches,
+        source: head.source,
+        verified_on: head.verified_on.map(|date| date.0),
+        seed: head.seed,
+        max_duration: head.max_duration.map(|limit| limit.0),
+        max_percentage: head.max_percentage.map(|limit| limit.0),
+        max_active_faults: head.max_active_faults,
+        on_abort: head.on_abort.unwrap_or_default(),
+        runbook: head.runbook,
+        parameters,
+        services,
+        proxies,
+        workloads,
+        faults,
+        guards: guards.into_iter().filter_map(|(guard, _)| guard).collect(),
+        probes: probes.into_iter().filter_map(|(probe, _)| probe).collect(),
+        expects,
+        forecast,
+        approvals_required: head.approval.map_or(0, |approval| approval.required),
+        digest,
+        canonical,
+    };
+    check_end(reader, root, &fault_tables, &checked);
+    Some(checked)
+}
+
+fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], checked: &Checked) {
+    if checked.max_duration == Some(0) {
+        return reader.error(root, "", "max_duration", "an experiment that may take no time can show nothing");
+    }
+    let Some(end) = checked.planned_end() else {
+        if !checked.faults.is_empty() {
+            let message = "nothing would end this experiment: no fault has an end";
+            let help = "give a fault `for`, or the scenario `max_duration`";
+            let span = tables.first().and_then(|(_, table)| table.span.clone());
+            reader.push(Diagnostic::error(message).help(help), "max_duration", span);
+        }
+        return;
+    };
+    if let Some(max) = checked.max_duration
+        && end > max
+    {
+        let message = format!("the plan takes {}, longer than `max_duration`", Duration(end));
+        let label = format!("the last fault ends after {}", Duration(checked.faults_end().unwrap_or(end)));
+        let help = format!("recovery takes {} of it", Duration(checked.recovery_window()));
+        return reader.at(Diagnostic::error(message).label(label).help(help), root, "", "max_duration");
+    }
+    for (index, table) in tables {
+        let at = table.text("at").and_then(|at| at.parse::<Duration>().ok());
+        if let Some(at) = at
+            && at.0 >= end
+        {
+            let message = format!("this fault would never act: the run ends after {}", Duration(end));
+            reader.error(table, &item("fault", table, *index), "at", message);
+        }
+    }
+}
+
+/// Names of one list are unique; `default` is the field that stands in for a name.
+fn unique(reader: &mut Reader, tables: &[(usize, Table)], list: &str, default: &str) {
+    let mut seen = std::collections::HashMap::new();
+    for (index, table) in tables {
+        let Some(name) = table.text("name").or_else(|| table.text(default)) else {
+            continue;
+        };
+        let named = table.has("name");
+        let Some(other_named) = seen.insert(name, named) else {
+            continue;
+        };
+        let path = item(list, table, *index);
+        if named || other_named {
+            let key = if named { "name" } else { default };
+            reader.error(table, &path, key, format!("there is a {list} `{name}` already"));
+        } else {
+            let message = format!("two faults of the kind `{name}` without a name");
+            let help = "give each a `name`: draws, ledger and metrics use it";
+            reader.at(Diagnostic::error(message).help(help), table, &path, default);
+        }
+    }
+}
+
+fn free_names<'a>(reader: &mut Reader, named: impl Iterator<Item = (&'a str, &'a Table)>, list: &str) {
+    let mut seen = std::collections::HashSet::new();
+    for (name, table) in named {
+        if !seen.insert(name) {
+            let help = format!("give each {list} a `name` of its own");
+            let diagnostic = Diagnostic::error(format!("there is a {list} {name:?} already")).help(help);
+            reader.at(diagnostic, table, &format!("{list}[{name}]"), "name");
+        }
+    }
+}
+
+/// The expanded scenario as JSON with sorted keys: equal for TOML and JSON that say the same. Reading it again gives the
+/// same scenario.
+fn canonical(root: &Table) -> String {
+    let (_, expanded) = root.split(|key| key == "parameter");
+    let mut text = String::new();
+    write(&mut text, &expanded.to_json());
+    text
+}
+
+fn write(text: &mut String, value: &serde_json::Value) {
+    use serde_json::Value as Json;
+    match value {
+        Json::Array(list) => {
+            text.push('[');
+            for (index, value) in list.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write(text, value);
+            }
+            text.push(']');
+        }
+        Json::Object(map) => {
+            let sorted: std::collections::BTreeMap<_, _> = map.iter().collect();
+            text.push('{');
+            for (index, (key, value)) in sorted.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Json::String(key.clone()).to_string());
+                text.push(':');
+                write(text, value);
+            }
+            text.push('}');
+        }
+        Json::String(value) => text.push_str(&Json::String(value.replace("${", "$${")).to_string()),
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}

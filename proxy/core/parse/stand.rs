@@ -1,0 +1,197 @@
+//! `[[proxy]]`, `[[service]]` and `[[workload]]`
+
+use super::address::{self, Target, target};
+use super::draft::{ProxyDraft, ServiceDraft, ServiceWord, WorkloadDraft, WorkloadWord};
+use super::fault::reference;
+use super::node::{Node, Table};
+use super::reader::{Reader, item, join};
+use super::words;
+use super::world::World;
+use crate::diagnostic::Diagnostic;
+use crate::scenario::{ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
+use crate::time::SECOND;
+
+/// Where a time-out is not written.
+const TIMEOUT: u64 = 5 * SECOND;
+
+/// Reads and checks one proxy.
+pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<ProxySpec> {
+    let path = item("proxy", table, index);
+    let draft: ProxyDraft = reader.read(table, &path)?;
+    if let Err(why) = address::listen(&draft.listen) {
+        reader.error(table, &path, "listen", why);
+    }
+    check_target(reader, table, &path, "upstream", &draft.upstream, world);
+    if draft.max_connections == Some(0) {
+        reader.error(table, &path, "max_connections", "a proxy that takes no connection is of no use");
+    }
+    let slo = draft.slo.map(|slo| (slo.objective.0 / 100.0, slo.window.0));
+    if let Some((objective, window)) = slo
+        && (objective >= 1.0 || objective <= 0.0 || window == 0)
+    {
+        reader.error(table, &path, "slo", "an objective lies between 0 and 100 %, both excluded, over some time");
+    }
+    if draft.connect_timeout.is_some_and(|timeout| timeout.0 == 0) {
+        reader.error(table, &path, "connect_timeout", "no connection is made in no time");
+    }
+    Some(ProxySpec {
+        name: draft.name.0,
+        listen: draft.listen,
+        upstream: draft.upstream,
+        protocol: draft.protocol.unwrap_or_default(),
+        max_connections: draft.max_connections,
+        connect_timeout: draft.connect_timeout.map_or(TIMEOUT, |timeout| timeout.0),
+        slo,
+    })
+}
+
+fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text: &str, world: &World) {
+    match target(text) {
+        Err(why) => reader.error(table, path, key, why),
+        Ok(Target::Service(name)) if !world.services.iter().any(|known| known == name) => {
+            let known = world.services.iter().map(String::as_str);
+            let mut diagnostic = Diagnostic::error(format!("there is no service `{name}`"));
+            diagnostic.help = words::nearest(name, known.clone())
+                .map(words::did_you_mean)
+                .or_else(|| (!world.services.is_empty()).then(|| words::expected(known)));
+            reader.at(diagnostic, table, path, key);
+        }
+        Ok(Target::Proxy(name)) => {
+            if name.contains('*') {
+                return reader.error(table, path, key, "an address is that of one proxy: no globs here");
+            }
+            reference(reader, table, path, key, name, world);
+        }
+        Ok(_) => {}
+    }
+}
+
+/// Reads and checks one service.
+pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize) -> Option<ServiceSpec> {
+    let path = item("service", table, index);
+    let draft: ServiceDraft = reader.read(table, &path)?;
+    let listen = draft.listen.unwrap_or_else(|| "127.0.0.1:0".into());
+    if let Err(why) = address::socket(&listen) {
+        reader.error(table, &path, "listen", why);
+    }
+    only_for(reader, table, &path, &["answers"], draft.kind == ServiceWord::Http, "http services");
+    only_for(reader, table, &path, &["text"], draft.kind == ServiceWord::Banner, "banner services");
+    let kind = match draft.kind {
+        ServiceWord::Echo => ServiceKind::Echo,
+        ServiceWord::Banner => ServiceKind::Banner { text: draft.text.unwrap_or_else(|| "squall\r\n".into()) },
+        ServiceWord::Http => {
+            let answers = draft.answers.unwrap_or_default();
+            let status = answers.status.unwrap_or(200);
+            let inner = table.node("answers").and_then(Node::as_table).unwrap_or(table);
+            let path = join(&path, "answers");
+            check_status(reader, inner, &path, Some(status));
+            let latency = match answers.latency.map(crate::dist::DistributionConfig::build) {
+                None => None,
+                Some(Ok(latency)) => Some(latency),
+                Some(Err(misfit)) => {
+                    let table = inner.node("latency").and_then(Node::as_table).unwrap_or(inner);
+                    let path = join(&path, "latency");
+                    reader.error(table, &path, misfit.field.unwrap_or_default(), misfit.message);
+                    None
+                }
+            };
+            ServiceKind::Http { status, size: answers.size.map_or(0, |size| size.0), latency }
+        }
+    };
+    Some(ServiceSpec { name: draft.name.0, kind, listen })
+}
+
+fn only_for(reader: &mut Reader, table: &Table, path: &str, keys: &[&str], fits: bool, whose: &str) {
+    for key in keys.iter().filter(|key| !fits && table.has(key)) {
+        reader.error(table, path, key, format!("`{key}` is for {whose}"));
+    }
+}
+
+fn check_status(reader: &mut Reader, table: &Table, path: &str, status: Option<u16>) {
+    if status.is_some_and(|status| !(200..600).contains(&status)) {
+        reader.error(table, path, "status", "a status lies between 200 and 599");
+    }
+}
+
+/// Reads and checks one workload.
+pub(crate) fn workload(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<WorkloadSpec> {
+    let path = item("workload", table, index);
+    let draft: WorkloadDraft = reader.read(table, &path)?;
+    check_target(reader, table, &path, "target", &draft.target, world);
+    let rates = draft.rate.values();
+    if rates.iter().any(|rate| !(0.0..=1e6).contains(*rate)) || rates.iter().all(|rate| **rate == 0.0) {
+        reader.error(
+            table,
+            &path,
+            "rate",
+            "a rate lies between 0 and 1000000 arrivals per second, and is not always 0",
+        );
+    }
+    if draft.timeout.is_some_and(|timeout| timeout.0 == 0) {
+        reader.error(table, &path, "timeout", "nothing is answered in no time");
+    }
+    if draft.retries.is_some_and(|retries| retries > 100) {
+        reader.error(table, &path, "retries", "at most 100 attempts beyond the first");
+    }
+    if draft.connections.is_some_and(|connections| !(1..=100_000).contains(&connections)) {
+        reader.error(table, &path, "connections", "between 1 and 100000 connections; left out, one per request");
+    }
+    let is_http = draft.kind == WorkloadWord::Http;
+    only_for(reader, table, &path, &["method", "path", "headers", "body", "status"], is_http, "http workloads");
+    only_for(reader, table, &path, &["send", "expect"], !is_http, "tcp workloads");
+    let kind = if is_http {
+        let kind = http_kind(&draft);
+        check_http(reader, table, &path, &draft);
+        kind
+    } else {
+        let missing =
+            ["send", "expect"].into_iter().filter(|key| !table.text(key).is_some_and(|text| !text.is_empty()));
+        for key in missing {
+            reader.error(table, &path, key, format!("a tcp workload needs `{key}`: text of at least one byte"));
+        }
+        WorkloadKind::Tcp { send: draft.send.unwrap_or_default(), expect: draft.expect.unwrap_or_default() }
+    };
+    Some(WorkloadSpec {
+        name: draft.name.0,
+        target: draft.target,
+        kind,
+        rate: draft.rate,
+        arrivals: draft.arrivals.unwrap_or_default(),
+        timeout: draft.timeout.map_or(TIMEOUT, |timeout| timeout.0),
+        retries: draft.retries.unwrap_or(0),
+        connections: draft.connections,
+    })
+}
+
+fn http_kind(draft: &WorkloadDraft) -> WorkloadKind {
+    WorkloadKind::Http {
+        method: draft.method.clone().unwrap_or_else(|| "GET".into()),
+        path: draft.path.clone().unwrap_or_else(|| "/".into()),
+        headers: draft.headers.clone().unwrap_or_default(),
+        body: draft.body.clone(),
+        status: draft.status,
+    }
+}
+
+/// What is written goes into a request head: nothing may break out of its place.
+fn check_http(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) {
+    check_status(reader, table, path, draft.status);
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
+    };
+    if draft.method.as_deref().is_some_and(|method| !token(method)) {
+        reader.error(table, path, "method", "this is not an HTTP method");
+    }
+    if draft.path.as_deref().is_some_and(|text| !text.starts_with('/') || text.bytes().any(|c| c <= b' ' || c == 127)) {
+        reader.error(table, path, "path", "a path begins with `/` and has no spaces or control characters");
+    }
+    for (name, value) in draft.headers.iter().flatten() {
+        let inner = table.node("headers").and_then(Node::as_table).unwrap_or(table);
+        if !token(name) || value.bytes().any(|c| c < b' ' && c != b'\t' || c == 127) {
+            reader.error(inner, &join(path, "headers"), name, "this is not an HTTP header");
+        }
+        if ["content-length", "transfer-encoding", "host", "connection"].contains(&name.to_lowercase().as_str()) {
+            reader.error(inner, &join(path, "headers"), name, "the workload writes this header itself");
+        }
+    }
+}
