@@ -1,6 +1,8 @@
 //! Publishing plans and switching them off: the part that an abort rests on. No lock that traffic can hold, no
 //! allocation on the way to "off".
 
+#[cfg(test)]
+mod model;
 mod switch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,5 +112,60 @@ impl Cell {
     /// Only joins and rings take this lock, never traffic.
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<Shard>, Bell)>> {
         self.shards.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::{NEVER, Now};
+
+    const NOW: Now = Now { mono: 100, boot: 200 };
+
+    #[test]
+    fn a_switch_is_on_only_while_nothing_speaks_against_it() {
+        let cell = Cell::default();
+        let switch = cell.switch();
+        assert!(!switch.is_on(NOW) && !switch.is_over(NOW), "not started");
+        switch.start(50);
+        assert!(switch.is_on(NOW));
+        switch.set_limit(100);
+        assert!(!switch.is_on(NOW) && switch.is_over(NOW), "at its limit");
+        switch.set_limit(101);
+        assert_eq!(switch.ends_by(NOW), 101);
+        switch.set_lease(200);
+        assert!(!switch.is_on(NOW) && switch.is_over(NOW), "lease over");
+        switch.set_lease(230);
+        assert!(switch.is_on(NOW), "renewed");
+        switch.set_limit(NEVER);
+        assert_eq!(switch.ends_by(NOW), 130, "in monotonic time");
+        switch.pause();
+        assert!(!switch.is_on(NOW) && !switch.is_over(NOW), "paused");
+        switch.start(60);
+        assert_eq!((switch.is_on(NOW), switch.origin()), (true, 60));
+        switch.end();
+        switch.start(70);
+        switch.pause();
+        assert!(!switch.is_on(NOW) && switch.is_over(NOW), "ended");
+    }
+
+    #[test]
+    fn an_abort_of_all_ends_what_was_made_before_it_publishes_nothing_in_force_and_rings() {
+        let cell = Cell::default();
+        let rung = Arc::new(AtomicU64::new(0));
+        let bell = rung.clone();
+        cell.join(Arc::new(move || {
+            bell.fetch_add(1, Ordering::Relaxed);
+        }));
+        let (running, idle) = (cell.switch(), cell.switch());
+        running.start(0);
+        let epoch = cell.abort_all();
+        assert_eq!((cell.epoch(), rung.load(Ordering::Relaxed)), (epoch, 1));
+        idle.start(0);
+        assert!(!running.is_on(NOW) && !idle.is_on(NOW));
+        assert!(cell.plan().load().is_empty());
+        let later = cell.switch();
+        later.start(0);
+        assert!(later.is_on(NOW), "a new experiment may run");
     }
 }

@@ -1,7 +1,18 @@
 //! The fault model: a fault is its immutable configuration; it decides about a prefix at the head of a queue, and the
 //! pump acts. See `docs/architecture.md`.
 
+pub mod bandwidth;
+pub mod blackhole;
+pub mod corrupt;
+pub mod cut;
+#[cfg(test)]
+mod driver;
+pub mod error;
+pub mod latency;
+pub mod partition;
 pub mod registry;
+pub mod running;
+pub mod slicer;
 
 use std::any::Any;
 use std::fmt::Debug;

@@ -1,5 +1,6 @@
 //! squall's model: faults, plans, the chain engine and the language. No I/O, no clock of its own.
 
+pub mod bucket;
 pub mod cell;
 pub mod chain;
 pub mod config;

@@ -196,3 +196,98 @@ pub struct TallyReading {
     pub stuck: u64,
     pub unrecorded: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Cell;
+    use crate::chain::Talk;
+    use crate::fault::{Cx, Effect, Fault, Hooks};
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Fault for Nothing {
+        const KIND: &'static str = "nothing";
+        const HOOKS: Hooks = Hooks { open: false, stream: true };
+        const EFFECT: Effect = Effect::Keeps;
+        type Shared = ();
+        type State = ();
+        fn alarm(&self, _: &Cx<'_, Self>) -> Option<crate::time::Time> {
+            None
+        }
+    }
+
+    fn active(window: Window) -> Active {
+        let word = |word: &str| Arc::<str>::from(word);
+        Active {
+            serial: 1,
+            name: Arc::new(FaultRef {
+                experiment: word("run"),
+                experiment_name: word("test"),
+                fault: word("nothing"),
+                kind: Nothing::KIND,
+                proxy: word("p"),
+            }),
+            draws: DrawKey::new(1, "test", "nothing"),
+            flow: None,
+            select: Select {
+                percentage: crate::curve::Curve::Constant(100.0),
+                key: crate::select::Key::Ordinal,
+                count: crate::select::Count::All,
+                cap: None,
+            },
+            window,
+            switch: Cell::default().switch(),
+            shared: Arc::from(Nothing.new_shared()),
+            fault: Arc::new(Nothing),
+            tally: Arc::default(),
+            on_abort: OnAbort::Release,
+        }
+    }
+
+    fn at(mono: u64) -> Now {
+        Now { mono, boot: mono + 1_000 }
+    }
+
+    #[test]
+    fn a_window_lies_on_the_timeline_of_its_experiment() {
+        let active = active(Window { at: 10, length: Some(5), every: None, times: None });
+        assert_eq!(active.phase(at(510)), Phase::CLOSED, "not started");
+        active.switch.start(500);
+        assert_eq!(active.phase(at(499)), Phase { open_since: None, next_edge: Some(500) });
+        assert_eq!(active.phase(at(505)), Phase { open_since: None, next_edge: Some(510) });
+        assert_eq!(active.phase(at(512)), Phase { open_since: Some(510), next_edge: Some(515) });
+        active.switch.pause();
+        assert_eq!(active.phase(at(513)), Phase::CLOSED);
+        active.switch.start(600); // stood still for 100
+        assert_eq!(active.phase(at(613)), Phase { open_since: Some(610), next_edge: Some(615) });
+        active.switch.end();
+        assert_eq!(active.phase(at(613)), Phase::CLOSED);
+    }
+
+    #[test]
+    fn limit_and_lease_are_edges_too() {
+        let active = active(Window::default());
+        active.switch.start(500);
+        assert_eq!(active.phase(at(500)), Phase { open_since: Some(500), next_edge: None });
+        active.switch.set_limit(700);
+        assert_eq!(active.phase(at(500)).next_edge, Some(700));
+        active.switch.set_lease(1_600);
+        assert_eq!(active.phase(at(500)).next_edge, Some(600));
+        assert_eq!(active.phase(at(600)), Phase::CLOSED);
+    }
+
+    #[test]
+    fn a_plan_is_indexed_by_proxy() {
+        let slice = Arc::new(Slice { actives: vec![Arc::new(active(Window::default()))], measure_turns: false });
+        let plan = Plan::new([("p".into(), slice.clone())]);
+        assert!(plan.slice("p").is_some_and(|found| Arc::ptr_eq(found, &slice)));
+        assert!(plan.slice("q").is_none() && !plan.is_empty() && Plan::default().is_empty());
+        let mut chain = crate::chain::Chain::new();
+        let talk = Talk::new(0, None, 0);
+        slice.actives[0].switch.start(0);
+        chain.retune(plan.slice("p").map(|slice| &**slice), &talk, &mut 0, at(1));
+        assert!(!chain.is_idle());
+    }
+}

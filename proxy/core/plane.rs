@@ -100,11 +100,14 @@ pub trait Service: Send + Sync {
 pub trait Workload: Send + Sync {
     /// Figures so far.
     fn reading(&self) -> WorkloadReading;
-    /// Sends nothing more and waits for what is under way, at most `limit`; then gives the final figures.
+    /// Lets nothing more become due and waits for what is due or under way, at most `limit`; then ends it and gives the
+    /// final figures. Blocks the caller.
     fn finish(&self, limit: Duration) -> WorkloadReading;
 }
 
-/// Figures of a workload since its start.
+/// Figures of a workload since its start. Each request that was due is counted once: `ok`, `failed`,
+/// `failed_injected`, `unsent` or `in_flight`, except while it waits for a free connection. Its error rate is `failed` +
+/// `unsent` over `ok` + `failed` + `unsent`: what was never sent has not been answered either.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct WorkloadReading {
     /// Requests that were due.
@@ -113,13 +116,15 @@ pub struct WorkloadReading {
     pub unsent: u64,
     /// Answered as expected (after retries).
     pub ok: u64,
-    /// Failed, and no fault had ended the connection.
+    /// Failed, and at least one of its attempts without a fault having ended the connection; a time-out under an injected
+    /// delay is of this kind.
     pub failed: u64,
-    /// Failed because a fault ended the connection.
+    /// Failed, and a fault ended the connection of each of its attempts.
     pub failed_injected: u64,
     /// Attempts beyond the first.
     pub retried: u64,
-    /// Failures by reason, in words.
+    /// Failures by reason of the last attempt, in words: of `failed` and, beginning with `injected: `, of
+    /// `failed_injected`.
     pub reasons: std::collections::BTreeMap<String, u64>,
     /// From the intended send time to the end of the answer, answered requests only.
     pub latency: Histogram,

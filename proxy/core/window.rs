@@ -73,3 +73,58 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn all_windows() -> impl Iterator<Item = Window> {
+        let shapes = [(None, None), (Some(5), None), (Some(5), Some(12)), (Some(0), Some(3))];
+        shapes.into_iter().flat_map(|(length, every)| {
+            [0, 7].into_iter().flat_map(move |at| {
+                [None, Some(0), Some(1), Some(3)].into_iter().map(move |times| Window { at, length, every, times })
+            })
+        })
+    }
+
+    #[test]
+    fn edges_are_exactly_where_it_opens_and_closes() {
+        for window in all_windows() {
+            let mut time = 0;
+            while time < 60 {
+                let phase = window.phase(time);
+                let until = phase.next_edge.unwrap_or(60);
+                assert!(until > time, "{window:?} at {time}");
+                for inside in time..until.min(60) {
+                    assert_eq!(window.phase(inside), phase, "{window:?} at {inside}");
+                }
+                if let Some(opened) = phase.open_since {
+                    assert_eq!((opened, phase.next_edge.is_some()), (time, window.length.is_some()), "{window:?}");
+                }
+                time = until;
+            }
+        }
+    }
+
+    #[test]
+    fn it_opens_as_often_as_it_says_and_ends_when_it_says() {
+        let window = Window { at: 10, length: Some(5), every: Some(20), times: Some(3) };
+        let opened: Vec<_> = (0..200).filter(|time| window.phase(*time).open_since == Some(*time)).collect();
+        assert_eq!(opened, [10, 30, 50]);
+        assert_eq!(window.end(), Some(55));
+        assert_eq!(window.phase(55), Phase::CLOSED);
+        assert!((0..1_000).all(|time| Window { times: None, ..window }.phase(time).next_edge.is_some()));
+        assert_eq!(Window { times: None, ..window }.end(), None);
+        assert_eq!(Window { every: None, ..window }.end(), Some(15));
+        assert_eq!(Window { length: None, ..window }.end(), None);
+    }
+
+    #[test]
+    fn the_end_of_time_does_not_overflow() {
+        let window = Window { at: u64::MAX - 5, length: Some(100), every: Some(200), times: None };
+        assert_eq!(window.phase(u64::MAX - 1).open_since, Some(u64::MAX - 5));
+        let window = Window { at: 0, length: Some(u64::MAX - 1), every: Some(u64::MAX), times: Some(u64::MAX) };
+        assert_eq!(window.end(), Some(u64::MAX));
+    }
+}

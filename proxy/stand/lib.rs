@@ -4,6 +4,8 @@
 //! data plane, nor they it.
 
 mod service;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod timer;
 mod workload;

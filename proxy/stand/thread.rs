@@ -39,7 +39,7 @@ impl Thread {
                 tokio::select! {
                     _ = stopped => {}
                     () = main(timer.clone()) => {}
-                    error = timer.run() => tracing::error!(%error, "timer"),
+                    _ = timer.run() => {}
                 }
             };
             local.block_on(&runtime, work);

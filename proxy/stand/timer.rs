@@ -1,23 +1,19 @@
-//! Precise waiting: one timerfd per thread, because the runtime's own timer is about a millisecond late.
+//! Precise waiting for the tasks of one thread, because the runtime's own timer is about a millisecond late.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
-use squall_core::time::{NEVER, SECOND, Time};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use squall_core::time::{NEVER, Time};
+use squall_wire::SystemClock;
+use squall_wire::timer::{Alarm, Base};
 
 /// `CLOCK_MONOTONIC`, ns.
 pub(crate) fn now() -> Time {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec.unsigned_abs() * SECOND + now.tv_nsec.unsigned_abs()
+    SystemClock::mono()
 }
 
 /// Wakes the tasks of one thread in time, never early. Works only while [`Timer::run`] runs beside them.
@@ -27,9 +23,8 @@ pub(crate) struct Timer {
 }
 
 struct Inner {
-    fd: AsyncFd<OwnedFd>,
+    alarm: Alarm,
     sleepers: RefCell<BTreeMap<Key, Waker>>,
-    armed: Cell<Time>,
     numbers: Cell<u64>,
 }
 
@@ -39,20 +34,14 @@ type Key = (Time, u64);
 impl Timer {
     /// A timer for the current thread and its runtime.
     pub(crate) fn new() -> io::Result<Timer> {
-        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[allow(deprecated)] // its successor is `unsafe`; what that demands of its caller, an OwnedFd fulfils
-        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
-        let inner = Inner { fd, sleepers: RefCell::default(), armed: Cell::new(NEVER), numbers: Cell::new(0) };
+        let inner = Inner { alarm: Alarm::new(Base::Monotonic)?, sleepers: RefCell::default(), numbers: Cell::new(0) };
         Ok(Timer { inner: Rc::new(inner) })
     }
 
-    /// Wakes sleepers until it is dropped; ends only if the system refuses the timer.
-    pub(crate) async fn run(&self) -> io::Error {
+    /// Wakes sleepers until it is dropped.
+    pub(crate) async fn run(&self) -> ! {
         loop {
-            if let Err(error) = self.expired().await {
-                return error;
-            }
-            self.inner.armed.set(NEVER);
+            self.inner.alarm.fired().await;
             self.wake_due();
         }
     }
@@ -64,15 +53,6 @@ impl Timer {
         Sleep { timer: self.clone(), key: (at, number), waits: false }
     }
 
-    async fn expired(&self) -> io::Result<()> {
-        let mut ready = self.inner.fd.readable().await?;
-        let read = ready.try_io(|fd| Ok(rustix::io::read(fd, &mut [0_u8; 8])?));
-        match read {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) | Err(_) => Ok(()), // not readable after all: the next round waits again
-        }
-    }
-
     fn wake_due(&self) {
         let mut sleepers = self.inner.sleepers.borrow_mut();
         let later = sleepers.split_off(&(now() + 1, 0));
@@ -82,22 +62,7 @@ impl Timer {
         for waker in due.into_values() {
             waker.wake();
         }
-        self.arm(next);
-    }
-
-    fn arm(&self, at: Time) {
-        if at >= self.inner.armed.get() {
-            return;
-        }
-        let value = Timespec {
-            tv_sec: i64::try_from(at / SECOND).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(at % SECOND).unwrap_or(0),
-        };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        match timerfd_settime(self.inner.fd.get_ref(), TimerfdTimerFlags::ABSTIME, &once) {
-            Ok(_) => self.inner.armed.set(at),
-            Err(error) => tracing::error!(%error, "timerfd_settime"),
-        }
+        self.inner.alarm.arm(next);
     }
 }
 
@@ -117,7 +82,7 @@ impl Future for Sleep {
         }
         self.waits = true;
         self.timer.inner.sleepers.borrow_mut().insert(self.key, cx.waker().clone());
-        self.timer.arm(self.key.0);
+        self.timer.inner.alarm.arm(self.key.0);
         Poll::Pending
     }
 }
@@ -134,7 +99,7 @@ impl Drop for Sleep {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use squall_core::time::MILLI;
+    use squall_core::time::{MILLI, SECOND};
 
     #[tokio::test(flavor = "current_thread")]
     async fn wakes_in_order_of_deadlines_and_never_early() {
@@ -150,7 +115,7 @@ mod tests {
             }
         };
         tokio::select! {
-            error = timer.run() => panic!("{error}"),
+            _ = timer.run() => {}
             _ = async { tokio::join!(sleeper(30), sleeper(5), sleeper(15), sleeper(0)) } => {}
         }
         assert_eq!(*woken.borrow(), [0, 5, 15, 30]);

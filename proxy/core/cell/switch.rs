@@ -71,7 +71,7 @@ impl Switch {
 
     /// Off for good.
     pub fn end(&self) {
-        self.state.store(OVER, Ordering::Release);
+        self.state.swap(OVER, Ordering::AcqRel);
     }
 
     /// When the timeline was at 0, monotonic ns. Moves forward by every pause.

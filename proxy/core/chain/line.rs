@@ -107,7 +107,10 @@ impl Line {
             match stage.run(unit, &mut next, &mut self.pieces, moment) {
                 Outcome::Settled(at) => wake = sooner(wake, at),
                 Outcome::Killed(how) => return Err(Ended::new(how, unit)),
-                Outcome::Ended(how) => self.end_behind(index, Ended::new(how, unit), moment.now.mono),
+                Outcome::Ended(how) => {
+                    wake = None; // nobody before it waits any more
+                    self.end_behind(index, Ended::new(how, unit), moment.now.mono);
+                }
             }
         }
         self.stages.retain(|stage| !(stage.gone && stage.queue.is_idle()));

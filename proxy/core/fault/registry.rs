@@ -20,7 +20,18 @@ macro_rules! faults {
     };
 }
 
-faults![];
+faults![
+    latency::Latency,
+    bandwidth::Bandwidth,
+    cut::Cut,
+    cut::Reset,
+    cut::LimitData,
+    blackhole::Blackhole,
+    slicer::Slicer,
+    partition::Partition,
+    corrupt::Corrupt,
+    error::Error,
+];
 
 /// The kind of this name.
 pub fn kind(name: &str) -> Option<&'static Entry> {

@@ -22,13 +22,15 @@ pub(super) struct Generator {
     arrivals: Arrivals,
     key: DrawKey,
     number: u64,
-    /// Seconds since the start.
-    at: f64,
+    /// Where the current stretch of the rate began: seconds since the start.
+    from: f64,
+    /// The mark of the latest request, counted from there: adding up times instead would add up their rounding.
+    sum: f64,
 }
 
 impl Generator {
     pub(super) fn new(rate: Curve<f64>, arrivals: Arrivals, seed: u64, name: &str) -> Generator {
-        Generator { rate, arrivals, key: DrawKey::new(seed, "workload", name), number: 0, at: 0.0 }
+        Generator { rate, arrivals, key: DrawKey::new(seed, "workload", name), number: 0, from: 0.0, sum: 0.0 }
     }
 
     fn gap(&self) -> f64 {
@@ -41,21 +43,21 @@ impl Generator {
         }
     }
 
-    /// Where the rate, summed up from `at`, reaches `sum`.
-    fn reach(&self, mut at: f64, mut sum: f64) -> Option<f64> {
+    /// Where the rate, summed up since `from`, reaches `sum`: seconds since the start.
+    fn reach(&mut self) -> Option<f64> {
         loop {
-            let Piece { end, rate, slope } = self.piece(at);
+            let Piece { end, rate, slope } = self.piece(self.from);
             let Some(end) = end else {
-                return (rate > 0.0).then(|| at + sum / rate);
+                return (rate > 0.0).then(|| self.from + self.sum / rate);
             };
-            let span = end - at;
-            let whole = span * (rate + slope * span / 2.0);
-            if sum <= whole {
-                let root = (rate * rate + 2.0 * slope * sum).max(0.0).sqrt();
-                return Some((at + 2.0 * sum / (rate + root)).min(end));
+            let span = end - self.from;
+            let whole = (span * (rate + slope * span / 2.0)).max(0.0);
+            if self.sum <= whole {
+                let root = (rate * rate + 2.0 * slope * self.sum).max(0.0).sqrt();
+                return Some((self.from + 2.0 * self.sum / (rate + root)).min(end));
             }
-            sum -= whole.max(0.0);
-            at = end;
+            self.sum -= whole;
+            self.from = end;
         }
     }
 
@@ -94,8 +96,9 @@ impl Iterator for Generator {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn next(&mut self) -> Option<Due> {
-        self.at = self.reach(self.at, self.gap())?;
-        let due = Due { number: self.number, at: (self.at * SECOND as f64).round() as Time };
+        self.sum += self.gap();
+        let at = self.reach()?;
+        let due = Due { number: self.number, at: (at * SECOND as f64).round() as Time };
         self.number += 1;
         Some(due)
     }

@@ -107,7 +107,7 @@ impl<C: Client> Dispatcher<C> {
             let due = Due { at: start.saturating_add(due.at), ..due };
             timer.sleep_until(due.at).await;
             self.take_in(due);
-            if due.number % BATCH == 0 {
+            if due.number.is_multiple_of(BATCH) {
                 yield_now().await;
             }
         }
@@ -174,6 +174,8 @@ impl<C: Client> Dispatcher<C> {
             let Err(why) = attempt.unwrap_or(Err(Failure::TimedOut)) else {
                 return self.figures.answered(now().saturating_sub(due.at));
             };
+            // A refused connect fails without ever waiting: a row of them must not keep the thread.
+            yield_now().await;
             injected &= why.ends_connection() && local.get().is_some_and(|local| (self.terms.injected)(local));
             if left == 0 {
                 return self.figures.failed(why, injected);
@@ -184,11 +186,11 @@ impl<C: Client> Dispatcher<C> {
 
     async fn attempt(&self, slot: &mut Slot<C>, number: u64, local: &Cell<Option<SocketAddr>>) -> Result<(), Failure> {
         // Taken out of the slot, so that a connection whose exchange fails or is given up never comes back.
-        let mut kept = match slot.kept.take() {
+        let kept = match slot.kept.take() {
             Some(kept) => self.still_usable(kept).await,
             None => None,
         };
-        let mut open = match kept.take() {
+        let mut open = match kept {
             Some(kept) => kept,
             None => self.open(local).await?,
         };

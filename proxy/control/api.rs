@@ -1,0 +1,159 @@
+//! What goes over the control port: requests and answers, shared by server and client.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use squall_core::scenario::Protocol;
+pub use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, State, Verdict};
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Of squall.
+    pub version: String,
+    /// What this host is.
+    pub environment: String,
+    /// All proxies, by name.
+    pub proxies: Vec<Proxy>,
+    /// All experiments that this process knows, newest first.
+    pub experiments: Vec<ExperimentLine>,
+}
+
+/// A proxy in the status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Proxy {
+    /// Its name.
+    pub name: String,
+    /// Where it listens: the port that port 0 became.
+    pub listen: String,
+    /// Where it leads.
+    pub upstream: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
+
+/// `GET /v1/proxies` (a list) and `/v1/proxies/{name}`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProxyView {
+    /// Who it is.
+    #[serde(flatten)]
+    pub proxy: Proxy,
+    /// Connections at one moment; none: as many as descriptors allow.
+    pub max_connections: Option<u64>,
+    /// How long a connect to the upstream may take, ms.
+    pub connect_timeout_ms: u64,
+    /// Id of the running experiment that brought it.
+    pub experiment: Option<String>,
+    /// Connections accepted since it was opened.
+    pub accepted: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// Bytes delivered towards the server.
+    pub bytes_upstream: u64,
+    /// Bytes delivered towards the client.
+    pub bytes_downstream: u64,
+}
+
+/// Body of `PUT /v1/proxies/{name}`: the fields of `[[proxy]]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyRequest {
+    /// If given, the name in the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `address:port` (port 0: any), `[v6]:port` or `unix:PATH`.
+    pub listen: String,
+    /// `host:port` or `unix:PATH`.
+    pub upstream: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Connections at one moment; none: as many as descriptors allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
+    /// How long a connect to the upstream may take, as in "5s".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<String>,
+}
+
+/// An experiment in the status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExperimentLine {
+    /// Unique in this state directory.
+    pub id: String,
+    /// The scenario's name.
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// The answer to an abort of one experiment: the experiment, and the figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AbortedExperiment {
+    /// As it stands now.
+    #[serde(flatten)]
+    pub experiment: ExperimentView,
+    /// How the abort went.
+    pub abort: AbortReport,
+}
+
+/// Body of `POST /v1/experiments/{id}/start`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StartRequest {
+    /// It goes on without anybody renewing its lease; then `max` is required.
+    pub detach: bool,
+    /// When a detached experiment ends at the latest, as in "5m".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+}
+
+/// Body of the other POSTs: `{}`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// The answer to `POST /v1/reload`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// What has changed, one line each.
+    pub changes: Vec<String>,
+}
+
+/// An error (RFC 9457, `application/problem+json`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What is wrong, for people.
+    pub detail: String,
+    /// What is wrong with the body, or what stands in the way of a start: one entry each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Mistake>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mistake {
+    /// What is wrong.
+    pub message: String,
+    /// The field, as in `fault[late].delay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// In the body, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// In the line, in characters, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// What was expected there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}

@@ -1,0 +1,118 @@
+//! What the control port asks of the rest of the program.
+
+use squall_core::diagnostic::Diagnostic;
+use squall_core::plane::DataPlane;
+use squall_core::scenario::{Checked, ProxySpec};
+use squall_drill::engine::{Aborting, Engine, Keep};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Refusal};
+use tokio::sync::broadcast;
+
+use crate::api::ProxyRequest;
+
+/// The program behind the control port; `main` puts it together. Methods may be called from several threads.
+pub trait App: Send + Sync + 'static {
+    /// The experiments.
+    fn experiments(&self) -> &dyn Experiments;
+    /// The proxies.
+    fn plane(&self) -> &dyn DataPlane;
+    /// What this host is.
+    fn environment(&self) -> String;
+    /// Whether every configured proxy listens and the program is not shutting down. Must not block.
+    fn is_ready(&self) -> bool;
+    /// Reads and checks a scenario: in `format`, with parameters set to other values. All that is wrong with it comes back
+    /// as diagnostics whose source is `<request>`.
+    fn scenario(&self, text: &str, format: Format, set: &[(String, String)]) -> Result<Checked, Vec<Diagnostic>>;
+    /// Checks a proxy as `[[proxy]]` of a configuration is checked. `body` is what `request` was read from.
+    fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>>;
+    /// Reads the configuration anew, all or nothing. Gives what has changed, one line each.
+    fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>>;
+    /// What is in force, as a `squall.toml`.
+    fn config(&self) -> String;
+}
+
+/// How a scenario is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `application/toml`
+    Toml,
+    /// `application/json`, the same fields.
+    Json,
+}
+
+/// The experiments, as [`Engine`] runs them; tests have their own. See there for the methods.
+pub trait Experiments: Send + Sync {
+    /// [`Engine::submit`]
+    fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::start`]
+    fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::renew`]
+    fn renew(&self, id: &str) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::pause`]
+    fn pause(&self, id: &str) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::resume`]
+    fn resume(&self, id: &str) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::begin_abort`]: called on the control port's own thread, so it must not wait for anything.
+    fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Box<dyn AbortProgress>, Refusal>;
+    /// [`Engine::list`]
+    fn list(&self) -> Vec<ExperimentView>;
+    /// [`Engine::view`]
+    fn view(&self, id: &str) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::report`]
+    fn report(&self, id: &str) -> Result<(serde_json::Value, String), Refusal>;
+    /// [`Engine::events`]
+    fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+/// How far an abort has come.
+pub trait AbortProgress: Send {
+    /// [`Aborting::report`]
+    fn report(&self) -> AbortReport;
+}
+
+impl AbortProgress for Aborting {
+    fn report(&self) -> AbortReport {
+        Aborting::report(self)
+    }
+}
+
+impl Experiments for Engine {
+    fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal> {
+        Engine::submit(self, scenario)
+    }
+
+    fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+        Engine::start(self, id, keep)
+    }
+
+    fn renew(&self, id: &str) -> Result<ExperimentView, Refusal> {
+        Engine::renew(self, id)
+    }
+
+    fn pause(&self, id: &str) -> Result<ExperimentView, Refusal> {
+        Engine::pause(self, id)
+    }
+
+    fn resume(&self, id: &str) -> Result<ExperimentView, Refusal> {
+        Engine::resume(self, id)
+    }
+
+    fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Box<dyn AbortProgress>, Refusal> {
+        Ok(Box::new(Engine::begin_abort(self, id, reason)?))
+    }
+
+    fn list(&self) -> Vec<ExperimentView> {
+        Engine::list(self)
+    }
+
+    fn view(&self, id: &str) -> Result<ExperimentView, Refusal> {
+        Engine::view(self, id)
+    }
+
+    fn report(&self, id: &str) -> Result<(serde_json::Value, String), Refusal> {
+        Engine::report(self, id)
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        Engine::events(self)
+    }
+}

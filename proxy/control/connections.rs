@@ -1,0 +1,114 @@
+//! The connections of the control port: a bounded number, and always room for one more that has something to say.
+
+mod accept;
+mod serve;
+mod stall;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::AbortHandle;
+
+pub(crate) use self::accept::{Listener, accept};
+
+/// Descriptors kept for the moment when the data plane has taken all others.
+const SPARE: usize = 8;
+
+/// All connections of the control port and its read-only listener.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    max: usize,
+    open: Mutex<VecDeque<Entry>>,
+    spare: Mutex<Vec<File>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    link: Arc<Link>,
+    task: AbortHandle,
+}
+
+/// What is known of one connection: requests under way on it.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    busy: AtomicUsize,
+}
+
+/// A request under way; as long as one is held, the connection is not closed to make room.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Link>);
+
+impl Link {
+    pub(crate) fn busy(self: &Arc<Link>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(max: usize) -> Arc<Connections> {
+        let connections = Connections { max, open: Mutex::default(), spare: Mutex::default() };
+        connections.restock();
+        Arc::new(connections)
+    }
+
+    /// Makes room for one more, if need be by closing the oldest connection on which no request is under way.
+    fn make_room(&self) -> bool {
+        lock(&self.open).len() < self.max || self.evict()
+    }
+
+    fn evict(&self) -> bool {
+        let mut open = lock(&self.open);
+        let idle = open.iter().position(|entry| entry.link.busy.load(Ordering::Relaxed) == 0);
+        let Some(entry) = idle.and_then(|n| open.remove(n)) else { return false };
+        entry.task.abort();
+        true
+    }
+
+    fn add(&self, link: Arc<Link>, task: AbortHandle) {
+        let mut open = lock(&self.open);
+        open.retain(|entry| !entry.task.is_finished());
+        open.push_back(Entry { link, task });
+    }
+
+    fn remove(&self, link: &Arc<Link>) {
+        lock(&self.open).retain(|entry| !Arc::ptr_eq(&entry.link, link));
+        self.restock();
+    }
+
+    /// Gives up one spare descriptor, so that the next accept can have it.
+    fn lend(&self) -> bool {
+        lock(&self.spare).pop().is_some()
+    }
+
+    fn restock(&self) {
+        let mut spare = lock(&self.spare);
+        while spare.len() < SPARE {
+            let Ok(file) = File::open("/dev/null") else { return };
+            spare.push(file);
+        }
+    }
+
+    /// Closes what is left.
+    pub(crate) fn close(&self) {
+        for entry in lock(&self.open).drain(..) {
+            entry.task.abort();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.open).is_empty()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,132 @@
+//! Every route, in one table: the router and the OpenAPI document are both made from it.
+
+mod abort;
+mod body;
+mod experiments;
+mod proxies;
+mod report;
+mod status;
+mod table;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use http::StatusCode;
+use tokio::sync::{Semaphore, watch};
+
+pub(crate) use self::table::{Answer, Content, Route, Taken};
+use crate::api::{
+    AbortReport, AbortedExperiment, Empty, Event, ExperimentView, ProxyRequest, ProxyView, Reloaded, StartRequest,
+    Status,
+};
+use crate::app::App;
+use crate::guard::{Guard, guard};
+use crate::pool::Pool;
+use crate::problem::Failure;
+use crate::server::Limits;
+use crate::{events, metrics, openapi};
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub(crate) app: Arc<dyn App>,
+    pub(crate) pool: Pool,
+    pub(crate) limits: Limits,
+    /// Places for readers of the event stream.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Becomes true when the port is to end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Port {
+    pub(crate) fn new(app: Arc<dyn App>, limits: Limits, stop: watch::Receiver<bool>) -> Port {
+        Port { app, pool: Pool::new(), limits, streams: Arc::new(Semaphore::new(limits.streams)), stop }
+    }
+}
+
+/// All routes there are.
+pub(crate) fn table() -> Vec<Route> {
+    vec![
+        Route::get("/v1/status", status::status, "What runs: version, proxies, experiments").gives::<Status>(200),
+        Route::get("/v1/config", status::config, "What is in force, as a squall.toml").says(200, "application/toml"),
+        Route::post("/v1/reload", status::reload, "Read the configuration anew, all or nothing")
+            .takes::<Empty>()
+            .gives::<Reloaded>(200)
+            .fails(&[415, 422]),
+        Route::get("/v1/proxies", proxies::list, "All proxies, by name").gives::<Vec<ProxyView>>(200),
+        Route::get("/v1/proxies/{name}", proxies::one, "One proxy").gives::<ProxyView>(200).fails(&[404]),
+        Route::put("/v1/proxies/{name}", proxies::put, "Add a proxy, or change it in place: all or nothing")
+            .takes::<ProxyRequest>()
+            .gives::<ProxyView>(200)
+            .gives::<ProxyView>(201)
+            .fails(&[409, 415, 422]),
+        Route::delete("/v1/proxies/{name}", proxies::delete, "Close a proxy's listener; open connections go on")
+            .says(204, "")
+            .fails(&[404, 409]),
+        Route::get("/v1/experiments", experiments::list, "All experiments, newest first")
+            .gives::<Vec<ExperimentView>>(200),
+        Route::post("/v1/experiments", experiments::submit, "Hand in a scenario")
+            .takes_scenario()
+            .gives::<ExperimentView>(201)
+            .fails(&[409, 415, 422]),
+        Route::get("/v1/experiments/{id}", experiments::one, "One experiment")
+            .gives::<ExperimentView>(200)
+            .fails(&[404]),
+        Route::get("/v1/experiments/{id}/report", report::report, "The report of a run that is over")
+            .gives::<serde_json::Value>(200)
+            .says(200, "text/markdown")
+            .fails(&[404, 406, 409]),
+        Route::post("/v1/experiments/{id}/start", experiments::start, "Arm and start it")
+            .takes::<StartRequest>()
+            .gives::<ExperimentView>(200)
+            .fails(&[404, 409, 415, 422]),
+        Route::post("/v1/experiments/{id}/pause", experiments::pause, "Hold it: faults off, timeline frozen")
+            .controls(),
+        Route::post("/v1/experiments/{id}/resume", experiments::resume, "Go on after a pause").controls(),
+        Route::post("/v1/experiments/{id}/renew", experiments::renew, "Renew its lease").controls(),
+        Route::post("/v1/experiments/{id}/abort", abort::one, "End it: faults off at once")
+            .takes_optional::<Empty>()
+            .gives::<AbortedExperiment>(200)
+            .fails(&[404, 409, 415]),
+        Route::post("/v1/abort", abort::all, "End everything: faults off at once")
+            .takes_optional::<Empty>()
+            .gives::<AbortReport>(200)
+            .fails(&[415]),
+        Route::get("/v1/events", events::events, "Everything that happens from now on (SSE; `data` is an Event)")
+            .streams::<Event>(200)
+            .fails(&[503]),
+        Route::get("/openapi.json", openapi::document, "This document").gives::<serde_json::Value>(200),
+        Route::get("/metrics", metrics::scrape, "Figures for Prometheus")
+            .says(200, "text/plain; version=0.0.4")
+            .harmless(),
+        Route::get("/healthz", status::healthz, "Whether the program is alive").says(200, "text/plain").harmless(),
+        Route::get("/readyz", status::readyz, "Whether every configured proxy listens")
+            .says(200, "text/plain")
+            .fails(&[503])
+            .harmless(),
+    ]
+}
+
+/// The control port.
+pub(crate) fn all(port: Port, names: Guard) -> Router {
+    router(table(), port, names)
+}
+
+/// The read-only listener: metrics and health.
+pub(crate) fn read_only(port: Port, names: Guard) -> Router {
+    router(table().into_iter().filter(|route| route.harmless).collect(), port, names)
+}
+
+fn router(table: Vec<Route>, port: Port, names: Guard) -> Router {
+    let routes = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
+    routes
+        .fallback(|| async {
+            Failure::new(StatusCode::NOT_FOUND, "there is nothing here: /openapi.json lists what there is")
+        })
+        .method_not_allowed_fallback(|| async {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method: see the Allow header")
+        })
+        .with_state(port)
+        .layer(from_fn_with_state(names, guard))
+}

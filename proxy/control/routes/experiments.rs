@@ -1,0 +1,95 @@
+//! Experiments: handed in, shown, started, paused, kept alive.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use http::StatusCode;
+use http::header::LOCATION;
+use squall_core::unit;
+use squall_drill::engine::Keep;
+use squall_drill::view::{ExperimentView, Refusal};
+
+use super::{Port, body};
+use crate::api::{Empty, StartRequest};
+use crate::app::Experiments;
+use crate::pool::Lane;
+use crate::problem::Failure;
+
+type View = Result<Json<ExperimentView>, Failure>;
+
+pub(super) async fn list(State(port): State<Port>) -> Result<Json<Vec<ExperimentView>>, Failure> {
+    let app = port.app;
+    port.pool.run(Lane::Quick, move || app.experiments().list()).await.map(Json)
+}
+
+pub(super) async fn one(State(port): State<Port>, Path(id): Path<String>) -> View {
+    call(port, Lane::Quick, move |experiments| experiments.view(&id)).await
+}
+
+pub(super) async fn submit(
+    State(port): State<Port>,
+    Query(query): Query<Vec<(String, String)>>,
+    request: Request,
+) -> Result<(StatusCode, [(http::HeaderName, String); 1], Json<ExperimentView>), Failure> {
+    let set = query.into_iter().map(parameter).collect::<Result<Vec<_>, _>>()?;
+    let (text, format) = body::scenario(request, &port.limits).await?;
+    let app = port.app;
+    let submit = move || {
+        let checked = app.scenario(&text, format, &set);
+        let checked = checked.map_err(|diagnostics| Failure::diagnostics("scenario", &diagnostics))?;
+        Ok::<_, Failure>(app.experiments().submit(checked)?)
+    };
+    let view = port.pool.run(Lane::Slow, submit).await??;
+    Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/experiments/{}", view.id))], Json(view)))
+}
+
+pub(super) async fn start(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
+    let keep = keep(body::json(request, &port.limits).await?)?;
+    call(port, Lane::Slow, move |experiments| experiments.start(&id, keep)).await
+}
+
+pub(super) async fn pause(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
+    body::json::<Empty>(request, &port.limits).await?;
+    call(port, Lane::Quick, move |experiments| experiments.pause(&id)).await
+}
+
+pub(super) async fn resume(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
+    body::json::<Empty>(request, &port.limits).await?;
+    call(port, Lane::Quick, move |experiments| experiments.resume(&id)).await
+}
+
+pub(super) async fn renew(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
+    body::json::<Empty>(request, &port.limits).await?;
+    call(port, Lane::Quick, move |experiments| experiments.renew(&id)).await
+}
+
+async fn call(
+    port: Port,
+    lane: Lane,
+    call: impl FnOnce(&dyn Experiments) -> Result<ExperimentView, Refusal> + Send + 'static,
+) -> View {
+    let app = port.app;
+    Ok(Json(port.pool.run(lane, move || call(app.experiments())).await??))
+}
+
+/// `set=name=value` of the query.
+fn parameter((key, value): (String, String)) -> Result<(String, String), Failure> {
+    match value.split_once('=') {
+        Some((name, value)) if key == "set" => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Failure::new(StatusCode::BAD_REQUEST, "the query takes `set=name=value` only, any number of times")),
+    }
+}
+
+fn keep(request: StartRequest) -> Result<Keep, Failure> {
+    match (request.detach, request.max) {
+        (false, None) => Ok(Keep::Lease),
+        (false, Some(_)) => Err(Failure::field("max", "`max` is for detached experiments: add `detach`")),
+        (true, None) => Err(Failure::field("max", "a detached experiment needs an end: say `max`, as in \"5m\"")),
+        (true, Some(max)) => match max.parse::<unit::Duration>() {
+            Ok(max) if max.0 > 0 => Ok(Keep::Detached(Duration::from_nanos(max.0))),
+            Ok(_) => Err(Failure::field("max", "`max` must be more than 0")),
+            Err(why) => Err(Failure::field("max", why)),
+        },
+    }
+}

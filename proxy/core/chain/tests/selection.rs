@@ -1,0 +1,124 @@
+//! Who is selected, when, and what is counted.
+
+use super::support::*;
+use crate::curve::Curve;
+use crate::plan::{Active, Slice};
+use crate::select::{Cap, Count, Key};
+use crate::time::MILLI;
+
+fn accept(slice: &Slice, ordinal: u64, now: u64) -> Pump {
+    let mut pump = Pump::new(ordinal);
+    pump.now = now;
+    pump.retune(Some(slice));
+    pump
+}
+
+fn stalled(change: impl FnOnce(&mut Active)) -> std::sync::Arc<Slice> {
+    let mut active = Stand::new().active(1, None, Mode::Stall(0));
+    change(&mut active);
+    slice([active])
+}
+
+#[test]
+fn counts_come_before_the_percentage_and_units_are_counted_once() {
+    let slice = stalled(|active| active.select.count = Count::Nth(2));
+    let mut pumps: Vec<Pump> = (0..4).map(|ordinal| accept(&slice, ordinal, 5)).collect();
+    for pump in &mut pumps {
+        pump.now = 6;
+        pump.retune(Some(&slice));
+    }
+    let taken: Vec<bool> = pumps.iter().map(|pump| pump.chain.is_some()).collect();
+    assert_eq!(taken, [false, true, false, false]);
+    let tally = slice.actives[0].tally.read();
+    assert_eq!((tally.eligible, tally.selected), (4, 1));
+}
+
+#[test]
+fn a_percentage_selects_by_draw_and_the_rest_has_no_chain() {
+    let slice = stalled(|active| active.select.percentage = Curve::Constant(30.0));
+    let taken = (0..1_000).filter(|ordinal| accept(&slice, *ordinal, 1).chain.is_some()).count();
+    assert!((250..350).contains(&taken), "{taken}");
+    let tally = slice.actives[0].tally.read();
+    assert_eq!((tally.eligible, tally.selected), (1_000, taken as u64));
+    let nobody = stalled(|active| active.select.percentage = Curve::Constant(0.0));
+    assert!((0..1_000).all(|ordinal| accept(&nobody, ordinal, 1).chain.is_none()));
+}
+
+#[test]
+fn an_absent_key_is_counted_and_not_selected() {
+    let slice = stalled(|active| active.select.key = Key::Http("header:x".into()));
+    assert!(accept(&slice, 0, 1).chain.is_none());
+    let tally = slice.actives[0].tally.read();
+    assert_eq!((tally.key_absent, tally.eligible), (1, 0));
+    let slice = stalled(|active| {
+        active.select.key = Key::Client;
+        active.select.percentage = Curve::Constant(50.0);
+    });
+    let first = accept(&slice, 0, 1).chain.is_some();
+    assert!((1..50).all(|ordinal| accept(&slice, ordinal, 1).chain.is_some() == first), "one client, one fate");
+}
+
+#[test]
+fn a_cap_is_held_while_the_fault_acts_and_given_back() {
+    let cap = Cap::new(2);
+    let stand = Stand::new();
+    let mut active = stand.active(1, None, Mode::Stall(0));
+    active.select.cap = Some(cap.clone());
+    let slice = slice([active]);
+    let mut pumps: Vec<Pump> = (0..3).map(|ordinal| accept(&slice, ordinal, 1)).collect();
+    assert!(pumps[2].chain.is_none());
+    let tally = slice.actives[0].tally.read();
+    assert_eq!((tally.eligible, tally.selected, tally.overflow), (3, 2, 1));
+    assert!(cap.take().is_none());
+    drop(pumps.remove(0));
+    assert!(cap.take().is_some(), "the connection ended");
+    stand.switch.pause();
+    pumps[0].poll();
+    assert!(cap.take().is_some_and(|_permit| cap.take().is_some()), "paused");
+    stand.switch.start(0);
+    pumps[0].poll();
+    let other = cap.take();
+    assert!(other.is_some() && cap.take().is_none(), "taken again");
+    pumps[0].retune(None);
+    assert!(cap.take().is_some(), "removed");
+}
+
+#[test]
+fn a_rising_percentage_wakes_those_it_reaches_and_loses_nobody() {
+    let rising = Curve::Ramp { from: 0.0, to: 50.0, over: 100 * MILLI };
+    let slice = stalled(|active| active.select.percentage = rising);
+    let mut pumps: Vec<Pump> = (0..200).map(|ordinal| accept(&slice, ordinal, 1)).collect();
+    assert!(pumps.iter().all(|pump| pump.chain.is_some()), "dormant, to be woken");
+    let mut on = Vec::new();
+    for step in 1..=110 {
+        let now = step * MILLI;
+        for pump in &mut pumps {
+            while let Some(next) = pump.next.filter(|next| *next <= now) {
+                pump.set(next);
+            }
+        }
+        for pump in &mut pumps {
+            pump.now = now;
+            pump.read(DOWN, 1, true);
+            pump.write_all();
+        }
+        let acting = pumps.iter().map(Pump::is_holding).collect::<Vec<_>>();
+        assert!(on.iter().zip(&acting).all(|(before, after): (&bool, &bool)| !before || *after));
+        on = acting;
+    }
+    let acting = on.iter().filter(|on| **on).count();
+    assert!((80..120).contains(&acting), "{acting}");
+    assert_eq!(slice.actives[0].tally.read().selected, acting as u64);
+}
+
+#[test]
+fn a_falling_percentage_lets_them_go_by_itself() {
+    let falling = Curve::Steps { steps: vec![100.0, 0.0], hold: MILLI };
+    let slice = stalled(|active| active.select.percentage = falling);
+    let mut pump = accept(&slice, 0, 0);
+    pump.read(DOWN, 10, false);
+    assert_eq!(pump.next, Some(MILLI));
+    pump.set(MILLI);
+    pump.write_all();
+    assert_eq!((pump.down().len(), pump.released), (10, 1));
+}

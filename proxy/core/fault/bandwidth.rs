@@ -1,0 +1,212 @@
+//! `bandwidth`: bytes pass no faster than a rate.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::bucket::{Bucket, stretch};
+use crate::curve::Curve;
+use crate::fault::registry::{Kind, Misfit};
+use crate::fault::running::Running;
+use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::time::{MILLI, Time};
+use crate::unit::{Bytes, Rate};
+
+/// Lets bytes pass at a rate, as a link of that speed would: a message is through when its last byte is. Rate 0 stalls.
+///
+/// At high rates up to 5 ms of the rate (at most 2 MiB) are let go in one and paid for afterwards, so that they can be
+/// spliced. On record is the first wait of a direction, then the sum once per turn or second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bandwidth {
+    rate: Curve<Rate>,
+    burst: u64,
+    per: Per,
+}
+
+/// The fields of a bandwidth fault.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How fast, in bits ("10mbit") or bytes ("1MB/s") per second; 0 stalls. May be a curve.
+    rate: Curve<Rate>,
+    /// Bytes that go at once after a pause long enough to save them up. Default 0.
+    #[serde(default)]
+    burst: Bytes,
+    /// Who shares the rate. Each direction has its own.
+    #[serde(default)]
+    per: Per,
+}
+
+/// `per`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// Every connection has the rate for itself.
+    #[default]
+    Connection,
+    /// All selected connections of the proxy share it, in the order in which their bytes arrive.
+    Proxy,
+}
+
+/// One bucket for each direction.
+type Buckets = [Bucket; 2];
+
+/// What one direction of a connection remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    buckets: Buckets,
+    pending: Option<Pending>,
+    waits: Running,
+    /// The turn of the stall that is on record.
+    stalled: Option<u64>,
+}
+
+/// Bytes at the head that are taken from the bucket and wait to be paid for.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    offset: u64,
+    n: usize,
+    asked: Time,
+    ready: Time,
+    rate: f64,
+}
+
+/// How much of the rate goes in one piece when it is paid for before, and after.
+const BEFORE: f64 = 0.010;
+const AFTER: f64 = 0.005;
+/// At 1 GB/s still 500 turns a second.
+const MOST: f64 = 2_097_152.0;
+/// Splice pays from here.
+const BULK: usize = 16 << 10;
+/// With many connections on one bucket nobody gets less than this at a time.
+const LEAST_SHARED: f64 = 512.0;
+
+impl Kind for Bandwidth {
+    const NAME: &'static str = "bandwidth";
+    const ABOUT: &'static str = "Limits the rate of bytes, per connection or shared by the proxy; 0 stalls";
+    const EXAMPLE: &'static str = r#"[[fault]]
+kind  = "bandwidth"
+proxy = "redis"
+rate  = "10mbit"
+burst = "64KiB"
+per   = "connection"
+"#;
+    const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    type Config = Config;
+    type Makes = Bandwidth;
+
+    fn build(config: Config) -> Result<Bandwidth, Misfit> {
+        Ok(Bandwidth { rate: config.rate, burst: config.burst.0, per: config.per })
+    }
+
+    fn summary(fault: &Bandwidth) -> String {
+        let per = if fault.per == Per::Proxy { "proxy" } else { "connection" };
+        let burst = if fault.burst > 0 { format!(", bursts of {}", Bytes(fault.burst)) } else { String::new() };
+        format!("{} per {per}{burst}", fault.rate)
+    }
+}
+
+impl Fault for Bandwidth {
+    const KIND: &'static str = "bandwidth";
+    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const EFFECT: Effect = Effect::Keeps;
+    type Shared = Buckets;
+    type State = Memory;
+
+    fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        if offer.is_empty() {
+            if matches!(offer.item, Item::Fin) {
+                cx.state.waits.flush(What::Paced, cx.now, cx.injected);
+            }
+            return Act::Pass(0);
+        }
+        let rate = self.rate.at(cx.elapsed).0;
+        if rate <= 0.0 {
+            return self.stall(cx, offer);
+        }
+        self.bucket(cx).follow(rate, cx.now);
+        let pending = match cx.state.pending.take().filter(|pending| pending.offset == offer.offset) {
+            Some(pending) => pending.at_rate(rate, cx.now),
+            None => self.reserve(cx, offer, rate),
+        };
+        if pending.ready > cx.now {
+            cx.state.pending = Some(pending);
+            return Act::Hold(Until::At(pending.ready));
+        }
+        if pending.ready > pending.asked {
+            let figures = (pending.ready - pending.asked, cx.now - pending.asked);
+            cx.state.waits.add(What::Paced, offer.turn, cx.now, figures, cx.injected);
+        }
+        Act::Pass(pending.n + self.advance(cx, offer, rate))
+    }
+}
+
+impl Pending {
+    /// The same bytes at a rate that may have changed since.
+    fn at_rate(mut self, rate: f64, now: Time) -> Pending {
+        if rate != self.rate && self.ready > now {
+            self.ready = now.saturating_add(stretch(self.ready - now, self.rate / rate));
+        }
+        self.rate = rate;
+        self
+    }
+}
+
+impl Bandwidth {
+    fn bucket<'a>(&self, cx: &'a Cx<'_, Self>) -> &'a Bucket {
+        let buckets = if self.per == Per::Proxy { cx.shared } else { &cx.state.buckets };
+        &buckets[cx.flow as usize]
+    }
+
+    /// Takes the head's bytes from the bucket, as many as one piece may be.
+    fn reserve(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>, rate: f64) -> Pending {
+        // a stall saves nothing up
+        let arrived = if cx.state.stalled.take().is_some() { cx.now } else { offer.arrived };
+        let bucket = self.bucket(cx);
+        let n = self.piece(rate * BEFORE, bucket.backlog(cx.now)).min(offer.len());
+        let ready = bucket.take(n as u64, rate, self.burst, arrived, cx.now);
+        Pending { offset: offer.offset, n, asked: cx.now, ready, rate }
+    }
+
+    /// Bytes to come that may go at once, paid for by those behind them: only while there is plenty, so that short
+    /// messages take the time that they would on a link.
+    fn advance(&self, cx: &Cx<'_, Self>, offer: &Offer<'_>, rate: f64) -> usize {
+        let bucket = self.bucket(cx);
+        let most = self.piece(rate * AFTER, bucket.backlog(cx.now));
+        if offer.len() < BULK || most < BULK {
+            return 0;
+        }
+        bucket.take(most as u64, rate, self.burst, offer.arrived, cx.now);
+        most
+    }
+
+    /// The size of a piece; on a crowded bucket smaller, so that a turn comes round soon (with k connections after √k
+    /// pieces' time rather than k).
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
+    fn piece(&self, bytes: f64, backlog: Time) -> usize {
+        let bytes = bytes.min(MOST);
+        if self.per == Per::Connection {
+            return bytes.max(1.0) as usize;
+        }
+        let crowd = 1.0 + backlog as f64 / (BEFORE * 1e9);
+        (bytes / crowd).max(LEAST_SHARED.min(bytes)).max(1.0) as usize
+    }
+
+    fn stall(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        cx.state.pending = None;
+        if cx.state.stalled != Some(offer.turn) {
+            cx.state.stalled = Some(offer.turn);
+            let n = offer.len() as u64;
+            let step = offer.turn;
+            cx.inject(Injection { what: What::Held, step, draw: None, drawn: n, scheduled: n, achieved: n });
+        }
+        let for_good = match &self.rate {
+            Curve::Constant(_) => true,
+            Curve::Ramp { over, .. } => cx.elapsed >= *over,
+            Curve::Steps { steps, hold } => cx.elapsed / (*hold).max(1) + 1 >= steps.len() as u64,
+        };
+        Act::Hold(if for_good { Until::Change } else { Until::At(cx.now.saturating_add(10 * MILLI)) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

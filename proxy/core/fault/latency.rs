@@ -1,0 +1,174 @@
+//! `latency`: bytes arrive late.
+
+use crate::dist::{Distribution, DistributionConfig};
+use crate::fault::registry::{Kind, Misfit};
+use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::time::Time;
+
+/// Holds every byte, and the sender's FIN, for a delay drawn from a distribution. Order is kept: nothing overtakes, so a
+/// byte behind a slower one waits for it. Delays run side by side: a stream under 100 ms of latency keeps its throughput.
+///
+/// One delay is drawn per step: a turn (which begins with the first byte after the direction changed) and, within it,
+/// every 64 KiB; before the other side has spoken every 1 KiB. It counts from the arrival of each byte, and curves are
+/// taken at that time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency {
+    delay: Distribution,
+}
+
+impl Latency {
+    /// Delays from a distribution.
+    pub fn new(delay: Distribution) -> Latency {
+        Latency { delay }
+    }
+}
+
+/// What one direction of a connection remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The latest time that something was due; nothing behind it goes earlier.
+    due: Time,
+    /// The latest step on record.
+    recorded: Option<u64>,
+}
+
+/// As much as a delay line may hold per direction, so that latency never limits throughput: 2 GB/s at 100 ms. The data
+/// plane's budget over all connections is reached first.
+const DEPTH: usize = 256 << 20;
+
+impl Kind for Latency {
+    const NAME: &'static str = "latency";
+    const ABOUT: &'static str = "Delays bytes by a time from a distribution, without limiting throughput";
+    const EXAMPLE: &'static str = r#"[[fault]]
+kind         = "latency"
+proxy        = "redis"
+delay        = "200ms"
+jitter       = "50ms"
+distribution = "normal"
+"#;
+    const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    type Config = DistributionConfig;
+    type Makes = Latency;
+
+    fn build(config: DistributionConfig) -> Result<Latency, Misfit> {
+        config.build().map(Latency::new)
+    }
+
+    fn summary(fault: &Latency) -> String {
+        format!("delay {}", fault.delay)
+    }
+}
+
+impl Fault for Latency {
+    const KIND: &'static str = "latency";
+    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const EFFECT: Effect = Effect::Keeps;
+    type Shared = ();
+    type State = Memory;
+
+    fn depth(&self) -> usize {
+        DEPTH
+    }
+
+    fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        if matches!(offer.item, Item::Tick) {
+            return Act::Pass(0);
+        }
+        let (step, left) = offer.delay_step();
+        let waited = cx.now.saturating_sub(offer.arrived);
+        let draw = cx.draw.at(step);
+        let delay = self.delay.sample(draw, cx.elapsed.saturating_sub(waited));
+        let due = offer.arrived.saturating_add(delay);
+        if due > cx.now {
+            cx.state.due = cx.state.due.max(due);
+            return Act::Hold(Until::At(due));
+        }
+        if delay > 0 && cx.state.recorded != Some(step) {
+            cx.state.recorded = Some(step);
+            // a delay that shrank (a new configuration, a curve) must not count as due in the future
+            let scheduled = cx.state.due.min(cx.now).max(due).saturating_sub(offer.arrived);
+            cx.inject(Injection {
+                what: What::Delayed,
+                step,
+                draw: Some(draw),
+                drawn: delay,
+                scheduled,
+                achieved: waited,
+            });
+        }
+        Act::Pass(left.min(offer.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+    use super::*;
+    use crate::fault::driver::Driver;
+    use crate::time::{MILLI, SECOND};
+
+    fn latency(ms: u64) -> Latency {
+        Latency::new(Distribution::constant(ms * MILLI))
+    }
+
+    #[test]
+    fn bytes_and_fin_wait_from_their_arrival() {
+        let mut driver = Driver::new(latency(100), Flow::Downstream);
+        driver.at(5 * MILLI).push(&[7; 10]);
+        driver.at(25 * MILLI).push(&[8; 10]);
+        driver.at(30 * MILLI).fin();
+        driver.run_until(SECOND);
+        assert_eq!(driver.arrivals(), [(105 * MILLI, 10), (125 * MILLI, 10)]);
+        assert_eq!(driver.closed_at, Some(130 * MILLI));
+    }
+
+    #[test]
+    fn one_injection_for_each_step_with_drawn_scheduled_and_achieved() {
+        let mut driver = Driver::new(latency(100), Flow::Downstream);
+        driver.late = 3 * MILLI; // the pump asks late
+        driver.at(0).push(&[0; 1500]); // two steps of 1 KiB
+        driver.run_until(SECOND);
+        let figures = |i: &Injection| (i.what, i.step, i.drawn, i.scheduled, i.achieved);
+        let of = |step| (What::Delayed, step, 100 * MILLI, 100 * MILLI, 103 * MILLI);
+        assert_eq!(driver.injected.iter().map(figures).collect::<Vec<_>>(), [of(0), of(1)]);
+    }
+
+    #[test]
+    fn every_turn_draws_anew() {
+        let config = toml::from_str("delay = '50ms'\njitter = '50ms'").map(Latency::build);
+        let Ok(Ok(fault)) = config else { panic!("{config:?}") };
+        let mut driver = Driver::new(fault, Flow::Downstream);
+        for turn in 0..5 {
+            driver.at(turn * SECOND).push(&[0; 10]);
+            driver.run_until(turn * SECOND + MILLI * 500);
+            driver.next_turn();
+        }
+        let drawn: std::collections::BTreeSet<_> = driver.injected.iter().map(|i| i.drawn).collect();
+        assert_eq!(drawn.len(), 5);
+    }
+
+    #[test]
+    fn no_byte_overtakes_a_slower_one() {
+        let config = toml::from_str("delay = '50ms'\njitter = '50ms'").map(Latency::build);
+        let Ok(Ok(fault)) = config else { panic!("{config:?}") };
+        let mut driver = Driver::new(fault, Flow::Upstream);
+        driver.at(0).push(&[0; 64 << 10]);
+        driver.run_until(SECOND);
+        let arrivals = driver.arrivals();
+        assert!(arrivals.len() > 2 && arrivals.is_sorted());
+        let behind = driver.injected.iter().filter(|i| i.scheduled > i.drawn).count();
+        assert!(behind > 0, "some waited for a slower one before them, and the record says so");
+        assert!(driver.injected.iter().all(|i| i.achieved == i.scheduled));
+    }
+
+    #[test]
+    fn a_new_configuration_moves_what_is_held() {
+        let mut driver = Driver::new(latency(10_000), Flow::Downstream);
+        driver.at(0).push(&[0; 10]);
+        driver.run_until(50 * MILLI);
+        driver.fault = latency(80);
+        driver.run_until(SECOND);
+        assert_eq!(driver.arrivals(), [(80 * MILLI, 10)]);
+        assert_eq!(driver.injected[0].scheduled, 80 * MILLI);
+    }
+}

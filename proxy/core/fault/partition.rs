@@ -1,0 +1,175 @@
+//! `partition`: the other side can't be reached.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::fault::registry::{Kind, Misfit};
+use crate::fault::running::Running;
+use crate::fault::{Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Until, What};
+use crate::time::Time;
+
+/// Cuts one proxy off from its upstream.
+///
+/// A connection's handshake with squall is completed by the kernel before squall sees it, so a client finds a connection
+/// established that then is held, dropped or reset: reports label this `approximated`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    how: How,
+}
+
+/// The fields of a partition.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What becomes of bytes and connections meanwhile.
+    #[serde(default)]
+    how: How,
+}
+
+/// `how`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// Bytes are held, then the sender feels back-pressure; all of it is delivered when the partition heals. New
+    /// connections wait before the upstream is dialled.
+    #[default]
+    Hang,
+    /// Bytes are swallowed; connections that lost any are reset when the partition heals. New connections are accepted
+    /// and hear nothing.
+    Drop,
+    /// Established connections are reset, new ones refused with a reset.
+    Reject,
+}
+
+/// What one direction of a connection remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    swallowed: Running,
+    /// The opening of the window for which a hold is on record.
+    held: Option<Time>,
+}
+
+impl Kind for Partition {
+    const NAME: &'static str = "partition";
+    const ABOUT: &'static str = "Cuts the upstream off: connections hang, are dropped, or are rejected";
+    const EXAMPLE: &'static str = r#"[[fault]]
+kind  = "partition"
+proxy = "redis"
+how   = "hang"
+for   = "500ms"
+every = "4s"
+times = 3
+"#;
+    const DIRECTION: Option<Flow> = None;
+    type Config = Config;
+    type Makes = Partition;
+
+    fn build(config: Config) -> Result<Partition, Misfit> {
+        Ok(Partition { how: config.how })
+    }
+
+    fn summary(fault: &Partition) -> String {
+        match fault.how {
+            How::Hang => "hang",
+            How::Drop => "drop",
+            How::Reject => "reject",
+        }
+        .to_owned()
+    }
+}
+
+fn injection(what: What, step: u64, figure: u64) -> Injection {
+    Injection { what, step, draw: None, drawn: figure, scheduled: figure, achieved: figure }
+}
+
+impl Fault for Partition {
+    const KIND: &'static str = "partition";
+    const HOOKS: Hooks = Hooks { open: true, stream: true };
+    const EFFECT: Effect = Effect::Loses;
+    type Shared = ();
+    type State = Memory;
+
+    fn open(&self, cx: &mut Cx<'_, Self>, _: &Opening) -> Gate {
+        match self.how {
+            How::Hang => {
+                self.note_hold(cx, 0, 0);
+                Gate::Hold(Until::Change)
+            }
+            How::Drop => Gate::Pass,
+            How::Reject => {
+                cx.inject(injection(What::Refused, 0, 0));
+                Gate::Refuse(End::Reset)
+            }
+        }
+    }
+
+    fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        match (self.how, offer.item) {
+            (How::Reject, _) => {
+                cx.inject(injection(What::Reset, offer.offset, offer.offset));
+                Act::Kill(End::Reset)
+            }
+            (_, Item::Tick) => Act::Pass(0),
+            (How::Hang, _) => {
+                self.note_hold(cx, offer.turn, offer.len() as u64);
+                Act::Hold(Until::Change)
+            }
+            (How::Drop, Item::Fin) => {
+                cx.state.swallowed.flush(What::Swallowed, cx.now, cx.injected);
+                Act::Hold(Until::Change)
+            }
+            (How::Drop, Item::Bytes(_) | Item::Len(_)) => {
+                let n = offer.len() as u64;
+                cx.state.swallowed.add(What::Swallowed, offer.turn, cx.now, (n, n), cx.injected);
+                Act::Take { n: offer.len(), put: bytes::Bytes::new() }
+            }
+        }
+    }
+}
+
+impl Partition {
+    /// One record for each direction and opening of the window, when the first bytes are held; how many it came to is
+    /// known when they are let go.
+    fn note_hold(&self, cx: &mut Cx<'_, Self>, step: u64, bytes: u64) {
+        if cx.state.held.replace(cx.span.attached) != Some(cx.span.attached) {
+            cx.inject(injection(What::Held, step, bytes));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::driver::Driver;
+    use crate::time::SECOND;
+
+    fn run(how: How) -> Driver<Partition> {
+        let mut driver = Driver::new(Partition { how }, Flow::Upstream).attached(SECOND, 10);
+        driver.at(2 * SECOND).push(&[1; 5]);
+        driver.at(3 * SECOND).push(&[1; 5]);
+        driver.at(4 * SECOND).fin();
+        driver.run_until(9 * SECOND);
+        assert!(driver.out.is_empty() && driver.closed_at.is_none());
+        driver
+    }
+
+    #[test]
+    fn hang_holds_everything() {
+        let driver = run(How::Hang);
+        assert_eq!((driver.ended, driver.swallowed), (None, 0));
+        assert_eq!((driver.injected.len(), driver.injected[0].what), (1, What::Held));
+    }
+
+    #[test]
+    fn drop_swallows_everything() {
+        let driver = run(How::Drop);
+        assert_eq!((driver.ended, driver.swallowed), (None, 10));
+    }
+
+    #[test]
+    fn reject_resets_at_once_without_waiting_for_a_byte() {
+        let driver = run(How::Reject);
+        assert_eq!(driver.ended, Some((SECOND, End::Reset)));
+        assert_eq!((driver.injected.len(), driver.injected[0].what), (1, What::Reset));
+    }
+}

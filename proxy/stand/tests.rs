@@ -1,0 +1,7 @@
+//! Services and load on real sockets.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod answers;
+mod load;
+mod services;
+mod support;

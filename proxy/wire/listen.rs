@@ -1,0 +1,168 @@
+//! Listeners: one socket per proxy, shared by all workers, so that a port in use is an error and unix sockets work alike.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::clock::pause;
+use crate::socket::Watched;
+use crate::worker::{Local, Worker};
+
+/// Connections that the kernel completes ahead of the workers.
+const BACKLOG: i32 = 4096;
+/// First wait when descriptors are exhausted; doubles up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_WAIT: Duration = Duration::from_millis(320);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: OwnedFd,
+    /// None: a unix socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// As a person would write it, with the port that port 0 became.
+    pub(crate) text: String,
+    file: Option<File>,
+}
+
+/// A unix socket's place; removed with it, unless somebody else has put another file there.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Bound {
+    /// Listens on `address:port`, `[v6]:port`, `localhost:port` or `unix:PATH`. A file left behind by a process that
+    /// is gone is replaced.
+    pub(crate) fn bind(listen: &str) -> io::Result<Bound> {
+        if let Some(path) = listen.strip_prefix("unix:") {
+            return bind_unix(Path::new(path), listen);
+        }
+        let address = match listen.parse() {
+            Ok(address) => address,
+            Err(_) => listen
+                .to_socket_addrs()?
+                .next()
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?,
+        };
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(true)?; // connections of an earlier run may still be closing
+        socket.set_tcp_nodelay(true)?; // inherited by what is accepted
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let address = socket.local_addr()?.as_socket();
+        let text = address.map_or_else(|| listen.to_owned(), |address| address.to_string());
+        Ok(Bound { socket: socket.into(), address, text, file: None })
+    }
+
+    /// Another descriptor of the same socket, for a worker.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+}
+
+impl Drop for Bound {
+    /// Stops listening at once, whatever descriptors the workers still have.
+    fn drop(&mut self) {
+        let _not_everywhere = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        if let Some(file) = &self.file
+            && identity(&file.path).is_ok_and(|identity| identity == file.identity)
+        {
+            let _gone_already = std::fs::remove_file(&file.path);
+        }
+    }
+}
+
+fn bind_unix(path: &Path, listen: &str) -> io::Result<Bound> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path, &address) => {
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        other => other?,
+    }
+    socket.listen(BACKLOG)?;
+    let file = File { path: path.to_owned(), identity: identity(path)? };
+    Ok(Bound { socket: socket.into(), address: None, text: listen.to_owned(), file: Some(file) })
+}
+
+/// A socket file that nobody listens on.
+fn is_left_behind(path: &Path, address: &SockAddr) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let answer = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(address)
+    };
+    is_socket && answer().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Accepts for one proxy on one worker until the listener is closed.
+pub(crate) async fn accept_all(worker: Rc<Worker>, local: Rc<Local>, listener: Watched, tcp: bool) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        if worker.common.is_full() {
+            back_off(&worker, &local, &mut wait, "connections").await;
+            continue;
+        }
+        let Ok(mut guard) = listener.readable().await else { return };
+        match accept(&listener) {
+            Ok((fd, client)) => {
+                wait = FIRST_WAIT;
+                worker.welcome(&local, fd, client, tcp);
+            }
+            Err(Errno::AGAIN) => guard.clear_ready(),
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                back_off(&worker, &local, &mut wait, "descriptors").await;
+            }
+            Err(Errno::INVAL) => return, // no longer listening
+            Err(error) => {
+                tracing::warn!(proxy = &*local.proxy.name, %error, "accepting failed");
+                pause(wait).await;
+            }
+        }
+    }
+}
+
+async fn back_off(worker: &Worker, local: &Local, wait: &mut Duration, what: &str) {
+    if *wait == FIRST_WAIT {
+        tracing::warn!(proxy = &*local.proxy.name, worker = worker.id, "out of {what}: accepting pauses");
+    }
+    pause(*wait).await;
+    *wait = (*wait * 2).min(LONGEST_WAIT);
+}
+
+fn accept(listener: &impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    #[cfg(target_os = "linux")]
+    let (fd, client) = {
+        use rustix::net::SocketFlags;
+        rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?
+    };
+    #[cfg(not(target_os = "linux"))]
+    let (fd, client) = {
+        let (fd, client) = rustix::net::acceptfrom(listener)?;
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+        (fd, client)
+    };
+    Ok((fd, client.and_then(|client| SocketAddr::try_from(client).ok())))
+}

@@ -1,0 +1,455 @@
+//! The data plane as the rest sees it: proxies opened, changed and closed while traffic flows.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use squall_core::cell::Cell;
+use squall_core::observe::{Ledger, Reading};
+use squall_core::plan::FaultRef;
+use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
+use squall_core::scenario::ProxySpec;
+use squall_core::time::Clock;
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::bell::{Rope, cast};
+use crate::clock::SystemClock;
+use crate::dial::{Upstream, leads_to};
+use crate::ends::Ends;
+use crate::listen::Bound;
+use crate::meter::Meter;
+use crate::worker::{Order, Worker};
+
+/// Whether an upstream's address may be connected to, with the reason if not.
+pub type Allow = Arc<dyn Fn(&SocketAddr) -> Result<(), String> + Send + Sync>;
+
+/// Descriptors that connections leave to the control port, files and load in the same process.
+const RESERVED: u64 = 64;
+/// Descriptors of a worker besides its connections: runtime, timers, bell, pipes.
+const PER_WORKER: u64 = 80;
+/// Sockets between two polls of the kernel for events: how long a due timer may wait behind them.
+const EVENT_INTERVAL: u32 = 16;
+
+/// How a plane is made.
+#[derive(Clone)]
+pub struct Options {
+    /// Worker threads, 1 to 1024.
+    pub workers: usize,
+    /// Where injections go on record.
+    pub ledger: Ledger,
+    /// Held against every address before it is connected to.
+    pub allow: Allow,
+    /// Bytes that faults may hold in the whole program.
+    pub held_bytes: usize,
+}
+
+impl Options {
+    /// One worker per processor, every upstream allowed, 1 GiB for held bytes.
+    pub fn new(ledger: Ledger) -> Options {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Options { workers, ledger, allow: Arc::new(|_| Ok(())), held_bytes: 1 << 30 }
+    }
+}
+
+/// Raises the soft limit on open descriptors to the hard one; returns what it is then. Call it once, at the start.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit.clone()) {
+            tracing::warn!(%error, "the limit on open descriptors can not be raised");
+        }
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// What all workers share.
+pub(crate) struct Common {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) ledger: Ledger,
+    pub(crate) allow: Allow,
+    /// Bytes that faults hold now, and may hold at most.
+    pub(crate) held: AtomicUsize,
+    pub(crate) held_limit: usize,
+    /// Connections that failed inside squall.
+    pub(crate) panics: AtomicU64,
+    peers: Vec<Peer>,
+    links_limit: u64,
+}
+
+/// A worker, seen from outside.
+struct Peer {
+    inbox: Mutex<Vec<Order>>,
+    rope: Rope,
+    load: AtomicU64,
+    ends: Ends,
+}
+
+impl Common {
+    /// Whether descriptors leave no room for another connection.
+    pub(crate) fn is_full(&self) -> bool {
+        self.peers.iter().map(|peer| peer.load.load(Ordering::Relaxed)).sum::<u64>() >= self.links_limit
+    }
+
+    /// Which worker gets the next connection that `worker` has accepted: itself (none) unless another has clearly less
+    /// to do. Counts it there.
+    pub(crate) fn relief_for(&self, worker: usize) -> Option<usize> {
+        let load = |peer: &Peer| peer.load.load(Ordering::Relaxed);
+        let (least, fewest) = self.peers.iter().map(load).enumerate().min_by_key(|(_, load)| *load)?;
+        let other = (load(&self.peers[worker]) > fewest + fewest / 8).then_some(least);
+        self.peers[other.unwrap_or(worker)].load.fetch_add(1, Ordering::Relaxed);
+        other
+    }
+
+    /// A connection of `worker` has ended.
+    pub(crate) fn left(&self, worker: usize, proxy: &Proxy) {
+        self.peers[worker].load.fetch_sub(1, Ordering::Relaxed);
+        proxy.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Tells a worker.
+    pub(crate) fn order(&self, worker: usize, order: Order) {
+        lock(&self.peers[worker].inbox).push(order);
+        self.peers[worker].rope.pull();
+    }
+
+    /// What a worker was told since it last asked.
+    pub(crate) fn orders(&self, worker: usize) -> Vec<Order> {
+        std::mem::take(&mut *lock(&self.peers[worker].inbox))
+    }
+
+    /// A fault ends a connection.
+    pub(crate) fn note_end(&self, worker: usize, client: SocketAddr, fault: &Arc<FaultRef>) {
+        self.peers[worker].ends.note(client, fault);
+    }
+
+    /// A client's port is in use again.
+    pub(crate) fn forget_end(&self, client: SocketAddr) {
+        self.peers.iter().for_each(|peer| peer.ends.forget(client));
+    }
+
+    fn tell_all(&self, order: impl Fn() -> Order) {
+        (0..self.peers.len()).for_each(|worker| self.order(worker, order()));
+    }
+}
+
+/// A proxy, as all workers see it.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// Never used twice.
+    pub(crate) id: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) target: ArcSwap<Target>,
+    /// The number of the next connection.
+    pub(crate) ordinals: AtomicU64,
+    /// One per worker.
+    pub(crate) meters: Vec<Arc<Meter>>,
+    open: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// The part of a proxy that can be changed.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) spec: ProxySpec,
+    pub(crate) upstream: Upstream,
+    /// Its own address: never dialled.
+    pub(crate) listens: Option<SocketAddr>,
+}
+
+impl Proxy {
+    /// Counts a connection in, unless there are as many as there may be.
+    pub(crate) fn enter(&self) -> bool {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        if self.target.load().spec.max_connections.is_some_and(|most| before >= most) {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// The data plane. Dropping it ends all connections.
+pub struct Plane {
+    common: Arc<Common>,
+    clock: Arc<dyn Clock>,
+    proxies: Mutex<BTreeMap<String, Entry>>,
+    next: AtomicU64,
+    stopping: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+struct Entry {
+    proxy: Arc<Proxy>,
+    bound: Bound,
+    listener: u64,
+}
+
+impl Entry {
+    fn info(&self) -> ProxyInfo {
+        let spec = self.proxy.target.load().spec.clone();
+        ProxyInfo { spec, listen: self.bound.text.clone(), address: self.bound.address }
+    }
+}
+
+impl std::fmt::Debug for Plane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plane").field("workers", &self.common.peers.len()).finish_non_exhaustive()
+    }
+}
+
+impl Plane {
+    /// Starts the workers. Fails if threads or descriptors can not be had.
+    pub fn new(options: Options) -> io::Result<Plane> {
+        let workers = options.workers.clamp(1, 1024);
+        let cell = Arc::new(Cell::default());
+        let (ropes, bells): (Vec<Rope>, Vec<OwnedFd>) =
+            (0..workers).map(|_| cast()).collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        let peers = ropes.into_iter().map(|rope| Peer {
+            inbox: Mutex::default(),
+            rope,
+            load: AtomicU64::new(0),
+            ends: Ends::default(),
+        });
+        let common = Arc::new(Common {
+            cell,
+            ledger: options.ledger,
+            allow: options.allow,
+            held: AtomicUsize::new(0),
+            held_limit: options.held_bytes,
+            panics: AtomicU64::new(0),
+            peers: peers.collect(),
+            links_limit: links_limit(workers),
+        });
+        let plane = Plane {
+            common: common.clone(),
+            clock: Arc::new(SystemClock),
+            proxies: Mutex::default(),
+            next: AtomicU64::new(1),
+            stopping: AtomicBool::new(false),
+            threads: Mutex::default(),
+        };
+        for (id, bell) in bells.into_iter().enumerate() {
+            let rope = common.peers[id].rope.clone();
+            let shard = common.cell.join(Arc::new(move || rope.pull()));
+            // made here, so that what can fail fails before anything runs
+            let common = common.clone();
+            let (tell, told) = std::sync::mpsc::sync_channel::<io::Result<()>>(1);
+            let thread = std::thread::Builder::new().name(format!("squall-worker-{id}")).spawn(move || {
+                let runtime = Builder::new_current_thread()
+                    .enable_all()
+                    .event_interval(EVENT_INTERVAL)
+                    .max_blocking_threads(8) // name lookups
+                    .build_local(LocalOptions::default());
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(tell.send(Err(error))),
+                };
+                drop(tell.send(Ok(())));
+                if let Err(error) = runtime.block_on(Worker::run(id, common, shard, bell)) {
+                    tracing::error!(worker = id, %error, "a worker has ended");
+                }
+                runtime.shutdown_background();
+            })?;
+            lock(&plane.threads).push(thread);
+            told.recv().unwrap_or_else(|_| Err(io::Error::other("a worker ended at its start")))?;
+        }
+        Ok(plane)
+    }
+
+    /// Stops accepting, lifts every fault, waits up to `drain` for connections to end by themselves, then ends the rest
+    /// and the workers.
+    pub fn shutdown(&self, drain: Duration) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for (_, entry) in std::mem::take(&mut *self.lock()) {
+            self.common.tell_all(|| Order::Unlisten { listener: entry.listener });
+        }
+        self.common.cell.abort_all();
+        let until = SystemClock::mono().saturating_add(u64::try_from(drain.as_nanos()).unwrap_or(u64::MAX));
+        while self.connections() > 0 && SystemClock::mono() < until {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.common.tell_all(|| Order::Stop);
+        for thread in std::mem::take(&mut *lock(&self.threads)) {
+            let _its_panic_is_told = thread.join();
+        }
+    }
+
+    /// Connections open now, on all proxies, closed ones too.
+    pub fn connections(&self) -> u64 {
+        self.common.peers.iter().map(|peer| peer.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Connections that failed inside squall, ever: a defect, each told in the log.
+    pub fn panics(&self) -> u64 {
+        self.common.panics.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        lock(&self.proxies)
+    }
+
+    /// Everything about a proxy that can be refused before it listens.
+    fn check(&self, spec: &ProxySpec) -> Result<Upstream, PlaneError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(PlaneError::Gone);
+        }
+        let upstream = Upstream::parse(&spec.upstream).map_err(PlaneError::Denied)?;
+        if let Upstream::Address(address) = &upstream {
+            (self.common.allow)(address).map_err(PlaneError::Denied)?;
+        }
+        Ok(upstream)
+    }
+
+    /// Has all workers accept from a socket.
+    fn listen(&self, proxy: &Arc<Proxy>, bound: &Bound) -> io::Result<u64> {
+        let listener = self.next.fetch_add(1, Ordering::Relaxed);
+        let shares = self.common.peers.iter().map(|_| bound.share()).collect::<io::Result<Vec<_>>>()?;
+        for (worker, socket) in shares.into_iter().enumerate() {
+            let tcp = bound.address.is_some();
+            self.common.order(worker, Order::Listen { proxy: proxy.clone(), listener, socket, tcp });
+        }
+        Ok(listener)
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO);
+    }
+}
+
+impl DataPlane for Plane {
+    fn cell(&self) -> &Arc<Cell> {
+        &self.common.cell
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    fn open(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
+        let upstream = self.check(spec)?;
+        let mut proxies = self.lock();
+        if proxies.contains_key(&spec.name) {
+            return Err(PlaneError::Exists(spec.name.clone()));
+        }
+        let bound = bind(&spec.listen)?;
+        refuse_loops(&proxies, &spec.name, &upstream, &bound)?;
+        let proxy = Arc::new(Proxy {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            name: spec.name.as_str().into(),
+            target: ArcSwap::from_pointee(Target { spec: spec.clone(), upstream, listens: bound.address }),
+            ordinals: AtomicU64::new(0),
+            meters: self.common.peers.iter().map(|_| Arc::default()).collect(),
+            open: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let listener = self.listen(&proxy, &bound).map_err(|error| not_bound(&spec.listen, &error))?;
+        let entry = Entry { proxy, bound, listener };
+        let info = entry.info();
+        proxies.insert(spec.name.clone(), entry);
+        Ok(info)
+    }
+
+    fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
+        let upstream = self.check(spec)?;
+        let mut proxies = self.lock();
+        let entry = proxies.get(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
+        let moves = entry.proxy.target.load().spec.listen != spec.listen && entry.bound.text != spec.listen;
+        let bound = if moves { Some(bind(&spec.listen)?) } else { None };
+        refuse_loops(&proxies, &spec.name, &upstream, bound.as_ref().unwrap_or(&entry.bound))?;
+        let entry = proxies.get_mut(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
+        let listens = bound.as_ref().unwrap_or(&entry.bound).address;
+        let target = Arc::new(Target { spec: spec.clone(), upstream, listens });
+        let Some(bound) = bound else {
+            entry.proxy.target.store(target);
+            return Ok(entry.info());
+        };
+        let listener = self.listen(&entry.proxy, &bound).map_err(|error| not_bound(&spec.listen, &error))?;
+        entry.proxy.target.store(target);
+        let before = std::mem::replace(&mut entry.listener, listener);
+        self.common.tell_all(|| Order::Unlisten { listener: before });
+        entry.bound = bound; // the old one stops listening
+        Ok(entry.info())
+    }
+
+    fn close(&self, name: &str) -> Result<(), PlaneError> {
+        let entry = self.lock().remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        entry.proxy.closed.store(true, Ordering::Release);
+        self.common.tell_all(|| Order::Unlisten { listener: entry.listener });
+        self.common.tell_all(|| Order::Retire { proxy: entry.proxy.id });
+        Ok(())
+    }
+
+    fn proxies(&self) -> Vec<ProxyInfo> {
+        self.lock().values().map(Entry::info).collect()
+    }
+
+    fn reading(&self, name: &str) -> Option<Reading> {
+        let proxy = self.lock().get(name)?.proxy.clone();
+        let mut reading = Reading::default();
+        proxy.meters.iter().for_each(|meter| meter.add_to(&mut reading));
+        Some(reading)
+    }
+
+    fn injected_end(&self, client: SocketAddr) -> Option<Arc<FaultRef>> {
+        self.common.peers.iter().find_map(|peer| peer.ends.find(client))
+    }
+}
+
+fn bind(listen: &str) -> Result<Bound, PlaneError> {
+    Bound::bind(listen).map_err(|error| not_bound(listen, &error))
+}
+
+fn not_bound(listen: &str, error: &io::Error) -> PlaneError {
+    PlaneError::Bind(listen.to_owned(), error.to_string())
+}
+
+/// Follows the way from `name` through the other proxies: it must not come back.
+fn refuse_loops(
+    proxies: &BTreeMap<String, Entry>,
+    name: &str,
+    upstream: &Upstream,
+    bound: &Bound,
+) -> Result<(), PlaneError> {
+    let reaches = |upstream: &Upstream, bound: &Bound| match upstream {
+        Upstream::Address(address) => bound.address.is_some_and(|own| leads_to(address, &own)),
+        Upstream::Unix(path) => bound.text.strip_prefix("unix:").is_some_and(|own| std::path::Path::new(own) == path),
+        Upstream::Host(..) => false, // resolved, and looked at, at every connect
+    };
+    let mut upstream = upstream.clone();
+    for _ in 0..=proxies.len() {
+        if reaches(&upstream, bound) {
+            return Err(PlaneError::Loop(name.to_owned()));
+        }
+        let next = proxies.iter().find(|(other, entry)| *other != name && reaches(&upstream, &entry.bound));
+        let Some((_, entry)) = next else { return Ok(()) };
+        upstream = entry.proxy.target.load().upstream.clone();
+    }
+    Ok(())
+}
+
+/// How many connections the descriptors allow: two each, after what the rest needs.
+fn links_limit(workers: usize) -> u64 {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let taken = RESERVED + PER_WORKER * workers as u64;
+    (limit.saturating_sub(taken) / 2).max(1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

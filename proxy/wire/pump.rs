@@ -1,0 +1,441 @@
+//! One connection on its worker: asks the faults at the gate, dials, moves the bytes, ends.
+//!
+//! A connection is one hand-written future. It is polled by its task when a socket changes, by the worker's timer when
+//! its chain wants to be asked, and looked at by the worker when a plan or a switch changes.
+
+mod ending;
+mod faulted;
+
+use std::cell::{OnceCell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use squall_core::chain::{Chain, Polled, Talk};
+use squall_core::fault::{End, Flow, Gate, Opening, Until};
+use squall_core::time::{Now, Time};
+
+use self::ending::Ending;
+use crate::clock::SystemClock;
+use crate::dial::dial;
+use crate::lane::{Broken, Lane};
+use crate::reset;
+use crate::socket::Socket;
+use crate::timer::Key;
+use crate::worker::{Local, Worker};
+
+pub(crate) const FLOWS: [Flow; 2] = [Flow::Upstream, Flow::Downstream];
+
+/// Reads per direction before others get a turn.
+const ROUNDS: usize = 8;
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
+
+/// How far a connection has come.
+enum Stage {
+    /// The faults are asked whether it may go on.
+    Gate,
+    /// The upstream is being reached.
+    Dial(Dialling),
+    /// Bytes go to and fro.
+    Open,
+    /// A fault ends it.
+    Ending(Ending),
+    /// Over; the sockets close when it is dropped.
+    Done,
+}
+
+/// A connection in the worker's table.
+pub(crate) struct Link {
+    conn: RefCell<Conn>,
+    local: Rc<Local>,
+    waker: OnceCell<Waker>,
+}
+
+impl Link {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        local: Rc<Local>,
+        slot: usize,
+        client: Socket,
+        address: Option<SocketAddr>,
+        ordinal: u64,
+    ) -> Link {
+        let selectable = local.slice.borrow().is_some();
+        let conn = Conn {
+            version: local.version.get().wrapping_sub(u32::from(selectable)), // look at the slice first, if there is one
+            worker,
+            local: local.clone(),
+            slot,
+            client,
+            server: None,
+            stage: Stage::Gate,
+            talk: Talk::new(ordinal, address, SystemClock::mono()),
+            retuned: 0,
+            chain: None,
+            lanes: Default::default(),
+            asked: 0,
+            held: 0,
+            timer: None,
+            draining: false,
+        };
+        Link { conn: RefCell::new(conn), local, waker: OnceCell::new() }
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
+    }
+
+    /// The timer has come.
+    pub(crate) fn due(&self) {
+        self.conn.borrow_mut().timer = None;
+        if let Some(waker) = self.waker.get()
+            && self.poll(&mut Context::from_waker(waker)).is_ready()
+        {
+            waker.wake_by_ref(); // the task has to end
+        }
+    }
+
+    /// The slice may have changed.
+    pub(crate) fn look_again(&self, now: Now) {
+        let looked = self.guarded(|conn| conn.look_again(now));
+        if looked != Some(false)
+            && let Some(waker) = self.waker.get()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.guarded(|conn| conn.poll(cx)).unwrap_or(Poll::Ready(()))
+    }
+
+    /// One connection's panic must not end the others. None: it panicked, now or earlier, and is over.
+    fn guarded<T>(&self, act: impl FnOnce(&mut Conn) -> T) -> Option<T> {
+        let mut conn = self.conn.borrow_mut();
+        if let Ok(done) = catch_unwind(AssertUnwindSafe(|| act(&mut conn))) {
+            return Some(done);
+        }
+        let sockets: Vec<_> = [Some(&conn.client), conn.server.as_ref()].into_iter().flatten().collect();
+        conn.worker.panicked(&conn.local, &sockets);
+        conn.stage = Stage::Done;
+        None
+    }
+}
+
+/// A connection's task.
+pub(crate) struct Run(Rc<Link>);
+
+impl Run {
+    pub(crate) fn new(link: Rc<Link>) -> Run {
+        Run(link)
+    }
+}
+
+impl Future for Run {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.waker.get_or_init(|| cx.waker().clone()); // a task's waker stays the same
+        self.0.poll(cx)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let mut conn = self.0.conn.borrow_mut();
+        conn.wake_at(None);
+        conn.hold_back(0);
+        conn.settle(true);
+        conn.worker.remove(conn.slot, &conn.local);
+    }
+}
+
+/// See the module.
+pub(crate) struct Conn {
+    worker: Rc<Worker>,
+    local: Rc<Local>,
+    slot: usize,
+    client: Socket,
+    server: Option<Socket>,
+    stage: Stage,
+    talk: Talk,
+    /// The slice's version that the chain was held against.
+    version: u32,
+    /// When; 0: never.
+    retuned: Time,
+    chain: Option<Box<Chain>>,
+    lanes: [Lane; 2],
+    /// When the latest byte of the client came that has no answer yet, if turns are measured; else 0.
+    asked: Time,
+    /// Bytes that count against the worker's share of memory.
+    held: usize,
+    timer: Option<Time>,
+    /// Let go by a change, and not written yet.
+    draining: bool,
+}
+
+impl Conn {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.worker.follow();
+        if self.version != self.local.version.get() {
+            self.retune(self.worker.now());
+        }
+        loop {
+            let next = match &mut self.stage {
+                Stage::Gate => self.poll_gate(cx),
+                Stage::Dial(dialling) => {
+                    let dialled = ready!(dialling.as_mut().poll(cx));
+                    Poll::Ready(self.dialled(dialled))
+                }
+                Stage::Open => self.poll_open(cx),
+                Stage::Ending(_) => self.poll_ending(cx),
+                Stage::Done => return Poll::Ready(()),
+            };
+            self.stage = ready!(next);
+        }
+    }
+
+    /// Whether the connection has something to do.
+    fn look_again(&mut self, now: Now) -> bool {
+        if self.version == self.local.version.get() {
+            return false;
+        }
+        let had = self.chain.is_some();
+        self.retune(now);
+        had || self.chain.is_some()
+    }
+
+    /// Holds the chain against the slice in force.
+    fn retune(&mut self, now: Now) {
+        self.version = self.local.version.get();
+        if matches!(self.stage, Stage::Ending(_) | Stage::Done) {
+            return;
+        }
+        let slice = self.local.slice.borrow();
+        match &mut self.chain {
+            None => {
+                let Some(slice) = slice.as_ref() else { return };
+                let mut chain = Chain::new();
+                chain.retune(Some(slice), &self.talk, &mut self.retuned, now);
+                if chain.is_idle() {
+                    return;
+                }
+                for (flow, lane) in FLOWS.into_iter().zip(&self.lanes) {
+                    if lane.eof && !lane.finished {
+                        chain.fin(flow, now);
+                    }
+                }
+                self.chain = Some(Box::new(chain));
+            }
+            Some(chain) => chain.retune(slice.as_deref(), &self.talk, &mut self.retuned, now),
+        }
+        drop(slice);
+        self.ask(now);
+    }
+
+    /// Polls the chain and takes note of what it says.
+    fn ask(&mut self, now: Now) {
+        let Some(chain) = &mut self.chain else { return };
+        let mut records = self.worker.records.borrow_mut();
+        let Polled { next, released } = chain.poll(&self.talk, now, &mut records);
+        let recorded = !records.is_empty();
+        drop(records);
+        if recorded {
+            self.worker.records_added();
+        }
+        self.wake_at(next);
+        if released {
+            let shard = &self.worker.shard;
+            shard.released.store(shard.released.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            if !self.draining && !self.is_written() {
+                self.draining = true;
+                shard.draining.store(shard.draining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn wake_at(&mut self, at: Option<Time>) {
+        self.worker.rearm(Key::Link(self.slot), self.timer, at);
+        self.timer = at;
+    }
+
+    fn is_written(&self) -> bool {
+        let queued = |chain: &Chain| FLOWS.iter().any(|flow| chain.queued(*flow) > 0);
+        self.lanes.iter().all(Lane::is_empty) && !self.chain.as_deref().is_some_and(queued)
+    }
+
+    /// Says that the connection has drained, if it was to and has (or is `gone`).
+    fn settle(&mut self, gone: bool) {
+        if self.draining && (gone || self.is_written()) {
+            self.draining = false;
+            self.worker.drained();
+        }
+    }
+
+    /// Keeps the account of bytes held for faults.
+    fn hold_back(&mut self, bytes: usize) {
+        if bytes != self.held {
+            self.worker.common.held.fetch_add(bytes.wrapping_sub(self.held), Ordering::Relaxed);
+            self.held = bytes;
+        }
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
+        let Some(chain) = &mut self.chain else { return Poll::Ready(self.dial()) };
+        let opening = Opening::Accepted(self.talk.client);
+        let gate = chain.gate(&opening, &self.talk, self.worker.now(), &mut self.worker.records.borrow_mut());
+        self.worker.records_added();
+        match gate {
+            Gate::Pass => Poll::Ready(self.dial()),
+            Gate::Refuse(how) => Poll::Ready(self.end(how, cx)),
+            Gate::Hold(until) => {
+                self.wake_at(match until {
+                    Until::At(at) => Some(at),
+                    Until::Change => None,
+                });
+                self.lanes[Flow::Upstream as usize].stale = true;
+                self.client.poll_gone(cx, true).map(|()| Stage::Done)
+            }
+        }
+    }
+
+    fn dial(&mut self) -> Stage {
+        self.wake_at(None);
+        let common = self.worker.common.clone();
+        let target = self.local.proxy.target.load_full();
+        Stage::Dial(Box::pin(async move {
+            let timeout = Duration::from_nanos(target.spec.connect_timeout);
+            dial(&target.upstream, target.listens, timeout, &common).await
+        }))
+    }
+
+    fn dialled(&mut self, dialled: io::Result<Socket>) -> Stage {
+        match dialled {
+            Ok(server) => {
+                self.server = Some(server);
+                Stage::Open
+            }
+            Err(error) => {
+                tracing::debug!(proxy = &*self.local.proxy.name, %error, "the upstream can not be reached");
+                self.local.meter.connect_failed.add(1);
+                reset::arm(&self.client);
+                Stage::Done
+            }
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
+        let moved = match self.chain {
+            None => self.poll_plain(cx),
+            Some(_) => self.poll_faulted(cx),
+        };
+        if self.draining {
+            self.settle(false);
+        }
+        match moved {
+            Err((flow, broken)) => Poll::Ready(self.broken(flow, &broken)),
+            Ok(Some(how)) => Poll::Ready(self.end(how, cx)),
+            Ok(None) if self.lanes.iter().all(|lane| lane.finished) => Poll::Ready(Stage::Done),
+            Ok(None) => Poll::Pending,
+        }
+    }
+
+    /// No fault: what comes in one side goes out the other.
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Result<Option<End>, (Flow, Broken)> {
+        let Conn { worker, local, client, server: Some(server), lanes, talk, asked, .. } = self else {
+            return Ok(None);
+        };
+        for flow in FLOWS {
+            let lane = &mut lanes[flow as usize];
+            if lane.finished {
+                continue;
+            }
+            let ends = match flow {
+                Flow::Upstream => (&*client, &*server),
+                Flow::Downstream => (&*server, &*client),
+            };
+            let mut delivered = 0;
+            let mut relay = || -> Result<bool, Broken> {
+                for _ in 0..ROUNDS {
+                    match lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered) {
+                        Poll::Pending => return Ok(true),
+                        Poll::Ready(flushed) => flushed?,
+                    }
+                    if lane.eof {
+                        ends.1.close_writing();
+                        lane.finished = true;
+                        return Ok(true);
+                    }
+                    let through = (&worker.pipes, &mut **worker.buffer.borrow_mut());
+                    match lane.poll_transfer(cx, ends, usize::MAX, through, &mut delivered) {
+                        Poll::Pending => return Ok(true),
+                        Poll::Ready(Err(broken)) => return Err(broken),
+                        Poll::Ready(Ok(0)) => lane.eof = true,
+                        Poll::Ready(Ok(n)) => {
+                            talk.moved(flow, n);
+                            if local.measure.get() {
+                                measure(local, asked, flow, SystemClock::mono());
+                            }
+                        }
+                    }
+                }
+                Ok(false)
+            };
+            let relayed = relay();
+            local.meter.delivered(flow, delivered);
+            match relayed {
+                Ok(true) => {}
+                Ok(false) => cx.waker().wake_by_ref(), // there may be more: after the others
+                Err(broken) => return Err((flow, broken)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One side has failed: the other learns it as it would have without squall.
+    fn broken(&mut self, flow: Flow, broken: &Broken) -> Stage {
+        let (at_client, error) = match (flow, broken) {
+            (Flow::Upstream, Broken::Source(error)) | (Flow::Downstream, Broken::Sink(error)) => (true, error),
+            (Flow::Upstream, Broken::Sink(error)) | (Flow::Downstream, Broken::Source(error)) => (false, error),
+        };
+        tracing::debug!(proxy = &*self.local.proxy.name, at_client, %error, "a connection broke");
+        if at_client {
+            self.local.meter.reset_by_client.add(1);
+            if let Some(server) = &self.server {
+                reset::arm(server);
+            }
+        } else {
+            self.local.meter.reset_by_server.add(1);
+            reset::arm(&self.client);
+        }
+        Stage::Done
+    }
+}
+
+/// Takes note of a turn: the client's latest byte, then the first of the answer.
+fn measure(local: &Local, asked: &mut Time, flow: Flow, now: Time) {
+    match flow {
+        Flow::Upstream => *asked = now,
+        Flow::Downstream if *asked > 0 => local.meter.turn(now.saturating_sub(std::mem::take(asked))),
+        Flow::Downstream => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        // with the runtime's task and two registrations this stays near 2 KiB
+        assert!(size_of::<Link>() <= 768, "{}", size_of::<Link>());
+        assert!(size_of::<Run>() == size_of::<usize>());
+    }
+}

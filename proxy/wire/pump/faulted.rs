@@ -1,0 +1,207 @@
+//! A connection with a chain: what is read is offered to the faults, and what they let go is written.
+
+use std::io::IoSlice;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use squall_core::chain::{Chain, Ready};
+use squall_core::fault::{End, Flow};
+use squall_core::time::MILLI;
+
+use super::{Conn, FLOWS, ROUNDS, measure};
+use crate::lane::Broken;
+use crate::socket::Socket;
+
+/// Pieces per write.
+const SLOTS: usize = 16;
+
+/// What became of one attempt to move bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Nothing; the socket or the chain says when to try again.
+    Nothing,
+    /// Something: the chain is to be asked again.
+    Some,
+    /// Too much is held in the whole program: try again a little later.
+    Starved,
+    /// A fault ends the connection.
+    End(End),
+}
+
+impl Conn {
+    pub(super) fn poll_faulted(&mut self, cx: &mut Context<'_>) -> Result<Option<End>, (Flow, Broken)> {
+        let mut busy = true;
+        let mut starved = false;
+        for _ in 0..ROUNDS {
+            let mut moved = false;
+            for flow in FLOWS {
+                let taken = self.take_in(flow, cx).map_err(|broken| (flow, broken))?;
+                moved |= taken == Moved::Some;
+                starved |= taken == Moved::Starved;
+            }
+            self.ask(self.worker.now());
+            for flow in FLOWS {
+                match self.give_out(flow, cx).map_err(|broken| (flow, broken))? {
+                    Moved::End(how) => return Ok(Some(how)),
+                    given => moved |= given == Moved::Some,
+                }
+            }
+            if !moved {
+                busy = false;
+                break;
+            }
+        }
+        let Some(chain) = &self.chain else { return Ok(None) };
+        let held = FLOWS.iter().map(|flow| chain.queued(*flow)).sum();
+        let idle = chain.is_idle();
+        self.hold_back(held);
+        if idle {
+            self.settle(false);
+            self.chain = None;
+            self.wake_at(None);
+        }
+        if starved {
+            let retry = self.worker.now().mono + MILLI;
+            self.wake_at(Some(self.timer.map_or(retry, |at| at.min(retry))));
+        }
+        if busy || idle {
+            cx.waker().wake_by_ref(); // there may be more: after the others
+        }
+        Ok(None)
+    }
+
+    /// Reads once from where `flow` comes from: past the chain as far as its credit goes, else into it.
+    fn take_in(&mut self, flow: Flow, cx: &mut Context<'_>) -> Result<Moved, Broken> {
+        let Conn { worker, local, client, server: Some(server), lanes, talk, chain: Some(chain), asked, .. } = self
+        else {
+            return Ok(Moved::Nothing);
+        };
+        let ends = ends(flow, client, server);
+        let lane = &mut lanes[flow as usize];
+        let mut delivered = 0;
+        let flushed = lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered);
+        local.meter.delivered(flow, delivered);
+        if let Poll::Ready(flushed) = flushed {
+            flushed?;
+        } else {
+            return Ok(Moved::Nothing);
+        }
+        if lane.eof {
+            return Ok(Moved::Nothing);
+        }
+        let credit = chain.credit(flow);
+        let mut buffer = worker.buffer.borrow_mut();
+        let read = if credit > 0 {
+            let through = (&worker.pipes, &mut **buffer);
+            delivered = 0;
+            let read = lane.poll_transfer(cx, ends, credit, through, &mut delivered);
+            local.meter.delivered(flow, delivered);
+            read
+        } else {
+            let room = chain.room(flow).min(buffer.len());
+            if room == 0 {
+                lane.stale = true;
+                return match ends.0.poll_gone(cx, false) {
+                    Poll::Ready(()) => Err(Broken::Source(std::io::ErrorKind::ConnectionReset.into())),
+                    Poll::Pending => Ok(Moved::Nothing),
+                };
+            }
+            if worker.common.held.load(Ordering::Relaxed) >= worker.common.held_limit {
+                return Ok(Moved::Starved);
+            }
+            lane.poll_read(cx, ends.0, &mut buffer[..room])
+        };
+        let n = match read {
+            Poll::Pending => return Ok(Moved::Nothing),
+            Poll::Ready(read) => read?,
+        };
+        let now = worker.now();
+        if n == 0 {
+            lane.eof = true;
+            chain.fin(flow, now);
+            return Ok(Moved::Some);
+        }
+        talk.moved(flow, n);
+        if credit > 0 {
+            chain.skipped(flow, n, now);
+        } else {
+            chain.push(flow, Bytes::copy_from_slice(&buffer[..n]), talk, now);
+        }
+        if local.measure.get() && (flow == Flow::Upstream || credit > 0) {
+            measure(local, asked, flow, now.mono);
+        }
+        Ok(Moved::Some)
+    }
+
+    /// Writes what the chain has let go in this direction.
+    fn give_out(&mut self, flow: Flow, cx: &mut Context<'_>) -> Result<Moved, Broken> {
+        let Conn { worker, local, client, server: Some(server), lanes, chain: Some(chain), asked, .. } = self else {
+            return Ok(Moved::Nothing);
+        };
+        let sink = ends(flow, client, server).1;
+        let lane = &mut lanes[flow as usize];
+        let mut moved = Moved::Nothing;
+        loop {
+            let ready = chain.ready(flow);
+            if !lane.is_empty() {
+                return Ok(moved); // those bytes came first
+            }
+            match ready {
+                Ready::Nothing => return Ok(moved),
+                Ready::Bytes => match write(chain, flow, sink, cx) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(written) => {
+                        local.meter.delivered(flow, written? as u64);
+                        if local.measure.get() && flow == Flow::Downstream {
+                            measure(local, asked, flow, worker.now().mono);
+                        }
+                    }
+                },
+                Ready::Fin => {
+                    sink.close_writing();
+                    chain.fin_passed(flow);
+                    lane.finished = true;
+                }
+                Ready::Close => return Ok(Moved::End(End::Fin)),
+                Ready::Reset => return Ok(Moved::End(End::Reset)),
+            }
+            moved = Moved::Some;
+        }
+    }
+
+    /// Writes what is ready in both directions as far as that goes without waiting.
+    pub(super) fn give_out_once(&mut self, cx: &mut Context<'_>) {
+        for flow in FLOWS {
+            let Conn { worker, local, client, server: Some(server), lanes, chain, .. } = &mut *self else { return };
+            let sink = ends(flow, client, server).1;
+            let lane = &mut lanes[flow as usize];
+            let mut delivered = 0;
+            let flushed = lane.poll_flush(cx, sink, &worker.pipes, &mut delivered);
+            if let (Poll::Ready(Ok(())), Some(chain)) = (flushed, chain) {
+                while chain.ready(flow) == Ready::Bytes {
+                    let Poll::Ready(Ok(n)) = write(chain, flow, sink, cx) else { break };
+                    delivered += n as u64;
+                }
+            }
+            local.meter.delivered(flow, delivered);
+        }
+    }
+}
+
+fn ends<'a>(flow: Flow, client: &'a Socket, server: &'a Socket) -> (&'a Socket, &'a Socket) {
+    match flow {
+        Flow::Upstream => (client, server),
+        Flow::Downstream => (server, client),
+    }
+}
+
+fn write(chain: &mut Chain, flow: Flow, sink: &Socket, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+    let mut slots = [IoSlice::new(&[]); SLOTS];
+    let used = chain.slices(flow, &mut slots);
+    let written = sink.poll_write_vectored(cx, &slots[..used]);
+    if let Poll::Ready(Ok(n)) = written {
+        chain.wrote(flow, n);
+    }
+    written.map_err(Broken::Sink)
+}

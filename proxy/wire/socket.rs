@@ -1,0 +1,161 @@
+//! One side of a connection: a TCP or unix stream, polled without blocking.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::unix::AsyncFd;
+
+/// A descriptor that the worker's runtime watches.
+pub(crate) type Watched = AsyncFd<OwnedFd>;
+
+/// Has the runtime of this thread watch a descriptor.
+#[expect(
+    deprecated,
+    reason = "sound for `OwnedFd`, which answers with the same open descriptor as long as it lives; the new name is unsafe"
+)]
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<Watched> {
+    AsyncFd::new(fd)
+}
+
+/// Linux raises SIGPIPE only for sends without this; elsewhere the runtime of Rust ignores the signal.
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+
+/// A connected stream socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: Watched,
+    tcp: bool,
+}
+
+impl Socket {
+    /// Takes over a non-blocking stream socket. TCP sends without delay from here on.
+    pub(crate) fn new(fd: OwnedFd, tcp: bool) -> io::Result<Socket> {
+        if tcp {
+            let _gone_already = rustix::net::sockopt::set_tcp_nodelay(&fd, true);
+        }
+        Ok(Socket { fd: watch(fd)?, tcp })
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// TCP, not a unix socket.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.tcp
+    }
+
+    /// Runs `call` when the socket may be readable. `call` gives what it moved and whether the socket may have more.
+    pub(crate) fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> Result<(usize, bool), Errno>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match call(self.fd.as_fd()) {
+                Ok((n, more)) => {
+                    if n > 0 && !more {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Runs `call` when the socket may be writable.
+    pub(crate) fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> Result<(usize, bool), Errno>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            match call(self.fd.as_fd()) {
+                Ok((n, more)) => {
+                    if !more {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Reads; 0: the peer has closed its side.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, |fd| {
+            let n = rustix::io::read(fd, &mut *buffer)?;
+            Ok((n, n == buffer.len())) // less than asked for: nothing more for now, as epoll's edges tell
+        })
+    }
+
+    /// Writes.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |fd| {
+            let n = rustix::net::send(fd, bytes, SEND)?;
+            Ok((n, n == bytes.len()))
+        })
+    }
+
+    /// Writes several pieces in one call.
+    pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let [one] = slices {
+            return self.poll_write(cx, one);
+        }
+        let want: usize = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, |fd| {
+            let n = rustix::io::writev(fd, slices)?;
+            Ok((n, n == want))
+        })
+    }
+
+    /// Sends FIN. The peer may be gone already.
+    pub(crate) fn close_writing(&self) {
+        let _gone_already = rustix::net::shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Looks whether the peer has left while nobody reads: reset, or (`closed` counts) closed without a byte waiting.
+    /// Registers for changes; the next read must be [`Socket::read_now`].
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>, closed: bool) -> Poll<()> {
+        for _ in 0..2 {
+            let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) else { return Poll::Ready(()) };
+            let mut byte = [0u8; 1];
+            let fd = self.fd.as_fd();
+            match rustix::net::recv(fd, &mut byte, RecvFlags::PEEK) {
+                Ok((_, 0)) if closed || is_broken(fd) => return Poll::Ready(()),
+                Ok(_) if is_broken(fd) => return Poll::Ready(()),
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => guard.clear_ready(), // wake at the next change
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending // half-closed: the runtime has no further event to tell of
+    }
+
+    /// Reads what is there whatever the runtime believes, after [`Socket::poll_gone`] has eaten the events.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        match rustix::io::read(&self.fd, buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            other => Some(other.map_err(io::Error::from)),
+        }
+    }
+}
+
+/// Whether the connection is over in both directions or has failed.
+fn is_broken(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(n) if n > 0)
+        && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}

@@ -1,0 +1,466 @@
+//! A worker: one thread, its connections, its timer, its buffer. Nothing here is shared but what [`Common`] holds.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use slab::Slab;
+use squall_core::cell::Shard;
+use squall_core::observe::Record;
+use squall_core::plan::Slice;
+use squall_core::time::{Clock, MILLI, NEVER, Now, Time};
+use tokio::task::AbortHandle;
+
+use crate::bell::Bell;
+use crate::clock::SystemClock;
+use crate::listen::accept_all;
+use crate::meter::Meter;
+use crate::plane::{Common, Proxy};
+use crate::pump::{Link, Run};
+use crate::reset;
+use crate::socket::{Socket, watch};
+use crate::splice::Pool;
+use crate::timer::{Alarm, Base, Key, LEAD, Queue};
+
+/// What one read can bring.
+pub(crate) const BUFFER: usize = 64 * 1024;
+/// Records that are sent at once; fewer wait up to [`RECORDS_WAIT`].
+const RECORDS_BATCH: usize = 256;
+const RECORDS_WAIT: Time = 10 * MILLI;
+/// Entries of the timer that are served before sockets get a turn.
+const TIMER_BATCH: usize = 256;
+
+/// What the plane or another worker asks for.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Accept from this socket.
+    Listen { proxy: Arc<Proxy>, listener: u64, socket: OwnedFd, tcp: bool },
+    /// Stop accepting from it.
+    Unlisten { listener: u64 },
+    /// A connection from a busier worker.
+    Adopt(Box<Arrival>),
+    /// The proxy is closed; forget it when its last connection ends.
+    Retire { proxy: u64 },
+    /// End, with everything that is open.
+    Stop,
+}
+
+/// A connection just accepted.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) socket: OwnedFd,
+    pub(crate) tcp: bool,
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) ordinal: u64,
+}
+
+/// A proxy as one worker sees it.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) slice: RefCell<Option<Arc<Slice>>>,
+    /// Moves on whenever connections have to look at the slice again.
+    pub(crate) version: Cell<u32>,
+    /// Whether somebody reads the turns.
+    pub(crate) measure: Cell<bool>,
+    /// Connections on this worker.
+    pub(crate) links: Cell<usize>,
+    retired: Cell<bool>,
+    state: Cell<u64>,
+    edge: Cell<Option<Time>>,
+    lease: Cell<Time>,
+}
+
+impl Local {
+    /// Takes note of the slice in force; whether connections have to look at it.
+    fn follow(&self, slice: Option<&Arc<Slice>>, now: Now) -> bool {
+        let state = state_of(slice, now);
+        let mut mine = self.slice.borrow_mut();
+        let same = match (mine.as_ref(), slice) {
+            (None, None) => true,
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if same && state == self.state.get() {
+            return false;
+        }
+        self.measure.set(slice.is_some_and(|slice| slice.measure_turns));
+        *mine = slice.cloned();
+        self.state.set(state);
+        self.version.set(self.version.get().wrapping_add(1));
+        true
+    }
+}
+
+/// Changes when a switch of the slice does: on or off, where its timeline begins, when it must end.
+fn state_of(slice: Option<&Arc<Slice>>, now: Now) -> u64 {
+    let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let actives = slice.map_or(&[][..], |slice| &slice.actives);
+    actives.iter().fold(1, |hash, active| {
+        let switch = &active.switch;
+        mix(mix(mix(hash, u64::from(switch.is_on(now))), switch.origin()), switch.limit())
+    })
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    pub(crate) id: usize,
+    pub(crate) common: Arc<Common>,
+    pub(crate) shard: Arc<Shard>,
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+    pub(crate) pipes: Pool,
+    pub(crate) timers: Queue,
+    pub(crate) records: RefCell<Vec<Record>>,
+    pub(crate) links: RefCell<Slab<Rc<Link>>>,
+    locals: RefCell<HashMap<u64, Rc<Local>>>,
+    listeners: RefCell<HashMap<u64, AbortHandle>>,
+    records_due: Cell<Option<Time>>,
+    epoch: Cell<u64>,
+    alarm: Alarm,
+    leases: Alarm,
+}
+
+impl Worker {
+    /// Runs until it is told to stop. Called on the worker's own thread, in its runtime.
+    pub(crate) async fn run(id: usize, common: Arc<Common>, shard: Arc<Shard>, bell: OwnedFd) -> io::Result<()> {
+        let bell = Bell::hang(bell)?;
+        let worker = Rc::new(Worker {
+            id,
+            common,
+            shard,
+            buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            pipes: Pool::default(),
+            timers: Queue::default(),
+            records: RefCell::default(),
+            links: RefCell::default(),
+            locals: RefCell::default(),
+            listeners: RefCell::default(),
+            records_due: Cell::new(None),
+            epoch: Cell::new(0),
+            alarm: Alarm::new(Base::Monotonic)?,
+            leases: Alarm::new(Base::Boot)?,
+        });
+        let keeper = worker.clone();
+        // its turns are bounded by TIMER_BATCH; tokio's budget would defer the rest of a batch
+        tokio::task::spawn_local(tokio::task::coop::unconstrained(async move { keeper.keep_time().await }));
+        let keeper = worker.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                keeper.leases.fired().await;
+                keeper.leases_ran_out();
+            }
+        });
+        worker.carry_out();
+        loop {
+            bell.rung().await?;
+            if worker.take_orders() {
+                worker.links.borrow_mut().clear();
+                worker.send_records();
+                return Ok(());
+            }
+            worker.carry_out();
+        }
+    }
+
+    /// Now, on both clocks.
+    #[inline]
+    pub(crate) fn now(&self) -> Now {
+        SystemClock.now()
+    }
+
+    /// Looks whether a plan was published or a switch changed. Called at every poll of every connection.
+    #[inline]
+    pub(crate) fn follow(&self) {
+        let epoch = self.common.cell.epoch();
+        if epoch != self.epoch.get() {
+            self.sync(epoch);
+        }
+    }
+
+    /// Puts a connection's timer at `new`.
+    pub(crate) fn rearm(&self, key: Key, old: Option<Time>, new: Option<Time>) {
+        self.timers.rearm(key, old, new);
+        if let Some(at) = new {
+            self.alarm.arm(at.saturating_sub(LEAD));
+        }
+    }
+
+    /// Records were added: they go to the ledger soon.
+    pub(crate) fn records_added(&self) {
+        if self.records.borrow().len() >= RECORDS_BATCH {
+            self.send_records();
+        } else if self.records_due.get().is_none() {
+            let due = Some(SystemClock::mono() + RECORDS_WAIT);
+            self.rearm(Key::Records, None, due);
+            self.records_due.set(due);
+        }
+    }
+
+    /// A connection was accepted here: keep it, or hand it to a worker with fewer.
+    pub(crate) fn welcome(self: &Rc<Self>, local: &Rc<Local>, socket: OwnedFd, client: Option<SocketAddr>, tcp: bool) {
+        let proxy = &local.proxy;
+        if !proxy.enter() {
+            local.meter.refused.add(1);
+            if tcp {
+                let _gone = socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+            }
+            return;
+        }
+        let ordinal = proxy.ordinals.fetch_add(1, Ordering::Relaxed);
+        if let Some(client) = client {
+            self.common.forget_end(client);
+        }
+        let arrival = Arrival { proxy: proxy.clone(), socket, tcp, client, ordinal };
+        match self.common.relief_for(self.id) {
+            Some(other) => self.common.order(other, Order::Adopt(Box::new(arrival))),
+            None => self.adopt(local, arrival),
+        }
+    }
+
+    fn adopt(self: &Rc<Self>, local: &Rc<Local>, arrival: Arrival) {
+        let Arrival { proxy, socket, tcp, client, ordinal } = arrival;
+        local.meter.accepted.add(1);
+        let socket = match Socket::new(socket, tcp) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::warn!(proxy = &*proxy.name, %error, "a connection could not be watched");
+                local.meter.ended.add(1);
+                local.meter.refused.add(1);
+                self.common.left(self.id, &proxy);
+                return;
+            }
+        };
+        self.follow();
+        let slot = self.links.borrow().vacant_key();
+        let link = Rc::new(Link::new(self.clone(), local.clone(), slot, socket, client, ordinal));
+        self.links.borrow_mut().insert(link.clone());
+        local.links.set(local.links.get() + 1);
+        tokio::task::spawn_local(Run::new(link));
+    }
+
+    /// A connection's task has ended.
+    pub(crate) fn remove(&self, slot: usize, local: &Local) {
+        if let Ok(mut links) = self.links.try_borrow_mut() {
+            links.try_remove(slot);
+        }
+        local.meter.ended.add(1);
+        self.common.left(self.id, &local.proxy);
+        local.links.set(local.links.get().saturating_sub(1));
+        if local.retired.get() && local.links.get() == 0 {
+            self.forget(local);
+        }
+    }
+
+    fn forget(&self, local: &Local) {
+        self.timers.rearm(Key::Edge(local.proxy.id), local.edge.take(), None);
+        self.locals.borrow_mut().remove(&local.proxy.id);
+    }
+
+    /// Does what was ordered; true: end.
+    fn take_orders(self: &Rc<Self>) -> bool {
+        for order in self.common.orders(self.id) {
+            match order {
+                Order::Listen { proxy, listener, socket, tcp } => {
+                    let local = self.local(&proxy);
+                    match watch(socket) {
+                        Ok(socket) => {
+                            let task = tokio::task::spawn_local(accept_all(self.clone(), local, socket, tcp));
+                            self.listeners.borrow_mut().insert(listener, task.abort_handle());
+                        }
+                        Err(error) => tracing::error!(proxy = &*proxy.name, %error, "a listener could not be watched"),
+                    }
+                }
+                Order::Unlisten { listener } => {
+                    if let Some(task) = self.listeners.borrow_mut().remove(&listener) {
+                        task.abort();
+                    }
+                }
+                Order::Adopt(arrival) => {
+                    let local = self.local(&arrival.proxy);
+                    self.adopt(&local, *arrival);
+                }
+                Order::Retire { proxy } => {
+                    let local = self.locals.borrow().get(&proxy).cloned();
+                    if let Some(local) = local {
+                        local.retired.set(true);
+                        if local.links.get() == 0 {
+                            self.forget(&local);
+                        }
+                    }
+                }
+                Order::Stop => return true,
+            }
+        }
+        false
+    }
+
+    fn local(&self, proxy: &Arc<Proxy>) -> Rc<Local> {
+        if let Some(local) = self.locals.borrow().get(&proxy.id) {
+            return local.clone();
+        }
+        let local = Rc::new(Local {
+            proxy: proxy.clone(),
+            meter: proxy.meters[self.id].clone(),
+            slice: RefCell::default(),
+            version: Cell::new(0),
+            measure: Cell::new(false),
+            links: Cell::new(0),
+            retired: Cell::new(proxy.is_closed()),
+            state: Cell::new(state_of(None, Now { mono: 0, boot: 0 })),
+            edge: Cell::new(None),
+            lease: Cell::new(NEVER),
+        });
+        self.locals.borrow_mut().insert(proxy.id, local.clone());
+        let now = self.now();
+        local.follow(self.common.cell.plan().load().slice(&proxy.name), now);
+        self.arm_edge(&local, now);
+        local
+    }
+
+    /// Takes over the plan and the switches in force.
+    fn sync(&self, epoch: u64) {
+        self.epoch.set(epoch); // read before the plan: the plan is at least as new
+        let plan = self.common.cell.plan().load();
+        let now = self.now();
+        for local in self.locals.borrow().values() {
+            if local.follow(plan.slice(&local.proxy.name), now) {
+                self.arm_edge(local, now);
+            }
+        }
+    }
+
+    /// Carries out what was published for every connection, and says so.
+    fn carry_out(&self) {
+        self.follow();
+        let epoch = self.epoch.get();
+        if self.shard.epoch.load(Ordering::Relaxed) == epoch {
+            return;
+        }
+        self.walk(|_| true);
+        let now = SystemClock::mono();
+        self.shard.permitted_at.store(now, Ordering::Relaxed);
+        if self.shard.draining.load(Ordering::Relaxed) == 0 {
+            self.shard.drained_at.store(now, Ordering::Relaxed);
+        }
+        self.shard.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// Has every connection whose slice has changed look at it, and wakes those that then have something to do.
+    fn walk(&self, of: impl Fn(&Local) -> bool) {
+        let now = self.now();
+        let end = self.links.borrow().capacity();
+        for slot in 0..end {
+            let link = self.links.borrow().get(slot).cloned();
+            if let Some(link) = link
+                && of(link.local())
+            {
+                link.look_again(now);
+            }
+        }
+    }
+
+    /// A connection that was let go has been written out, or is gone.
+    pub(crate) fn drained(&self) {
+        let left = self.shard.draining.load(Ordering::Relaxed).saturating_sub(1);
+        if left == 0 {
+            self.shard.drained_at.store(SystemClock::mono(), Ordering::Relaxed);
+        }
+        self.shard.draining.store(left, Ordering::Release);
+    }
+
+    fn arm_edge(&self, local: &Local, now: Now) {
+        let slice = local.slice.borrow();
+        let actives = slice.as_ref().map_or(&[][..], |slice| &slice.actives);
+        let next = actives.iter().filter_map(|active| active.phase(now).next_edge).min();
+        let next = next.map(|at| at.max(now.mono + 1));
+        self.rearm(Key::Edge(local.proxy.id), local.edge.replace(next), next);
+        let running = actives.iter().filter(|active| active.switch.is_on(now));
+        let lease = running.map(|active| active.switch.lease()).min().unwrap_or(NEVER);
+        local.lease.set(lease);
+        if lease != NEVER {
+            self.leases.arm(lease);
+        }
+    }
+
+    /// A window opens or closes, or a time limit has come.
+    fn edge(&self, proxy: u64) {
+        let local = self.locals.borrow().get(&proxy).cloned();
+        let Some(local) = local else { return };
+        let now = self.now();
+        local.edge.set(None);
+        local.state.set(state_of(local.slice.borrow().as_ref(), now));
+        local.version.set(local.version.get().wrapping_add(1));
+        self.arm_edge(&local, now);
+        self.walk(|other| other.proxy.id == proxy);
+    }
+
+    /// The earliest lease known here has run out, or was renewed since.
+    fn leases_ran_out(&self) {
+        let now = self.now();
+        for local in self.locals.borrow().values() {
+            if local.lease.get() != NEVER {
+                let slice = local.slice.borrow().clone();
+                local.follow(slice.as_ref(), now);
+                self.arm_edge(local, now);
+            }
+        }
+        self.walk(|_| true);
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        loop {
+            for served in 0.. {
+                if served == TIMER_BATCH {
+                    tokio::task::yield_now().await;
+                    break;
+                }
+                let due = self.timers.head();
+                let mut now = SystemClock::mono();
+                if due > now.saturating_add(LEAD) {
+                    break;
+                }
+                while now < due {
+                    std::hint::spin_loop();
+                    now = SystemClock::mono();
+                }
+                match self.timers.take_due(now) {
+                    Some(Key::Link(slot)) => {
+                        let link = self.links.borrow().get(slot).cloned();
+                        if let Some(link) = link {
+                            link.due();
+                        }
+                    }
+                    Some(Key::Edge(proxy)) => self.edge(proxy),
+                    Some(Key::Records) => self.send_records(),
+                    None => break,
+                }
+            }
+            let head = self.timers.head();
+            if head != NEVER {
+                self.alarm.arm(head.saturating_sub(LEAD));
+            }
+            self.alarm.fired().await;
+        }
+    }
+
+    fn send_records(&self) {
+        self.timers.rearm(Key::Records, self.records_due.take(), None);
+        self.common.ledger.send(&mut self.records.borrow_mut());
+    }
+
+    /// A panic in one connection: told, counted, and the connection reset; the others go on.
+    pub(crate) fn panicked(&self, local: &Local, sockets: &[&Socket]) {
+        tracing::error!(proxy = &*local.proxy.name, "a connection failed inside squall and was reset");
+        self.common.panics.fetch_add(1, Ordering::Relaxed);
+        for socket in sockets {
+            reset::arm(socket);
+        }
+    }
+}
