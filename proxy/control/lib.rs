@@ -17,6 +17,8 @@ mod pool;
 pub mod problem;
 mod routes;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use client::Client;
 pub use server::{Server, Settings};

@@ -97,9 +97,9 @@ fn request_body(taken: &Taken, schemas: &mut SchemaGenerator) -> RequestBody {
 }
 
 fn schema(schema: Schema) -> utoipa::openapi::Content {
-    // References and lists of references: what utoipa reads of them is all of them.
+    // References and lists of references: what utoipa reads of them is all of them. A free value is an object here.
     let schema: Option<RefOr<utoipa::openapi::Schema>> = serde_json::from_value(schema.to_value()).ok();
-    ContentBuilder::new().schema(schema).build()
+    ContentBuilder::new().schema(schema.or_else(|| Some(ObjectBuilder::new().into()))).build()
 }
 
 fn text() -> ObjectBuilder {

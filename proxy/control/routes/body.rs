@@ -17,6 +17,10 @@ use crate::server::Limits;
 pub(super) async fn json<T: DeserializeOwned>(request: Request, limits: &Limits) -> Result<T, Failure> {
     expect_json(request.headers())?;
     let body = read(request, limits.body, limits.read).await?;
+    // serde reads structs from arrays too, which the document does not say.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "expected a JSON object, found an array"));
+    }
     serde_json::from_slice(&body).map_err(|e| Failure::json(&e))
 }
 
