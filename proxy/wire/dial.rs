@@ -56,12 +56,12 @@ pub(crate) async fn dial(
     let all = async {
         match upstream {
             Upstream::Unix(path) => connect_unix(path).await,
-            Upstream::Address(address) => try_all(&[*address], own, timeout, common).await,
+            Upstream::Address(address) => try_all(&address.ip().to_string(), &[*address], own, timeout, common).await,
             Upstream::Host(host, port) => {
                 let began = SystemClock::mono();
                 let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
                 let left = timeout.saturating_sub(Duration::from_nanos(SystemClock::mono() - began));
-                try_all(&addresses, own, left, common).await
+                try_all(host, &addresses, own, left, common).await
             }
         }
     };
@@ -71,6 +71,7 @@ pub(crate) async fn dial(
 
 /// Each address gets its share of the time that is left, so that a silent one does not use up that of the next.
 async fn try_all(
+    host: &str,
     addresses: &[SocketAddr],
     own: Option<SocketAddr>,
     timeout: Duration,
@@ -83,7 +84,7 @@ async fn try_all(
             failed = io::Error::other("the upstream is the proxy itself");
             continue;
         }
-        if let Err(why) = (common.allow)(address) {
+        if let Err(why) = (common.allow)(host, address) {
             failed = io::Error::new(io::ErrorKind::PermissionDenied, why);
             continue;
         }

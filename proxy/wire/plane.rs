@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,9 @@ use crate::listen::Bound;
 use crate::meter::Meter;
 use crate::worker::{Order, Worker};
 
-/// Whether an upstream's address may be connected to, with the reason if not.
-pub type Allow = Arc<dyn Fn(&SocketAddr) -> Result<(), String> + Send + Sync>;
+/// Whether an upstream's address may be connected to, with the reason if not. The text is the name that it was resolved
+/// from, or the address itself.
+pub type Allow = Arc<dyn Fn(&str, &SocketAddr) -> Result<(), String> + Send + Sync>;
 
 /// Descriptors that connections leave to the control port, files and load in the same process.
 const RESERVED: u64 = 64;
@@ -54,7 +55,7 @@ impl Options {
     /// One worker per processor, every upstream allowed, 1 GiB for held bytes.
     pub fn new(ledger: Ledger) -> Options {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Options { workers, ledger, allow: Arc::new(|_| Ok(())), held_bytes: 1 << 30 }
+        Options { workers, ledger, allow: Arc::new(|_, _| Ok(())), held_bytes: 1 << 30 }
     }
 }
 
@@ -308,8 +309,21 @@ impl Plane {
             return Err(PlaneError::Gone);
         }
         let upstream = Upstream::parse(&spec.upstream).map_err(PlaneError::Denied)?;
-        if let Upstream::Address(address) = &upstream {
-            (self.common.allow)(address).map_err(PlaneError::Denied)?;
+        match &upstream {
+            Upstream::Address(address) => {
+                (self.common.allow)(&address.ip().to_string(), address).map_err(PlaneError::Denied)?;
+            }
+            // a name that can not be resolved yet may be later; it is held against the rules at every connect
+            Upstream::Host(host, port) => {
+                let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs().into_iter().flatten().collect();
+                let refused = found.iter().map(|address| (self.common.allow)(host, address)).collect::<Vec<_>>();
+                if let Some(Err(why)) = refused.first()
+                    && refused.iter().all(Result::is_err)
+                {
+                    return Err(PlaneError::Denied(why.clone()));
+                }
+            }
+            Upstream::Unix(_) => {}
         }
         Ok(upstream)
     }

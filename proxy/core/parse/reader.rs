@@ -247,7 +247,8 @@ fn properties<'a>(
     root: &'a serde_json::Value,
 ) -> Option<BTreeMap<&'a str, &'a serde_json::Value>> {
     let schema = resolve(schema, root);
-    if schema.get("additionalProperties") != Some(&serde_json::Value::Bool(false)) || schema.get("anyOf").is_some() {
+    let open = ["anyOf", "patternProperties"].iter().any(|word| schema.get(word).is_some());
+    if open || schema.get("additionalProperties") != Some(&serde_json::Value::Bool(false)) {
         return None;
     }
     let properties = schema.get("properties").and_then(|map| map.as_object());

@@ -1,0 +1,126 @@
+//! The command line: one file per subcommand. The words are fixed; other programs depend on them.
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::exit::Outcome;
+
+mod abort;
+mod check;
+mod completions;
+mod drill;
+mod faults;
+mod files;
+mod follow;
+mod healthcheck;
+mod inject;
+mod interrupt;
+mod list;
+mod man;
+mod out;
+mod pause;
+mod plan;
+mod progress;
+mod proxy;
+mod reach;
+mod reload;
+mod scenarios;
+mod schema;
+mod serve;
+mod start;
+mod status;
+
+/// A fault-injection proxy for fail-safe experiments.
+#[derive(Debug, Parser)]
+#[command(name = "squall", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 upheld or done, 1 refuted, 2 bad input or refused at start, 3 inconclusive or invalid,
+4 control port out of reach, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run proxies and a control port until SIGTERM
+    Serve(serve::Args),
+    /// Run scenarios to their verdict, with everything they bring, in this process
+    Drill(drill::Args),
+    /// Run a scenario on a `squall serve`, keeping its lease while waiting for the verdict
+    Start(start::Args),
+    /// End one experiment, or without an id everything: the faults are off when this returns
+    Abort(abort::Args),
+    /// Lift an experiment's faults and stop its timeline; only `resume` goes on
+    Pause(pause::Args),
+    /// Go on with a paused experiment
+    Resume(pause::Args),
+    /// Proxies and experiments of a running squall
+    Status(status::Args),
+    /// Experiments of a running squall, newest first
+    List(list::Args),
+    /// Add, remove or list proxies of a running squall
+    Proxy(proxy::Args),
+    /// One fault on one proxy for a while
+    Inject(inject::Args),
+    /// Have a running squall read its configuration again; on an error the old one stays
+    Reload(reload::Args),
+    /// The kinds of fault, or all about one of them
+    Faults(faults::Args),
+    /// The scenarios that squall brings, or those that mention a word
+    Scenarios(scenarios::Args),
+    /// Whether a running squall is ready: exit code 0, else 4
+    Healthcheck(healthcheck::Args),
+    /// Explain every mistake in scenarios and configurations
+    Check(check::Args),
+    /// The JSON Schema of scenarios or configurations
+    Schema(schema::Args),
+    /// What a scenario will do, when and to whom, without opening a socket
+    Plan(plan::Args),
+    /// Completions for a shell, on standard output
+    Completions(completions::Args),
+    /// The manual page, on standard output
+    Man(man::Args),
+}
+
+impl Cli {
+    /// Carries out the command.
+    ///
+    /// # Errors
+    /// Why it could not be done, and the exit code for that.
+    pub fn run(self) -> Outcome {
+        match self.command {
+            Command::Serve(args) => serve::run(args),
+            Command::Drill(args) => drill::run(args),
+            Command::Start(args) => start::run(args),
+            Command::Abort(args) => abort::run(args),
+            Command::Pause(args) => pause::run(args, "pause"),
+            Command::Resume(args) => pause::run(args, "resume"),
+            Command::Status(args) => status::run(args),
+            Command::List(args) => list::run(args),
+            Command::Proxy(args) => proxy::run(args),
+            Command::Inject(args) => inject::run(args),
+            Command::Reload(args) => reload::run(args),
+            Command::Faults(args) => faults::run(args),
+            Command::Scenarios(args) => scenarios::run(args),
+            Command::Healthcheck(args) => healthcheck::run(args),
+            Command::Check(args) => check::run(args),
+            Command::Schema(args) => schema::run(args),
+            Command::Plan(args) => plan::run(args),
+            Command::Completions(args) => completions::run(args),
+            Command::Man(args) => man::run(args),
+        }
+    }
+
+    /// The definition behind help, manual and completions.
+    pub fn definition() -> clap::Command {
+        Cli::command()
+    }
+}
+
+/// Says on standard error why a command failed; nothing if everything has been said.
+pub(crate) fn complain(message: &str) {
+    if !message.is_empty() {
+        out::tell!("error: {message}");
+    }
+}

@@ -1,0 +1,45 @@
+//! How a command finds the squall that it speaks to, and what a failed call means for the exit code.
+
+use squall_control::client::{Client, ClientError};
+
+use crate::exit::{Exit, Failure};
+
+/// Which running squall.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Reach {
+    /// Control port of the running squall: `http://host:port` or `unix:PATH`. Else SQUALL_CONTROL, else the latest one
+    /// of this user
+    #[arg(long, value_name = "URL", global = true)]
+    control: Option<String>,
+}
+
+impl Reach {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::find(self.control.as_deref())?)
+    }
+
+    /// Whether a control port was named on the command line.
+    pub(crate) fn is_given(&self) -> bool {
+        self.control.is_some()
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let exit = if error.is_out_of_reach() { Exit::OutOfReach } else { Exit::BadInput };
+        let mut message = error.to_string();
+        if let ClientError::Refused(problem) = &error {
+            for mistake in &problem.errors {
+                let place = match (mistake.line, mistake.column) {
+                    (Some(line), Some(column)) => format!("{line}:{column}: "),
+                    _ => String::new(),
+                };
+                message.push_str(&format!("\n  {place}{}", mistake.message));
+                for more in [&mistake.expected, &mistake.help].into_iter().flatten() {
+                    message.push_str(&format!("\n    {more}"));
+                }
+            }
+        }
+        Failure { exit, message }
+    }
+}

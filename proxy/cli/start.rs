@@ -1,0 +1,128 @@
+//! `squall start FILE|NAME`
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+use squall_control::app::Format;
+use squall_control::client::{Client, ClientError};
+use squall_core::read;
+use squall_drill::view::{AbortReport, Event, ExperimentView};
+
+use super::files::{self, Setting};
+use super::follow::{self, Followed, Print};
+use super::interrupt::{self, Wish};
+use super::out::say;
+use super::reach::Reach;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::library;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A scenario's file, or the name of one that squall brings (`squall scenarios`)
+    #[arg(value_name = "FILE|NAME")]
+    scenario: String,
+    #[command(flatten)]
+    how: How,
+    /// Set a parameter: name=value
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<Setting>,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Whether the starter stays.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct How {
+    /// Return at once; nobody renews the lease, and the experiment ends after --max
+    #[arg(long, requires = "max")]
+    pub(crate) detach: bool,
+    /// When a detached experiment ends at the latest, as in 5m
+    #[arg(long, value_name = "DURATION", requires = "detach")]
+    pub(crate) max: Option<String>,
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    let text = text(&args.scenario)?;
+    let client = args.reach.client()?;
+    on(client, &text, &files::settings(args.set), &args.how, &interrupt::listen()?, &Print::default())
+}
+
+/// The text of a scenario's file or of one that squall brings.
+pub(crate) fn text(scenario: &str) -> Result<String, Failure> {
+    let path = Path::new(scenario);
+    if path.exists() {
+        return Ok(read::load(path).map_err(|mistake| files::refuse(&[mistake]))?.text.clone());
+    }
+    if let Some(shipped) = library::find(scenario) {
+        return Ok(shipped.text.to_owned());
+    }
+    Err(Failure::input(format!(
+        "`{scenario}` is neither a file nor a scenario that squall brings (`squall scenarios`)"
+    )))
+}
+
+/// Submits a scenario to a running squall, starts it and waits for its verdict.
+pub(crate) fn on(
+    client: Client,
+    text: &str,
+    set: &[(String, String)],
+    how: &How,
+    wishes: &Receiver<Wish>,
+    print: &Print<'_>,
+) -> Outcome {
+    let events = events(&client);
+    let id = client.submit(text, Format::Toml, set)?.id;
+    let view = client.start(&id, how.max.as_deref())?;
+    if how.detach {
+        say!("{} runs; seed {}; `squall abort {}` ends it", view.id, view.seed, view.id);
+        return Ok(Exit::Done);
+    }
+    super::out::tell!("{} runs; seed {}", view.id, view.seed);
+    follow::follow(&mut Remote { client, id, events }, wishes, print)
+}
+
+/// An experiment on a running squall.
+struct Remote {
+    client: Client,
+    id: String,
+    events: Receiver<Event>,
+}
+
+impl Followed for Remote {
+    fn view(&self) -> Result<ExperimentView, Failure> {
+        // what is over has no lease any more, and is looked at instead
+        match self.client.renew(&self.id) {
+            Err(ClientError::Refused(_)) => Ok(self.client.view(&self.id)?),
+            other => Ok(other?),
+        }
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        let ours = |event: &Event| event.experiment.as_deref() == Some(&self.id);
+        self.events.try_iter().filter(ours).collect()
+    }
+
+    fn abort(&self) -> Result<AbortReport, Failure> {
+        Ok(self.client.abort(&self.id)?.abort)
+    }
+
+    fn report(&self) -> Result<(serde_json::Value, String), Failure> {
+        Ok((self.client.report(&self.id)?, self.client.report_markdown(&self.id)?))
+    }
+}
+
+/// Events as they come. Without them the figures still tell how it stands.
+fn events(client: &Client) -> Receiver<Event> {
+    let (to, events) = channel();
+    if let Ok(stream) = client.events() {
+        let pass_on = move || {
+            for event in stream.flatten() {
+                if to.send(event).is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = std::thread::Builder::new().name("events".into()).spawn(pass_on);
+    }
+    events
+}

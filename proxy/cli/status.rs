@@ -1,0 +1,58 @@
+//! `squall status`
+
+use squall_control::api::Status;
+
+use super::out::{raw, say, table};
+use super::reach::Reach;
+use crate::exit::{Exit, Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// As JSON, as GET /v1/status gives it
+    #[arg(long)]
+    json: bool,
+    /// What is in force, as a squall.toml
+    #[arg(long, conflicts_with = "json")]
+    as_config: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+pub(crate) fn run(args: Args) -> Outcome {
+    let client = args.reach.client()?;
+    if args.as_config {
+        raw(client.config()?.as_bytes());
+        return Ok(Exit::Done);
+    }
+    let status = client.status()?;
+    if args.json {
+        say!("{}", pretty(&status)?);
+        return Ok(Exit::Done);
+    }
+    show(&status, &client.place().to_string());
+    Ok(Exit::Done)
+}
+
+fn show(status: &Status, place: &str) {
+    say!("squall {} at {place}, environment {}", status.version, status.environment);
+    say!("");
+    let mut rows = vec![["PROXY", "LISTEN", "UPSTREAM"].map(str::to_owned).to_vec()];
+    for proxy in &status.proxies {
+        rows.push(vec![proxy.name.clone(), proxy.listen.clone(), proxy.upstream.clone()]);
+    }
+    table(&rows);
+    if status.experiments.is_empty() {
+        return;
+    }
+    say!("");
+    let mut rows = vec![["EXPERIMENT", "NAME", "STATE"].map(str::to_owned).to_vec()];
+    for experiment in &status.experiments {
+        rows.push(vec![experiment.id.clone(), experiment.name.clone(), experiment.state.word().to_owned()]);
+    }
+    table(&rows);
+}
+
+/// JSON for people and programs.
+pub(crate) fn pretty(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map_err(|error| Failure::input(error.to_string()))
+}

@@ -1,0 +1,32 @@
+//! Where state goes that nobody placed elsewhere: a directory of this process's own, beside the file through which clients
+//! find its control port.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A state directory for this process: `state-<pid>` in the runtime directory.
+///
+/// # Errors
+/// When it can not be made, or belongs to somebody else, or others may write to it.
+pub(crate) fn own_state() -> io::Result<PathBuf> {
+    let ports = squall_control::place::file();
+    let runtime = ports.parent().ok_or(io::ErrorKind::NotFound)?;
+    let state = runtime.join(format!("state-{}", std::process::id()));
+    private(runtime)?;
+    private(&state)?;
+    Ok(state)
+}
+
+/// Makes a directory for this user only, or believes in one that is.
+fn private(directory: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let found = std::fs::symlink_metadata(directory)?;
+    let ours =
+        found.is_dir() && found.uid() == rustix::process::getuid().as_raw() && found.permissions().mode() & 0o022 == 0;
+    if ours {
+        return Ok(());
+    }
+    let why = format!("{} belongs to somebody else, or others may write to it", directory.display());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}

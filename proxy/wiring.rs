@@ -1,0 +1,124 @@
+//! Puts the program together: data plane, test doubles, experiments, control port.
+
+mod app;
+mod reload;
+mod render;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use squall_control::{Server, Settings};
+use squall_core::config::Config;
+use squall_core::limits::Limits;
+use squall_core::observe::Ledger;
+use squall_core::plane::{DataPlane, ProxyInfo};
+use squall_drill::engine::{Engine, Setup};
+use squall_stand::LocalStand;
+use squall_wire::{Options, Plane};
+
+use crate::exit::Failure;
+use crate::runtime;
+
+/// Batches of ledger records between the workers and the ledger: a second or two of heavy injection.
+const LEDGER_BATCHES: usize = 4096;
+
+/// How long open connections may go on after the end was asked for.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// The program, running.
+pub struct Wired {
+    plane: Arc<Plane>,
+    engine: Engine,
+    environment: String,
+    state: PathBuf,
+    /// Where the configuration came from, to be read again.
+    file: Option<PathBuf>,
+    /// The configuration in force.
+    config: Mutex<Config>,
+    /// Whether every configured proxy listens and nobody has asked for the end.
+    ready: AtomicBool,
+}
+
+impl Wired {
+    /// Starts workers and engine; no proxy listens yet.
+    ///
+    /// # Errors
+    /// When limits make no sense, the state directory can not be had, or threads can not be started.
+    pub fn new(config: Config, file: Option<PathBuf>) -> Result<Arc<Wired>, Failure> {
+        let limits = Limits::new(&config.safety).map_err(Failure::input)?;
+        let state = match &config.control.state {
+            Some(state) => state.clone(),
+            None => runtime::own_state().map_err(|error| Failure::input(format!("no state directory: {error}")))?,
+        };
+        let (ledger, records) = Ledger::new(LEDGER_BATCHES);
+        let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
+        let plane = Plane::new(Options { allow: Arc::new(allow), ..Options::new(ledger) })
+            .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
+        let plane = Arc::new(plane);
+        let environment = config.environment.clone().unwrap_or_else(|| "local".into());
+        let setup = Setup {
+            plane: plane.clone(),
+            stand: Arc::new(LocalStand),
+            ledger: records,
+            environment: environment.clone(),
+            safety: config.safety.clone(),
+            state: state.clone(),
+        };
+        let engine = Engine::new(setup).map_err(|error| Failure::input(format!("no experiments: {error}")))?;
+        let config = Mutex::new(config);
+        Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready: AtomicBool::new(false) }))
+    }
+
+    /// Opens every configured proxy; they listen when this returns.
+    ///
+    /// # Errors
+    /// The first proxy that can not be opened.
+    pub fn open(&self) -> Result<Vec<ProxyInfo>, Failure> {
+        let specs = self.config().proxies.clone();
+        let opened = specs.iter().map(|spec| {
+            self.plane.open(spec).map_err(|error| Failure::input(format!("proxy `{}`: {error}", spec.name)))
+        });
+        opened.collect()
+    }
+
+    /// Starts the control port, once every configured proxy listens. It is ready from then on.
+    ///
+    /// # Errors
+    /// When the address can not be had or is not allowed.
+    pub fn control(self: &Arc<Wired>, listen: &str) -> Result<Server, Failure> {
+        let mut settings = Settings::new(listen);
+        {
+            let config = self.config();
+            settings.metrics.clone_from(&config.metrics_listen);
+            settings.hosts.clone_from(&config.control.hosts);
+        }
+        let server =
+            Server::start(settings, self.clone()).map_err(|error| Failure::input(format!("control port: {error}")))?;
+        self.ready.store(true, Ordering::Release);
+        Ok(server)
+    }
+
+    /// The experiments.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Where the evidence of a run is kept.
+    pub fn run_directory(&self, id: &str) -> PathBuf {
+        self.state.join("runs").join(id)
+    }
+
+    /// Lifts every fault, then lets open connections end, at most for [`DRAIN`].
+    pub fn shut(&self) {
+        self.ready.store(false, Ordering::Release);
+        self.engine.abort_all("squall was asked to end", Duration::from_millis(50));
+        self.plane.shutdown(DRAIN);
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,113 @@
+//! What is in force, as a `squall.toml` that gives the same again.
+
+use squall_core::config::{Config, ControlConfig, Safety};
+use squall_core::plane::ProxyInfo;
+use squall_core::scenario::{Protocol, ProxySpec};
+use squall_core::time::{MICRO, MILLI, SECOND, Time};
+use toml::{Table, Value};
+
+/// The configuration, with the proxies as they run.
+pub(super) fn toml(config: &Config, environment: &str, proxies: &[ProxyInfo]) -> String {
+    let mut root = Table::new();
+    root.insert("environment".into(), environment.into());
+    insert(&mut root, "control", control(&config.control));
+    let metrics = config.metrics_listen.iter().map(|listen| ("listen".to_owned(), Value::from(listen.as_str())));
+    insert(&mut root, "metrics", metrics.collect());
+    insert(&mut root, "safety", safety(&config.safety));
+    let list: Vec<Value> = proxies.iter().map(|info| Value::Table(proxy(&info.spec, &info.listen))).collect();
+    if !list.is_empty() {
+        root.insert("proxy".into(), list.into());
+    }
+    root.to_string()
+}
+
+/// Empty tables are left out.
+fn insert(root: &mut Table, name: &str, table: Table) {
+    if !table.is_empty() {
+        root.insert(name.into(), table.into());
+    }
+}
+
+fn control(control: &ControlConfig) -> Table {
+    let mut table = Table::new();
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let fields = [
+        ("listen", control.listen.clone()),
+        ("toxiproxy", control.toxiproxy.clone()),
+        ("state", path(&control.state)),
+        ("tokens", path(&control.tokens)),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            table.insert(name.into(), value.into());
+        }
+    }
+    words(&mut table, "hosts", &control.hosts);
+    table
+}
+
+fn safety(safety: &Safety) -> Table {
+    let mut table = Table::new();
+    words(&mut table, "allow_upstreams", &safety.allow_upstreams);
+    words(&mut table, "deny_upstreams", &safety.deny_upstreams);
+    words(&mut table, "never_fault", &safety.never_fault);
+    words(&mut table, "allow_exec", &safety.allow_exec);
+    words(&mut table, "must_not_reach", &safety.must_not_reach);
+    if let Some(max) = safety.max_percentage {
+        table.insert("max_percentage".into(), max.into());
+    }
+    if let Some(max) = safety.max_active_faults.and_then(|max| i64::try_from(max).ok()) {
+        table.insert("max_active_faults".into(), max.into());
+    }
+    table.insert("lease".into(), duration(safety.lease).into());
+    if !safety.approvals.is_empty() {
+        let approvals: Table = safety.approvals.iter().map(|(name, n)| (name.clone(), i64::from(*n).into())).collect();
+        table.insert("approvals".into(), approvals.into());
+    }
+    if let Ok(max) = i64::try_from(safety.max_experiments) {
+        table.insert("max_experiments".into(), max.into());
+    }
+    table
+}
+
+fn proxy(spec: &ProxySpec, listen: &str) -> Table {
+    let mut table = Table::new();
+    table.insert("name".into(), spec.name.as_str().into());
+    table.insert("listen".into(), listen.into());
+    table.insert("upstream".into(), spec.upstream.as_str().into());
+    let protocol = match spec.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Http => "http",
+        Protocol::Auto => "auto",
+    };
+    table.insert("protocol".into(), protocol.into());
+    if let Some(max) = spec.max_connections.and_then(|max| i64::try_from(max).ok()) {
+        table.insert("max_connections".into(), max.into());
+    }
+    table.insert("connect_timeout".into(), duration(spec.connect_timeout).into());
+    if let Some((objective, window)) = spec.slo {
+        let slo = Table::from_iter([
+            ("objective".to_owned(), Value::from(format!("{}%", objective * 100.0))),
+            ("window".to_owned(), Value::from(duration(window))),
+        ]);
+        table.insert("slo".into(), slo.into());
+    }
+    table
+}
+
+fn words(table: &mut Table, name: &str, words: &[String]) {
+    if !words.is_empty() {
+        table.insert(name.into(), words.iter().map(|word| Value::from(word.as_str())).collect::<Vec<_>>().into());
+    }
+}
+
+/// In the largest unit that loses nothing.
+fn duration(time: Time) -> String {
+    match time {
+        t if t.is_multiple_of(SECOND) => format!("{}s", t / SECOND),
+        t if t.is_multiple_of(MILLI) => format!("{}ms", t / MILLI),
+        t if t.is_multiple_of(MICRO) => format!("{}us", t / MICRO),
+        t => format!("{t}ns"),
+    }
+}
