@@ -28,6 +28,7 @@ pub(crate) use draft::{ProxyDraft, ServiceDraft, WorkloadDraft};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;
+pub use world::glob;
 pub(crate) use reader::Reader;
 
 use crate::config::{Config, Safety};

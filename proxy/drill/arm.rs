@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use squall_core::config::Safety;
 use squall_core::limits::Limits;
+use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
-use squall_core::scenario::{Checked, GuardAction, GuardCondition, Metric, ProxySpec};
+use squall_core::scenario::{Checked, GuardAction, GuardCondition, Metric};
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 
-use crate::compile::matches;
 use crate::engine::Keep;
 use crate::metrics::{Watch, word};
 use crate::run::Watching;
@@ -156,15 +156,21 @@ impl Arming<'_> {
             if !spec.protocol.is_available() {
                 self.against.push(not_http(&format!("proxy `{}`", spec.name)));
             }
-            if let (Ok(limits), Some((host, to))) = (&limits, literal(&spec.upstream))
-                && let Err(why) = limits.check(&host, to)
+            if let Ok(limits) = &limits
+                && spec.upstream.parse::<SocketAddr>().is_ok() // a name is held against the lists by the data plane
+                && let Err(why) = allowed(limits, &spec.upstream)
             {
                 self.against.push(format!("proxy `{}`: upstream {why}", spec.name));
             }
         }
-        let brought: Vec<&ProxySpec> = self.checked.proxies.iter().collect();
+        for workload in &self.checked.workloads {
+            let Ok(limits) = &limits else { break };
+            if let Err(why) = allowed(limits, &workload.target) {
+                self.against.push(format!("workload `{}`: target {why}", workload.name));
+            }
+        }
         let targets = self.checked.workloads.iter().map(|workload| (&workload.name, &workload.target, "workload"));
-        let upstreams = brought.iter().map(|spec| (&spec.name, &spec.upstream, "proxy"));
+        let upstreams = self.checked.proxies.iter().map(|spec| (&spec.name, &spec.upstream, "proxy"));
         for (name, address, what) in targets.chain(upstreams).collect::<Vec<_>>() {
             let missing = match address.split_once(':') {
                 Some(("proxy", to)) => !self.names.iter().any(|known| &**known == to),
@@ -201,7 +207,7 @@ impl Arming<'_> {
     }
 
     fn proxies(&mut self, who: &str, pattern: &str) -> Vec<Arc<str>> {
-        let found: Vec<Arc<str>> = self.names.iter().filter(|name| matches(pattern, name)).cloned().collect();
+        let found: Vec<Arc<str>> = self.names.iter().filter(|name| glob(pattern, name)).cloned().collect();
         if found.is_empty() {
             let known = self.names.join(", ");
             let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are: {known}") };
@@ -297,10 +303,14 @@ fn not_http(what: &str) -> String {
     format!("{what} needs the HTTP data plane, which this version does not have")
 }
 
-/// Host and address of an upstream that is written as an address, or that names this host.
-fn literal(upstream: &str) -> Option<(String, SocketAddr)> {
-    if let Ok(to) = upstream.parse::<SocketAddr>() {
-        return Some((to.ip().to_string(), to));
+/// Whether every address behind `host:port` may be reached. A reference or a socket file is none; a name that can't be
+/// resolved reaches nobody.
+fn allowed(limits: &Limits, address: &str) -> Result<(), String> {
+    let Some((host, _)) = address.rsplit_once(':') else { return Ok(()) };
+    if matches!(address.split(':').next(), Some("proxy" | "service" | "unix")) {
+        return Ok(());
     }
-    None // a name is resolved, and held against the lists, by the data plane
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut resolved = address.to_socket_addrs().into_iter().flatten();
+    resolved.try_for_each(|to| limits.check(host, to))
 }

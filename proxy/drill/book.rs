@@ -10,13 +10,15 @@ use squall_core::time::{Now, Time};
 
 use crate::abort::Release;
 use crate::compile::Actives;
+use crate::report::Moment;
 use crate::run::{Ending, Timeline};
 use crate::schedule::seconds;
-use crate::store::Store;
 use crate::view::{ExperimentView, FaultView, State, Verdict};
 
 /// Experiments kept in memory; the oldest that are not under way are forgotten first.
 const ROOM: usize = 256;
+/// Moments that a run's report keeps.
+const MOMENTS: usize = 1_000;
 
 /// Experiments by arrival.
 #[derive(Debug, Default)]
@@ -26,16 +28,15 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Takes in a scenario under a new id.
-    pub(crate) fn add(&mut self, checked: Checked, seed: u64, store: &Store) -> Arc<Entry> {
-        let number = self.numbers.entry(checked.name.clone()).or_default();
-        let id = loop {
-            *number += 1;
-            let id = format!("{}-{}", checked.name, base36(*number));
-            if !store.knows(&id) {
-                break id;
-            }
-        };
+    /// An id that this process has not given yet.
+    pub(crate) fn next_id(&mut self, name: &str) -> String {
+        let number = self.numbers.entry(name.to_owned()).or_default();
+        *number += 1;
+        format!("{name}-{}", base36(*number))
+    }
+
+    /// Takes in a scenario.
+    pub(crate) fn add(&mut self, id: String, checked: Checked, seed: u64) -> Arc<Entry> {
         let entry = Arc::new(Entry::new(id.into(), checked, seed));
         self.entries.push(entry.clone());
         if self.entries.len() > ROOM
@@ -76,6 +77,7 @@ pub(crate) struct Entry {
     switch: Mutex<Option<Arc<Switch>>>,
     ending: Mutex<Option<Ending>>,
     release: Mutex<Option<Arc<Release>>>,
+    moments: Mutex<Vec<Moment>>,
     card: Mutex<Card>,
 }
 
@@ -104,8 +106,8 @@ impl Entry {
             actives: Vec::new(),
             report: None,
         };
-        let (switch, ending, release) = Default::default();
-        Entry { id, checked, seed, switch, ending, release, card: Mutex::new(card) }
+        let (switch, ending, release, moments) = Default::default();
+        Entry { id, checked, seed, switch, ending, release, moments, card: Mutex::new(card) }
     }
 
     pub(crate) fn card(&self) -> MutexGuard<'_, Card> {
@@ -138,6 +140,19 @@ impl Entry {
 
     pub(crate) fn release(&self) -> Option<Arc<Release>> {
         lock(&self.release).clone()
+    }
+
+    /// Keeps what happened for the report.
+    pub(crate) fn note(&self, moment: Moment) {
+        let mut moments = lock(&self.moments);
+        if moments.len() < MOMENTS {
+            moments.push(moment);
+        }
+    }
+
+    /// What happened, in order.
+    pub(crate) fn moments(&self) -> Vec<Moment> {
+        lock(&self.moments).clone()
     }
 
     /// Seconds on its timeline, once that has begun.

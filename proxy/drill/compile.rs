@@ -161,21 +161,6 @@ fn active(
     }
 }
 
-/// Whether a name matches a pattern in which `*` stands for any characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -197,22 +182,6 @@ mod tests {
         let plan = cell.plan().load_full();
         let slice = plan.slice(proxy);
         slice.map_or(vec![], |slice| slice.actives.iter().map(|active| active.name.fault.to_string()).collect())
-    }
-
-    #[test]
-    fn globs() {
-        for (pattern, name, expected) in [
-            ("redis", "redis", true),
-            ("redis", "redis-2", false),
-            ("redis*", "redis-2", true),
-            ("*", "", true),
-            ("a*c*e", "abcde", true),
-            ("a*c*e", "abcd", false),
-            ("*-db", "cart-db", true),
-            ("a*a", "a", false),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
     }
 
     #[test]

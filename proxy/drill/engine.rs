@@ -23,11 +23,12 @@ use crate::events::Events;
 use crate::evidence::{self, Runs};
 use crate::lease;
 use crate::live::{Armed, Running};
+use crate::report::Moment;
 use crate::run::Ending;
 use crate::stamp::rfc3339;
 use crate::store::Store;
 use crate::verdict::Cause;
-use crate::view::{AbortReport, Event, ExperimentView, Refusal, State};
+use crate::view::{AbortReport, Event, ExperimentView, Refusal, State, Verdict};
 
 pub use crate::abort::Aborting;
 
@@ -148,7 +149,13 @@ impl Engine {
         let inner = &self.inner;
         let seed = scenario.seed.unwrap_or_else(drawn_seed);
         let needed = arm::approvals(&scenario, &inner.environment, &inner.safety);
-        let entry = lock(&inner.book).add(scenario, seed, &inner.store);
+        let id = loop {
+            let id = lock(&inner.book).next_id(&scenario.name);
+            if !inner.store.knows(&id) {
+                break id; // asked without the lock: an abort must not wait for a disk
+            }
+        };
+        let entry = lock(&inner.book).add(id, scenario, seed);
         inner.tell(&entry, "state", "draft".into());
         if needed == 0 {
             entry.card().state = State::Approved;
@@ -303,6 +310,7 @@ impl Inner {
 
     pub(crate) fn tell(&self, entry: &Entry, kind: &str, text: String) {
         let elapsed = entry.elapsed(self.now().mono);
+        entry.note(Moment { at: elapsed, kind: kind.into(), text: text.clone() });
         self.events.tell(&**self.plane.clock(), Some((&entry.id, elapsed)), kind, text);
     }
 
@@ -452,10 +460,27 @@ impl Inner {
     /// A run that ends is handed to a thread of its own, which may wait.
     fn stop(self: &Arc<Self>, run: Running, ending: Ending) {
         let stopping = run.end(self, ending);
-        let inner = self.clone();
-        let name = "squall-stopping".to_owned();
-        if std::thread::Builder::new().name(name).spawn(move || stopping.finish(&inner)).is_err() {
-            tracing::error!("no thread to close an experiment with: its faults are lifted, its report is lost");
+        let (inner, entry) = (self.clone(), stopping.entry().clone());
+        let fail = {
+            let (inner, entry) = (self.clone(), entry.clone());
+            move || {
+                inner.runs.remove(&entry.id);
+                let mut card = entry.card();
+                (card.state, card.verdict) = (State::Failed, Some(Verdict::Invalid));
+                card.reason =
+                    Some("squall failed to close it (a bug); its faults are lifted, its report is lost".into());
+                drop(card);
+                inner.tell(&entry, "state", "failed: invalid".into());
+            }
+        };
+        let failed = fail.clone();
+        let finish = move || {
+            if catch_unwind(AssertUnwindSafe(|| stopping.finish(&inner))).is_err() {
+                failed();
+            }
+        };
+        if std::thread::Builder::new().name("squall-stopping".into()).spawn(finish).is_err() {
+            fail();
         }
     }
 }

@@ -18,14 +18,12 @@ use crate::evidence::{Evidence, Note};
 use crate::lease;
 use crate::metrics::{Figures, Watch};
 use crate::probe::{self, Found};
-use crate::report::{self, Moment, Story};
+use crate::report::{self, Story};
 use crate::run::{Effect, Ending, Inputs, Run};
 use crate::stamp::Anchor;
 use crate::verdict::{Cause, Facts, Hits, verdict};
 use crate::view::{Refusal, State};
 
-/// Moments that a run's report keeps.
-const MOMENTS: usize = 1_000;
 /// How often a wait looks, and for how long in all it waits for the last byte and for the ledger.
 const NAP: Duration = Duration::from_millis(1);
 const FIRST_WAIT: u32 = 100;
@@ -49,7 +47,6 @@ pub(crate) struct Running {
     evidence: Arc<Evidence>,
     anchor: Anchor,
     began: String,
-    moments: Vec<Moment>,
     found: (SyncSender<Found>, Receiver<Found>),
 }
 
@@ -92,7 +89,7 @@ impl Armed {
         let found = sync_channel(entry.checked.probes.len().max(1));
         let began = anchor.show(now.mono);
         inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
-        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, moments: Vec::new(), found })
+        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found })
     }
 }
 
@@ -108,7 +105,7 @@ impl Running {
                     let _ = inner.pause(&self.entry, Some(why)); // a person was faster
                 }
                 Effect::Check(probe) => self.check(inner, probe),
-                Effect::Tell(kind, text) => self.tell(inner, kind, text),
+                Effect::Tell(kind, text) => inner.tell(&self.entry, kind, text),
                 Effect::Lift => self.lift(inner),
                 Effect::End(ending) => {
                     self.lift(inner);
@@ -120,7 +117,7 @@ impl Running {
     }
 
     /// From here on its faults are off for good.
-    pub(crate) fn end(mut self, inner: &Inner, ending: Ending) -> Stopping {
+    pub(crate) fn end(self, inner: &Inner, ending: Ending) -> Stopping {
         self.lift(inner);
         if let Some(release) = self.entry.release() {
             self.entry.end(ending.clone(), &release);
@@ -131,7 +128,7 @@ impl Running {
             card.state = State::Stopping;
             card.reason = Some(ending.reason.clone());
         }
-        self.tell(inner, "state", format!("stopping: {}", ending.reason));
+        inner.tell(&self.entry, "state", format!("stopping: {}", ending.reason));
         Stopping { running: self, ending }
     }
 
@@ -162,7 +159,7 @@ impl Running {
     }
 
     /// Switch first, then the plan: the workers learn of both with one bell.
-    fn begin(&mut self, inner: &Inner) {
+    fn begin(&self, inner: &Inner) {
         let Some(switch) = self.entry.switch() else { return };
         let origin = inner.now().mono;
         {
@@ -175,7 +172,7 @@ impl Running {
         }
         switch.start(origin);
         inner.compiler().add(inner.plane.cell(), &self.entry.id, &self.actives, self.resolved.turns.clone());
-        self.tell(inner, "state", "running".into());
+        inner.tell(&self.entry, "state", "running".into());
     }
 
     fn check(&self, inner: &Inner, probe: usize) {
@@ -203,17 +200,13 @@ impl Running {
         drop(compiler);
         self.entry.lifted(&Release::new(cell, asked, stopped, epoch, before));
     }
-
-    fn tell(&mut self, inner: &Inner, kind: &str, text: String) {
-        let at = self.entry.elapsed(inner.now().mono);
-        if self.moments.len() < MOMENTS {
-            self.moments.push(Moment { at, kind: kind.into(), text: text.clone() });
-        }
-        inner.tell(&self.entry, kind, text);
-    }
 }
 
 impl Stopping {
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.running.entry
+    }
+
     /// Closes what it brought, waits for what is under way, and reports. Takes seconds at worst; runs on a thread of its
     /// own.
     pub(crate) fn finish(mut self, inner: &Inner) {
@@ -257,14 +250,14 @@ impl Stopping {
         })
     }
 
-    fn tell_drained(&mut self, inner: &Inner, is_drained: bool) {
+    fn tell_drained(&self, inner: &Inner, is_drained: bool) {
         let Some(release) = self.running.entry.release() else { return };
         let figures = release.report(Vec::new());
         let text = match (is_drained, figures.drained_us) {
             (true, Some(drained)) => format!("{} let go, the last byte written after {drained} us", figures.released),
             _ => format!("{} let go; after 10 s something is still being written", figures.released),
         };
-        self.running.tell(inner, "drained", text);
+        inner.tell(&self.running.entry, "drained", text);
     }
 
     /// Until every injection that was counted has come in, or is known to be lost.
@@ -323,7 +316,7 @@ impl Stopping {
             guards: report::guards(&running.run, &running.resolved.watches),
             probes: report::probes(&running.run),
             workloads: report::workloads(&entry.checked, &running.brought.readings()),
-            moments: running.moments.clone(),
+            moments: entry.moments(),
             release: entry.release().map(|release| release.report(Vec::new())),
             ledger: report::ledger(&running.evidence, &self.tally()),
             entry: entry.clone(),

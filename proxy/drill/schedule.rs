@@ -1,11 +1,8 @@
 //! The timeline of a run: when faults open and close, and when it is planned to end.
 
-use squall_core::scenario::{Checked, Metric};
-use squall_core::time::{SECOND, Time};
+use squall_core::scenario::Checked;
+use squall_core::time::Time;
 use squall_core::window::Window;
-
-/// The recovery window where no expectation on recovery says otherwise.
-const RECOVERY: Time = 5 * SECOND;
 
 /// Openings and closings that one look reports per fault; a window that flaps faster is not told edge by edge.
 const EDGES_PER_LOOK: usize = 8;
@@ -38,12 +35,12 @@ impl Schedule {
     pub(crate) fn new(checked: &Checked, limit: Option<Time>) -> Result<Schedule, String> {
         let windows: Vec<Window> = checked.faults.iter().map(|fault| fault.window).collect();
         let first_open = windows.iter().map(|window| window.at).min().unwrap_or(0);
-        let last_end = windows.iter().filter_map(Window::end).max();
+        let last_end = checked.faults_end();
         let Some(end) = last_end else {
             let planned = limit.ok_or("no fault has an end: max_duration is missing")?;
             return Ok(Schedule { windows, first_open, last_end, planned });
         };
-        let planned = end.saturating_add(recovery_window(checked));
+        let planned = end.saturating_add(checked.recovery_window());
         match checked.max_duration {
             Some(max) if planned > max => Err(format!(
                 "the plan takes {:.1} s with its recovery window, longer than max_duration ({:.1} s)",
@@ -88,13 +85,6 @@ impl Schedule {
     }
 }
 
-/// What the expectations on recovery allow, else five seconds.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn recovery_window(checked: &Checked) -> Time {
-    let allowed = checked.expects.iter().filter(|expect| expect.metric == Metric::Recovery);
-    allowed.filter_map(|expect| expect.below).map(|ns| ns.max(0.0) as Time).max().unwrap_or(RECOVERY)
-}
-
 /// Nanoseconds as seconds, for people.
 #[allow(clippy::cast_precision_loss)]
 pub(crate) fn seconds(ns: Time) -> f64 {
@@ -106,6 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::trial::{fault, scenario, window};
+    use squall_core::time::SECOND;
 
     #[test]
     fn a_run_ends_after_the_last_fault_and_the_recovery_window() {

@@ -167,7 +167,7 @@ pub(crate) fn collisions(
 }
 
 /// Whether a glob with `*` matches a name.
-pub(crate) fn glob(pattern: &str, name: &str) -> bool {
+pub fn glob(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };

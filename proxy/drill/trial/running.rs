@@ -1,1 +1,555 @@
+//! The engine over a data plane and a stand in memory, on a clock moved by hand.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use squall_core::config::Safety;
+use squall_core::fault::{Flow, Injection, What};
+use squall_core::observe::{Ledger, Record};
+use squall_core::plan::Active;
+use squall_core::plane::DataPlane;
+use squall_core::scenario::{GuardAction, Metric, Protocol};
+use squall_core::time::{Clock, MICRO, MILLI, SECOND, Time};
+
+use super::fakes::{Doubles, Plane};
+use super::words::{ScenarioWords, proxy};
+use super::{expect, fault, guard, scenario, window};
+use crate::engine::{Engine, Keep, Setup};
+use crate::live::Running;
+use crate::view::{Event, ExperimentView, Refusal, State, Verdict};
+
+/// Longer than anything here takes; only a broken test waits this long.
+const AT_MOST: Duration = Duration::from_secs(20);
+
+struct Rig {
+    plane: Arc<Plane>,
+    doubles: Arc<Doubles>,
+    engine: Engine,
+    runs: Vec<Running>,
+    ledger: Ledger,
+    events: tokio::sync::broadcast::Receiver<Event>,
+    state: PathBuf,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
+}
+
+fn state() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::SeqCst);
+    std::env::temp_dir().join(format!("squall-drill-{}-{n}", std::process::id()))
+}
+
+fn rig() -> Rig {
+    rig_with(Safety::default(), state())
+}
+
+fn rig_with(safety: Safety, state: PathBuf) -> Rig {
+    let (plane, doubles) = (Plane::new(), Arc::new(Doubles::default()));
+    let (ledger, from) = Ledger::new(64);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let setup = Setup {
+        plane: plane.clone(),
+        stand: doubles.clone(),
+        ledger: from,
+        environment: "local".into(),
+        safety,
+        state: state.clone(),
+    };
+    let engine = Engine::with_runtime(setup, runtime.handle().clone()).unwrap();
+    let events = engine.events();
+    Rig { plane, doubles, engine, runs: Vec::new(), ledger, events, state, _runtime: runtime }
+}
+
+impl Rig {
+    fn submit(&self, words: ScenarioWords) -> String {
+        self.engine.submit(words.checked()).unwrap().id
+    }
+
+    fn start(&self, words: ScenarioWords) -> String {
+        let id = self.submit(words);
+        self.engine.start(&id, Keep::Owned).unwrap();
+        id
+    }
+
+    /// Seconds in ticks of 50 ms, with 100 requests answered per second.
+    fn go(&mut self, seconds: f64) {
+        let mut left = seconds;
+        while left > 1e-9 {
+            self.plane.hand.forward(50 * MILLI);
+            self.doubles.answered(5);
+            self.engine.tick(&mut self.runs);
+            left -= 0.05;
+        }
+    }
+
+    /// Until a run is over: its end is on a thread of its own.
+    fn over(&mut self, id: &str) -> ExperimentView {
+        for _ in 0..AT_MOST.as_millis() {
+            self.engine.tick(&mut self.runs);
+            let view = self.engine.view(id).unwrap();
+            if view.state.is_over() {
+                return view;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("{id} is not over");
+    }
+
+    fn actives(&self, proxy: &str) -> Vec<Arc<Active>> {
+        let plan = self.plane.cell().plan().load_full();
+        plan.slice(proxy).map_or(vec![], |slice| slice.actives.clone())
+    }
+
+    /// What the workers would have counted and recorded: n delays of 100 ms, off by `error`.
+    fn hit(&self, proxy: &str, n: u64, error: Time) {
+        for active in self.actives(proxy) {
+            let mut records = Vec::new();
+            for ordinal in 0..n {
+                let tally = &active.tally;
+                for count in [&tally.eligible, &tally.selected, &tally.injected, &tally.affected] {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+                let scheduled = 100 * MILLI;
+                let injection = Injection {
+                    what: What::Delayed,
+                    step: 1,
+                    draw: Some(9),
+                    drawn: scheduled,
+                    scheduled,
+                    achieved: scheduled + error,
+                };
+                records.push(Record {
+                    fault: active.name.clone(),
+                    tally: active.tally.clone(),
+                    ordinal,
+                    unit: ordinal,
+                    client: None,
+                    flow: Some(Flow::Downstream),
+                    at: self.plane.hand.now().mono,
+                    injection,
+                    released: false,
+                });
+            }
+            self.ledger.send(&mut records);
+        }
+    }
+
+    fn file(&self, id: &str, file: &str) -> String {
+        std::fs::read_to_string(self.state.join("runs").join(id).join(file)).unwrap()
+    }
+
+    fn told(&mut self, kind: &str) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            if event.kind == kind {
+                told.push(event.text);
+            }
+        }
+        told
+    }
+}
+
+/// A fault from 1 to 3 s; planned to end at 8 s.
+fn short() -> ScenarioWords {
+    scenario("s").fault(fault("late").window(window(1, 2))).expect(expect(Metric::P99, 50e6))
+}
+
+fn against(refusal: Result<ExperimentView, Refusal>) -> Vec<String> {
+    match refusal {
+        Err(Refusal::NotArmed(against)) => against,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_drill_from_start_to_report() {
+    let mut rig = rig();
+    let words = short().bets(Metric::P99, 1e6, 5e6).guard(guard("errors", Metric::ErrorRate, 0.2));
+    let id = rig.start(words);
+    assert_eq!(id, "s-1");
+    assert_eq!(*rig.plane.log.lock().unwrap(), ["open p to 127.0.0.1:5000"]);
+    assert!(!rig.engine.view(&id).unwrap().faults[0].active);
+    rig.go(2.0);
+    assert!(rig.engine.view(&id).unwrap().faults[0].active);
+    rig.hit("p", 30, 100 * MICRO);
+    rig.go(6.1);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Completed, Some(Verdict::Upheld)), "{:?}", view.reason);
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(text.lines().next(), Some("eligible 30 / selected 30 / injected 30 / affected 30"));
+    assert_eq!(report["summary"], json!({"eligible": 30, "selected": 30, "injected": 30, "affected": 30}));
+    assert_eq!(report["residue"], json!({"held": 0, "clean": true}));
+    assert_eq!(report["ledger"], json!({"injections": 30, "recorded": 30, "lost": 0, "unwritten": 0}));
+    assert_eq!(report["expectations"][0]["outcome"], "met");
+    assert_eq!(report["forecast"][0]["outcome"], "too_high");
+    assert_eq!(report["guards"][0]["fired"], 0);
+    let value = &report["faults"][0]["values"][0];
+    assert_eq!((&value["what"], &value["count"], &value["early"]), (&json!("delayed"), &json!(30), &json!(0)));
+    let error = value["error"]["p99"].as_u64().unwrap();
+    assert!((100..=104).contains(&error), "{error}");
+    for part in
+        ["## Timeline", "fault `late` opens at 1.000 s", "## Forecast", "nothing is held any more", "| seed | 7 |"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(rig.plane.names().is_empty() && rig.plane.cell().plan().load().is_empty());
+    assert_eq!(rig.doubles.alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn the_files_of_a_run() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(2.0);
+    rig.hit("p", 25, 0);
+    rig.go(6.1);
+    rig.over(&id);
+    let ledger = rig.file(&id, "ledger.jsonl");
+    let lines: Vec<Value> = ledger.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 25);
+    let first = &lines[0];
+    for (field, value) in [("experiment", json!(id)), ("fault", json!("late")), ("unit", json!(0)), ("draw", json!(9))]
+    {
+        assert_eq!(first[field], value);
+    }
+    assert_eq!(first["scheduled"], json!(100 * MILLI));
+    assert_eq!(first["time"], json!("1970-01-01T00:16:42.000000Z"));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&rig.file(&id, "report.json")).unwrap(), report);
+    assert_eq!(rig.file(&id, "report.md"), text);
+    let run: Value = serde_json::from_str(&rig.file(&id, "run.json")).unwrap();
+    assert_eq!((&run["over"], &run["verdict"]), (&json!(true), &json!("upheld")));
+    assert!(rig.file(&id, "events.jsonl").lines().count() >= 4);
+    assert_eq!(rig.file(&id, "scenario.json"), "{}");
+}
+
+#[test]
+fn a_drill_that_hits_nothing_is_invalid() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(8.2);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Invalid));
+    assert!(rig.engine.report(&id).unwrap().1.contains("hit nothing"));
+    let id = rig.start(short().with(|checked| checked.faults[0].min_hits = 0));
+    rig.go(8.2);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Upheld));
+}
+
+#[test]
+fn delays_that_were_not_kept_make_it_invalid() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(2.0);
+    rig.hit("p", 30, 6 * MILLI);
+    rig.go(6.1);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Invalid));
+}
+
+#[test]
+fn a_wrong_share_makes_it_invalid() {
+    let mut rig = rig();
+    let id = rig.start(scenario("s").fault(fault("late").window(window(1, 2)).percentage(10.0)));
+    rig.go(2.0);
+    rig.hit("p", 30, 0);
+    rig.actives("p")[0].tally.eligible.store(3_000, Ordering::SeqCst);
+    rig.go(6.1);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Invalid));
+    let why = rig.engine.report(&id).unwrap().0["why"].to_string();
+    assert!(why.contains("selected 30 of 3000"), "{why}");
+}
+
+#[test]
+fn a_guard_refutes() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("slow", Metric::P99, 1e6).then(GuardAction::Abort)));
+    rig.go(1.0);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Stopped, Some(Verdict::Refuted)));
+    assert!(view.reason.unwrap().starts_with("guard `slow`: p99 is"));
+}
+
+#[test]
+fn everything_in_the_way_is_said_at_once() {
+    let safety = Safety { max_percentage: Some(50.0), ..Safety::default() };
+    let rig = rig_with(safety, state());
+    let words = scenario("s")
+        .fault(fault("wide").percentage(60.0))
+        .fault(fault("first").percentage(60.0).first(3))
+        .fault(fault("lost").on("q*").percentage(5.0).window(window(0, 1)))
+        .fault(
+            fault("http")
+                .percentage(5.0)
+                .unavailable("error needs the HTTP data plane, which this version does not have"),
+        )
+        .guard(guard("burn", Metric::ErrorRate, 0.0).burns())
+        .guard(guard("down", Metric::ErrorRate, 0.5).then(GuardAction::StepDown))
+        .with(|checked| {
+            checked.approvals_required = 1;
+            checked.environments = vec!["staging".into()];
+            checked.proxies[0].protocol = Protocol::Http;
+            checked.proxies.push(proxy("far", "10.0.0.1:80"));
+            checked.workloads[0].target = "proxy:gone".into();
+            checked.workloads.push(checked.workloads[0].clone());
+            checked.workloads[1].target = "10.0.0.2:80".into();
+        });
+    let id = rig.submit(words);
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Draft);
+    let against = against(rig.engine.start(&id, Keep::Owned));
+    let parts = [
+        "this host is `local`, and the scenario may run in: staging",
+        "needs 1 approval",
+        "fault `wide` selects up to 60 %; [safety] allows 50 %",
+        "proxy `p` needs the HTTP data plane",
+        "10.0.0.1:80 is not in allow_upstreams",
+        "workload `w`: there is no `proxy:gone`",
+        "workload `w`: target 10.0.0.2:80 is not in allow_upstreams",
+        "there is no proxy `q*` (there are: p, far)",
+        "fault `http`: error needs the HTTP data plane",
+        "guard `burn`: burn-rate guards",
+        "guard `down`: step_down",
+    ];
+    for part in parts {
+        assert_eq!(against.iter().filter(|why| why.contains(part)).count(), 1, "{part} in {against:#?}");
+    }
+    assert_eq!(against.len(), parts.len(), "{against:#?}");
+    assert!(rig.plane.log.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_plan_without_an_end_and_a_guard_that_sees_nothing_are_refused() {
+    let rig = rig();
+    let endless = rig.submit(scenario("s").fault(fault("late")));
+    assert_eq!(against(rig.engine.start(&endless, Keep::Owned)), ["no fault has an end: max_duration is missing"]);
+    let blind = short().guard(guard("errors", Metric::ErrorRate, 0.1)).with(|checked| checked.workloads.clear());
+    let why = against(rig.engine.start(&rig.submit(blind), Keep::Owned));
+    assert!(why[0].contains("guard `errors`: error_rate needs a workload"), "{why:?}");
+}
+
+#[test]
+fn what_must_not_be_reached_stops_a_start() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let rig = rig_with(Safety { must_not_reach: vec![address.clone()], ..Safety::default() }, state());
+    let id = rig.submit(short());
+    assert!(against(rig.engine.start(&id, Keep::Owned))[0].starts_with(&address));
+    drop(listener);
+    assert!(rig.engine.start(&id, Keep::Owned).is_ok(), "what was in the way is gone");
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let mut rig = rig();
+    let id = rig.submit(short().with(|checked| checked.proxies.push(proxy("second", "proxy:p"))));
+    rig.plane.taken.lock().unwrap().push("second".into());
+    assert!(against(rig.engine.start(&id, Keep::Owned))[0].contains("proxy `second`: can not listen"));
+    rig.plane.taken.lock().unwrap().clear();
+    rig.doubles.broken.store(true, Ordering::SeqCst);
+    assert!(against(rig.engine.start(&id, Keep::Owned))[0].contains("workload `w`: no descriptors left"));
+    assert!(rig.plane.names().is_empty() && rig.doubles.alive.load(Ordering::SeqCst) == 0);
+    assert!(rig.plane.cell().plan().load().is_empty());
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Approved);
+    rig.doubles.broken.store(false, Ordering::SeqCst);
+    rig.engine.start(&id, Keep::Owned).unwrap();
+    rig.go(2.0);
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Running);
+    let opened: Vec<String> = rig.plane.log.lock().unwrap().iter().rev().take(2).rev().cloned().collect();
+    assert_eq!(opened, ["open p to 127.0.0.1:5000", "open second to 127.0.0.1:4000"]);
+}
+
+#[test]
+fn an_abort_reports_what_the_workers_say() {
+    let mut rig = rig();
+    let (shard, awake) = rig.plane.worker();
+    let id = rig.start(short());
+    rig.go(2.0);
+    rig.hit("p", 1, 0);
+    awake.store(false, Ordering::SeqCst);
+    let aborting = rig.engine.begin_abort(Some(&id), "enough").unwrap();
+    assert!(!rig.actives("p")[0].switch.is_on(rig.plane.hand.now()), "off before anything else");
+    assert_eq!((aborting.report().permitted_us, aborting.report().drained_us), (None, None));
+    rig.plane.hand.forward(3 * MILLI);
+    shard.released.store(7, Ordering::SeqCst);
+    shard.draining.store(2, Ordering::SeqCst);
+    rig.plane.acknowledge(&shard);
+    let report = aborting.report();
+    assert_eq!((report.released, report.permitted_us, report.drained_us), (7, Some(3_000), None));
+    rig.plane.hand.forward(2 * MILLI);
+    shard.drained_at.store(rig.plane.hand.now().mono, Ordering::SeqCst);
+    shard.draining.store(0, Ordering::SeqCst);
+    assert_eq!(aborting.report().drained_us, Some(5_000));
+    awake.store(true, Ordering::SeqCst);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Stopped, Some(Verdict::Inconclusive)));
+    assert_eq!(view.reason.as_deref(), Some("aborted: enough"));
+    assert_eq!(rig.told("drained"), ["7 let go, the last byte written after 5000 us"]);
+    assert_eq!(rig.engine.report(&id).unwrap().0["release"]["drained_us"], json!(5_000));
+    assert!(matches!(rig.engine.abort(&id, "again", Duration::ZERO), Err(Refusal::State(_))));
+}
+
+#[test]
+fn an_abort_answers_while_a_worker_is_deaf() {
+    let rig = rig();
+    let (_, awake) = rig.plane.worker();
+    let id = rig.start(short());
+    awake.store(false, Ordering::SeqCst);
+    let report = rig.engine.abort(&id, "enough", Duration::from_millis(5)).unwrap();
+    assert_eq!((report.experiments, report.permitted_us), (vec![id], None));
+}
+
+#[test]
+fn abort_all_ends_everything_and_later_starts_are_free_of_it() {
+    let mut rig = rig();
+    rig.plane.worker();
+    let own = |name: &str, proxy: &str| {
+        let (name, to) = (name.to_owned(), proxy.to_owned());
+        scenario(&name).fault(fault("late").on(&to).window(window(1, 2))).with(move |checked| {
+            checked.proxies[0].name.clone_from(&to);
+            checked.workloads[0].target = format!("proxy:{to}");
+        })
+    };
+    let ids: Vec<String> = (0..4).map(|n| rig.start(own(&format!("e{n}"), &format!("p{n}")))).collect();
+    let fifth = rig.submit(own("e5", "p5"));
+    assert_eq!(rig.engine.start(&fifth, Keep::Owned), Err(Refusal::TooMany(4)));
+    rig.go(1.5);
+    let report = rig.engine.abort_all("fire", Duration::from_secs(1));
+    assert_eq!(report.experiments, ids);
+    assert!(report.permitted_us.is_some() && report.drained_us.is_some());
+    assert!(rig.plane.cell().plan().load().is_empty());
+    for id in &ids {
+        assert_eq!(rig.over(id).state, State::Stopped);
+    }
+    assert_eq!(rig.engine.view(&fifth).unwrap().state, State::Approved, "what had not started is left alone");
+    rig.engine.start(&fifth, Keep::Owned).unwrap();
+    rig.go(1.5);
+    assert!(rig.engine.view(&fifth).unwrap().faults[0].active);
+}
+
+#[test]
+fn one_that_has_not_started_is_cancelled() {
+    let rig = rig();
+    let id = rig.submit(short());
+    rig.engine.abort(&id, "no", Duration::ZERO).unwrap();
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Cancelled);
+    assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::State(_))));
+    assert_eq!(rig.engine.view("x-1"), Err(Refusal::Unknown("x-1".into())));
+}
+
+#[test]
+fn a_pause_lifts_and_shifts_the_timeline() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(2.0);
+    assert_eq!(rig.engine.pause(&id).unwrap().state, State::Paused);
+    assert!(!rig.engine.view(&id).unwrap().faults[0].active);
+    assert!(matches!(rig.engine.pause(&id), Err(Refusal::State(_))));
+    rig.go(10.0);
+    let resumed = rig.engine.resume(&id).unwrap();
+    assert_eq!((resumed.state, resumed.faults[0].active), (State::Running, true), "the window goes on where it stood");
+    assert!((resumed.elapsed - 2.0).abs() < 1e-6);
+    rig.hit("p", 1, 0);
+    rig.go(6.2);
+    let view = rig.over(&id);
+    assert_eq!(view.verdict, Some(Verdict::Upheld));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(report["paused_s"], json!(10.0));
+    assert!(text.contains("paused: by a person") && text.contains("running again"), "{text}");
+}
+
+#[test]
+fn a_lease_lives_while_it_is_renewed() {
+    let mut rig = rig();
+    let id = rig.submit(scenario("s").fault(fault("late").window(window(1, 60))));
+    rig.engine.start(&id, Keep::Lease).unwrap();
+    for _ in 0..3 {
+        rig.go(8.0);
+        rig.engine.renew(&id).unwrap();
+    }
+    let switch = rig.actives("p")[0].switch.clone();
+    rig.hit("p", 1, 0);
+    rig.plane.hand.forward(10 * SECOND - 1);
+    assert!(switch.is_on(rig.plane.hand.now()));
+    rig.plane.hand.forward(1);
+    assert!(!switch.is_on(rig.plane.hand.now()), "the switch needs no engine for it");
+    assert!(matches!(rig.engine.renew(&id), Err(Refusal::State(_))), "a lease that has run out stays so");
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Stopped, Some(Verdict::Inconclusive)));
+    assert!(view.reason.unwrap().contains("lease ran out"));
+}
+
+#[test]
+fn a_detached_one_ends_at_its_limit() {
+    let mut rig = rig();
+    let id = rig.submit(scenario("s").fault(fault("late").window(window(1, 60))).max_duration(100));
+    rig.engine.start(&id, Keep::Detached(Duration::from_secs(5))).unwrap();
+    rig.go(4.0);
+    rig.hit("p", 1, 0);
+    rig.plane.hand.forward(SECOND);
+    assert!(!rig.actives("p")[0].switch.is_on(rig.plane.hand.now()));
+    let view = rig.over(&id);
+    assert_eq!(
+        (view.verdict, view.reason.as_deref()),
+        (Some(Verdict::Inconclusive), Some("the time limit was reached"))
+    );
+}
+
+#[test]
+fn what_is_still_held_at_the_end_fails_the_run() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(2.0);
+    rig.hit("p", 1, 0);
+    rig.actives("p")[0].tally.held.store(1, Ordering::SeqCst);
+    rig.go(6.2);
+    let view = rig.over(&id);
+    assert_eq!(view.state, State::Failed);
+    assert!(view.reason.unwrap().ends_with("1 units are still held"));
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_written_disturbs_nothing() {
+    let file = state();
+    std::fs::write(&file, "not a directory").unwrap();
+    let mut rig = rig_with(Safety::default(), file.clone());
+    let id = rig.start(short());
+    rig.go(2.0);
+    rig.hit("p", 30, 0);
+    rig.go(6.2);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Upheld));
+    assert_eq!(rig.engine.report(&id).unwrap().0["ledger"]["unwritten"], json!(30));
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn runs_of_a_process_that_died_are_closed_and_never_resumed() {
+    let first = rig();
+    let id = first.start(short());
+    let kept = state();
+    std::fs::create_dir_all(kept.join("runs")).unwrap();
+    std::fs::rename(first.state.join("runs").join(&id), kept.join("runs").join(&id)).unwrap();
+    let second = rig_with(Safety::default(), kept);
+    let run: Value = serde_json::from_str(&second.file(&id, "run.json")).unwrap();
+    assert_eq!((&run["state"], &run["reason"]), (&json!("stopped"), &json!("aborted: crash")));
+    assert!(second.engine.report(&id).unwrap().1.contains("inconclusive"));
+    assert!(second.engine.list().is_empty() && second.plane.names().is_empty());
+    assert_eq!(second.submit(short()), "s-2", "an id is never used twice");
+    assert!(second.engine.report("../s-1").is_err());
+}
+
+#[test]
+fn dropping_the_engine_ends_what_runs() {
+    let rig = rig();
+    rig.start(scenario("s").fault(fault("late").window(window(0, 60))));
+    let switch = rig.actives("p")[0].switch.clone();
+    assert!(switch.is_on(rig.plane.hand.now()));
+    let plane = rig.plane.clone();
+    drop(rig);
+    assert!(!switch.is_on(plane.hand.now()));
+}

@@ -82,10 +82,6 @@ impl FaultWords {
         self.0.count = Count::First(n);
         self
     }
-    pub(crate) fn min_hits(mut self, n: u64) -> Self {
-        self.0.min_hits = n;
-        self
-    }
     pub(crate) fn unavailable(mut self, why: &str) -> Self {
         self.0.fault = Err(why.into());
         self
