@@ -3,6 +3,8 @@
 
 pub mod bandwidth;
 pub mod blackhole;
+#[cfg(test)]
+mod contract;
 pub mod corrupt;
 pub mod cut;
 #[cfg(test)]
