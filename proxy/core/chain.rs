@@ -6,8 +6,9 @@
 //!   proxy changes and at each window edge of its proxy: take its chain or [`Chain::new`], [`Chain::retune`], then
 //!   [`Chain::poll`] (always, before anything else: it carries out what the retune changed), then drop the chain if
 //!   [`Chain::is_idle`].
-//! - On accept, before the upstream is dialled and before `is_idle`: [`Chain::gate`]. On `Hold` nothing is read; it is
-//!   asked again at the time it names, and after every retune.
+//! - On accept, before the upstream is dialled: [`Chain::gate`]. On `Hold` nothing is read; it is asked again at the
+//!   time it names, and after every retune. Once it says `Pass`, or if there is no chain: [`Talk::admit`]. Before that
+//!   polls only look at switches and windows, and no fault is asked about bytes or alarms.
 //! - Bytes: read at most [`Chain::room`], [`Talk::moved`], [`Chain::push`], [`Chain::poll`]. Or, while [`Chain::credit`]
 //!   is not 0, move up to so many bytes past the chain (splice, or through the worker's own buffer), calling
 //!   [`Talk::moved`] and [`Chain::skipped`] for what was read. Bytes that were read that way and are not yet written go
@@ -41,7 +42,7 @@ use bytes::Bytes;
 use self::line::Line;
 use self::queue::{Ended, Tail};
 pub use self::talk::Talk;
-use self::unit::{Moment, Unit, sooner};
+use self::unit::{Moment, Unit, Wait, sooner};
 use crate::fault::{End, Flow, Gate, Injection, Opening};
 use crate::observe::Record;
 use crate::plan::{Active, FaultRef, Slice};
@@ -112,6 +113,7 @@ impl Chain {
                     let Some(opened) = opening(active, *last, now) else { continue };
                     newest = newest.max(opened);
                     if opened > *last
+                        && applies(active, talk)
                         && let Some(unit) = Unit::evaluate(active, talk, now)
                     {
                         self.insert(index, unit, talk, now.mono);
@@ -160,9 +162,7 @@ impl Chain {
 
     /// Whether no fault is left and nothing is queued: the pump may drop the chain.
     pub fn is_idle(&self) -> bool {
-        self.killed.is_none()
-            && self.units.iter().all(|unit| unit.waiting.is_none())
-            && self.lines.iter().all(Line::is_idle)
+        self.killed.is_none() && !self.units.iter().any(Unit::is_for_the_gate) && self.lines.iter().all(Line::is_idle)
     }
 
     /// Asks the faults about a connection being opened, in the order of the chain. On `Hold` it is asked again at that
@@ -187,11 +187,12 @@ impl Chain {
         for (index, unit) in self.units.iter_mut().enumerate() {
             if !unit.asks_gate(moment.now.mono) {
                 match unit.waiting {
-                    Some((_, until)) => return unit::gate_hold(until, edge),
+                    Some(wait) => return unit::gate_hold(wait.until, edge),
                     None => continue,
                 }
             }
             let stage = self.lines.iter_mut().flat_map(|line| &mut line.stages).find(|stage| stage.unit == index);
+            let recorded = moment.records.len();
             let gate = match stage {
                 Some(stage) => stage.open(unit, opening, moment),
                 None => unit.open_alone(opening, moment),
@@ -202,8 +203,10 @@ impl Chain {
                     unit.waiting = None;
                 }
                 Gate::Hold(until) => {
-                    let since = unit.waiting.map_or(moment.now.mono, |(since, _)| since);
-                    unit.waiting = Some((since, until));
+                    let before = unit.waiting;
+                    let since = before.map_or(moment.now.mono, |wait| wait.since);
+                    let noted = before.is_some_and(|wait| wait.noted) || moment.records.len() > recorded;
+                    unit.waiting = Some(Wait { since, until, noted });
                     return unit::gate_hold(until, edge);
                 }
                 Gate::Refuse(how) => {
@@ -246,10 +249,13 @@ impl Chain {
     pub fn poll(&mut self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Polled {
         let mut injected = std::mem::take(&mut self.injected);
         let mut moment = Moment { now, talk, records, injected: &mut injected };
+        if talk.is_admitted() {
+            self.units.iter_mut().filter(|unit| unit.is_for_the_gate()).for_each(|unit| unit.gone = true);
+        }
         let released = self.refresh(&mut moment);
         let mut next = None;
         for line in &mut self.lines {
-            if self.killed.is_some() {
+            if self.killed.is_some() || !talk.is_admitted() {
                 break;
             }
             match line.run(&mut self.units, &mut moment) {
@@ -393,6 +399,12 @@ impl Chain {
     pub fn is_holding(&self) -> bool {
         self.units.iter().any(Unit::is_held)
     }
+}
+
+/// Whether the fault can act on the connection as far as it has come.
+fn applies(active: &Active, talk: &Talk) -> bool {
+    let hooks = active.fault.hooks();
+    hooks.stream || (hooks.open && !talk.is_admitted())
 }
 
 /// When the fault's window was first seen open; none: it is closed, or opened at or before `last`. Whoever sees it

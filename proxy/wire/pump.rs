@@ -307,6 +307,7 @@ impl Conn {
     }
 
     fn dial(&mut self) -> Stage {
+        self.talk.admit();
         self.wake_at(None);
         let common = self.worker.common.clone();
         let target = self.local.proxy.target.load_full();

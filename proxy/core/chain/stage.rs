@@ -32,6 +32,8 @@ pub(super) struct Stage {
     /// The piece that they belong to; 0: none.
     credit_piece: u64,
     hold: Option<Until>,
+    /// The fault has put on record that the head waits.
+    noted: bool,
     /// It has just come on: a Tick is due.
     fresh: bool,
     /// The alarm that was answered last.
@@ -77,6 +79,7 @@ impl Stage {
             credit: 0,
             credit_piece: 0,
             hold: None,
+            noted: false,
             fresh: true,
             answered: None,
             lossy: false,
@@ -154,7 +157,7 @@ impl Stage {
         }
         let (true, Some(until)) = (held, hold) else { return LetGo::Resume };
         let injection = self.cut_short(until, moment.now.mono);
-        unit.record(Some(self.flow), injection, true, moment);
+        unit.cut_short(Some(self.flow), injection, std::mem::take(&mut self.noted), moment);
         if !unit.closes_on_abort(moment.now) {
             return LetGo::Resume;
         }
@@ -299,7 +302,10 @@ impl Stage {
                 return None;
             }
             strikes += 1;
-            match (self.ask(Some(()), unit, moment), offered) {
+            let recorded = moment.records.len();
+            let act = self.ask(Some(()), unit, moment);
+            self.noted = matches!(act, Act::Hold(_)) && (self.noted || moment.records.len() > recorded);
+            match (act, offered) {
                 (Act::Pass(_) | Act::Piece(_), None) => {
                     next.close(std::mem::take(&mut self.queue.tail), now);
                     return None;

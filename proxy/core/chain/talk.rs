@@ -12,6 +12,7 @@ pub struct Talk {
     pub client: Option<SocketAddr>,
     /// When it was accepted.
     pub opened: Time,
+    admitted: bool,
     seen: [u64; 2],
     turn: u64,
     turn_began: [u64; 2],
@@ -21,7 +22,17 @@ pub struct Talk {
 impl Talk {
     /// A connection that has not spoken yet.
     pub fn new(ordinal: u64, client: Option<SocketAddr>, opened: Time) -> Talk {
-        Talk { ordinal, client, opened, seen: [0; 2], turn: 0, turn_began: [0; 2], speaker: None }
+        Talk { ordinal, client, opened, admitted: false, seen: [0; 2], turn: 0, turn_began: [0; 2], speaker: None }
+    }
+
+    /// The gate has let it by (or there was none): from now on faults act on its bytes.
+    pub fn admit(&mut self) {
+        self.admitted = true;
+    }
+
+    /// See [`Talk::admit`].
+    pub fn is_admitted(&self) -> bool {
+        self.admitted
     }
 
     /// Takes note of n bytes that were read. Called for every read, whatever path the bytes take.

@@ -25,6 +25,15 @@ pub(super) struct Moment<'a> {
     pub(super) injected: &'a mut Vec<Injection>,
 }
 
+/// A hold at the gate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub(super) since: Time,
+    pub(super) until: Until,
+    /// The fault has put it on record.
+    pub(super) noted: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) active: Arc<Active>,
@@ -41,8 +50,8 @@ pub(super) struct Unit {
     pub(super) edge: Option<Time>,
     /// The gate has let it by.
     pub(super) admitted: bool,
-    /// The gate waits, since when and until.
-    pub(super) waiting: Option<(Time, Until)>,
+    /// The gate waits.
+    pub(super) waiting: Option<Wait>,
     /// Whether it holds something back; in [`Tally::held`] while it does.
     held: bool,
     selected: bool,
@@ -138,11 +147,16 @@ impl Unit {
     /// Whether the fault is to be asked about the connection being opened, now.
     pub(super) fn asks_gate(&self, now: Time) -> bool {
         let waits = match self.waiting {
-            Some((_, Until::At(at))) => now < at,
-            Some((_, Until::Change)) => true,
+            Some(Wait { until: Until::At(at), .. }) => now < at,
+            Some(Wait { until: Until::Change, .. }) => true,
             None => false,
         };
         self.acting && !self.admitted && !waits && self.active.fault.hooks().open
+    }
+
+    /// Whether it has nothing to decide once the gate is passed.
+    pub(super) fn is_for_the_gate(&self) -> bool {
+        !self.active.fault.hooks().stream
     }
 
     /// Asks the fault about the connection being opened.
@@ -179,7 +193,7 @@ impl Unit {
 
     /// The fault goes off while the connection waits at the gate. Returns the end, if it is not to go on.
     pub(super) fn stop_waiting(&mut self, moment: &mut Moment<'_>) -> Option<Ended> {
-        let (since, until) = self.waiting.take()?;
+        let Wait { since, until, noted } = self.waiting.take()?;
         let waited = moment.now.mono.saturating_sub(since);
         let injection = match until {
             Until::At(at) => {
@@ -189,7 +203,7 @@ impl Unit {
             }
             Until::Change => Injection { what: What::Held, step: 0, draw: None, drawn: 0, scheduled: 0, achieved: 0 },
         };
-        self.record(None, injection, true, moment);
+        self.cut_short(None, injection, noted, moment);
         self.closes_on_abort(moment.now).then(|| Ended::new(End::Fin, self))
     }
 
@@ -239,6 +253,7 @@ impl Unit {
         *moment.injected = injected;
     }
 
+    /// Puts on record, and counts, one injection.
     pub(super) fn record(&mut self, flow: Option<Flow>, injection: Injection, released: bool, moment: &mut Moment<'_>) {
         let tally = &self.active.tally;
         Tally::add(&tally.injected);
@@ -246,9 +261,23 @@ impl Unit {
             self.affected = true;
             Tally::add(&tally.affected);
         }
+        self.write(flow, injection, released, moment);
+    }
+
+    /// Puts on record that a hold was cut short; it counts as an injection unless the fault has put it on record
+    /// (`noted`) when it began.
+    pub(super) fn cut_short(&mut self, flow: Option<Flow>, injection: Injection, noted: bool, moment: &mut Moment<'_>) {
+        if noted {
+            self.write(flow, injection, true, moment);
+        } else {
+            self.record(flow, injection, true, moment);
+        }
+    }
+
+    fn write(&self, flow: Option<Flow>, injection: Injection, released: bool, moment: &mut Moment<'_>) {
         moment.records.push(Record {
             fault: self.active.name.clone(),
-            tally: tally.clone(),
+            tally: self.active.tally.clone(),
             ordinal: moment.talk.ordinal,
             unit: self.draw.unit(),
             client: moment.talk.client,

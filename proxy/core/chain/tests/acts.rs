@@ -247,18 +247,18 @@ fn a_gate_holds_refuses_and_asks_once() {
         let (talk, now) = (pump.talk.clone(), at(pump.now));
         pump.chain.as_mut().unwrap().gate(&opening, &talk, now, records)
     };
-    let mut pump = Pump::on(&stand.slice([Mode::GateHold(Until::At(MILLI)), Mode::GateRefuse(End::Reset)]));
+    let mut pump = at_the_gate(&stand.slice([Mode::GateHold(Until::At(MILLI)), Mode::GateRefuse(End::Reset)]));
     assert_eq!(gate(&mut pump, &mut records), crate::fault::Gate::Hold(Until::At(MILLI)));
     assert!(pump.is_holding());
     pump.retune(Some(&stand.slice([])));
     assert_eq!(pump.released, 1);
 
-    let mut pump = Pump::on(&stand.slice([Mode::Pass, Mode::GateRefuse(End::Reset)]));
+    let mut pump = at_the_gate(&stand.slice([Mode::Pass, Mode::GateRefuse(End::Reset)]));
     assert_eq!(gate(&mut pump, &mut records), crate::fault::Gate::Refuse(End::Reset));
     assert_eq!(&*pump.chain.as_ref().unwrap().ended_by().unwrap().fault, "fault-2");
 
     let slice = stand.slice([Mode::GateHold(Until::Change)]);
-    let mut pump = Pump::on(&slice);
+    let mut pump = at_the_gate(&slice);
     assert_eq!(gate(&mut pump, &mut records), crate::fault::Gate::Hold(Until::Change));
     assert_eq!(slice.actives[0].tally.read().held, 1);
     stand.switch.end();
@@ -266,4 +266,20 @@ fn a_gate_holds_refuses_and_asks_once() {
     assert!(records.last().unwrap().released);
     let tally = slice.actives[0].tally.read();
     assert_eq!((tally.held, tally.released, tally.affected), (0, 1, 1));
+}
+
+fn at_the_gate(slice: &crate::plan::Slice) -> Pump {
+    let mut pump = Pump::at_the_gate(0);
+    pump.retune(Some(slice));
+    pump
+}
+
+#[test]
+fn no_fault_is_asked_about_bytes_or_alarms_before_the_gate_is_passed() {
+    let mut pump = at_the_gate(&Stand::new().slice([Mode::AlarmEnd(0, End::Reset)]));
+    pump.set(MILLI);
+    assert_eq!(pump.ended, None);
+    pump.talk.admit();
+    pump.poll();
+    assert_eq!(pump.ended, Some(Ready::Reset));
 }

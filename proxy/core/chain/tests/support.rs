@@ -296,6 +296,13 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(ordinal: u64) -> Pump {
+        let mut pump = Pump::at_the_gate(ordinal);
+        pump.talk.admit();
+        pump
+    }
+
+    /// Accepted, and nothing decided yet.
+    pub(super) fn at_the_gate(ordinal: u64) -> Pump {
         Pump {
             talk: Talk::new(ordinal, Some("10.0.0.1:999".parse().unwrap()), 0),
             chain: None,
