@@ -22,7 +22,7 @@ pub trait App: Send + Sync + 'static {
     /// Reads and checks a scenario: in `format`, with parameters set to other values. All that is wrong with it comes back
     /// as diagnostics whose source is `<request>`.
     fn scenario(&self, text: &str, format: Format, set: &[(String, String)]) -> Result<Checked, Vec<Diagnostic>>;
-    /// Checks a proxy as `[[proxy]]` of a configuration is checked. `body` is what `request` was read from.
+    /// Checks a proxy of this name as `[[proxy]]` of a configuration is checked: limits and the list of upstreams included.
     fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>>;
     /// Reads the configuration anew, all or nothing. Gives what has changed, one line each.
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>>;

@@ -1,5 +1,5 @@
-//! Where calls that might block run: off the control port's own thread, in two lanes, so that slow starts can not keep
-//! anybody from looking or from renewing a lease. Aborts do not come through here: they never wait.
+//! Where calls that might block run: off the control port's own thread, in lanes, so that slow starts can not keep
+//! anybody from looking or from renewing a lease. Aborts themselves do not come through here: they never wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::problem::Failure;
 /// How many calls run at one moment, by lane.
 const QUICK: usize = 6;
 const SLOW: usize = 2;
+const ABORTED: usize = 2;
 
 /// How long a call waits for its turn before it is refused.
 const TURN: Duration = Duration::from_millis(40);
@@ -23,20 +24,24 @@ pub(crate) enum Lane {
     Quick,
     /// Reads a scenario or a configuration, arms and starts.
     Slow,
+    /// Looks at what has just been aborted: nobody who aborts is to hear that others are busy.
+    Aborted,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     quick: Arc<Semaphore>,
     slow: Arc<Semaphore>,
+    aborted: Arc<Semaphore>,
 }
 
 impl Pool {
     /// Threads that the runtime must have for it.
-    pub(crate) const THREADS: usize = QUICK + SLOW;
+    pub(crate) const THREADS: usize = QUICK + SLOW + ABORTED;
 
     pub(crate) fn new() -> Pool {
-        Pool { quick: Arc::new(Semaphore::new(QUICK)), slow: Arc::new(Semaphore::new(SLOW)) }
+        let lane = |calls| Arc::new(Semaphore::new(calls));
+        Pool { quick: lane(QUICK), slow: lane(SLOW), aborted: lane(ABORTED) }
     }
 
     /// Runs `work` on a thread of its own. It goes on even if the client stops waiting.
@@ -48,6 +53,7 @@ impl Pool {
         let (turns, patience) = match lane {
             Lane::Quick => (&self.quick, Duration::from_secs(5)),
             Lane::Slow => (&self.slow, Duration::from_secs(60)),
+            Lane::Aborted => (&self.aborted, Duration::from_secs(5)),
         };
         let busy = |why| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
         let Ok(Ok(turn)) = tokio::time::timeout(TURN, turns.clone().acquire_owned()).await else {

@@ -112,6 +112,7 @@ impl Server {
             .thread_name("squall-control")
             .build()?;
         let mut served: Vec<(Bound, Router)> = Vec::new();
+        let connections = Connections::new(limits.connections); // before anybody can have taken all descriptors
         let state = routes::Port::new(app, limits, stopped.clone());
         if let Some(bound) = metrics {
             let guard = Guard::new(settings.hosts.iter().cloned(), true);
@@ -120,7 +121,7 @@ impl Server {
         let guard = Guard::new(settings.hosts.into_iter().chain(control.host()), false);
         served.push((control, routes::all(state, guard)));
         let thread = std::thread::Builder::new().name("squall-control".into()).spawn(move || {
-            runtime.block_on(run(served, limits, stopped));
+            runtime.block_on(run(served, connections, limits, stopped));
             runtime.shutdown_timeout(Duration::from_millis(100)); // calls that still run may go on without us
         })?;
         Ok(Server { place, metrics: metrics_place, stop, thread: Some(thread), _published: published })
@@ -161,8 +162,12 @@ fn publish(file: PathBuf, place: &Place) -> Option<Published> {
 /// How long requests under way may take after the end was called.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-async fn run(served: Vec<(Bound, Router)>, limits: Limits, mut stop: watch::Receiver<bool>) {
-    let connections = Connections::new(limits.connections);
+async fn run(
+    served: Vec<(Bound, Router)>,
+    connections: Arc<Connections>,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut entries = Vec::new(); // their sockets' files go when these are dropped
     for (bound, router) in served {
         match bound.listen() {

@@ -35,7 +35,7 @@ pub(super) async fn one(
     let progress = port.app.experiments().begin_abort(Some(&id), REASON)?;
     let abort = follow(progress).await;
     let app = port.app;
-    let experiment = port.pool.run(Lane::Quick, move || app.experiments().view(&id)).await??;
+    let experiment = port.pool.run(Lane::Aborted, move || app.experiments().view(&id)).await??;
     Ok(Json(AbortedExperiment { experiment, abort }))
 }
 

@@ -235,6 +235,30 @@ fn readers_of_events_are_bounded() {
 }
 
 #[test]
+fn a_reader_that_does_not_read_gives_up_its_place() {
+    let impatient = Limits { streams: 1, write: Duration::from_millis(200), ..limits() };
+    let port = port_with(Settings { publish: None, limits: impatient, ..Settings::new("127.0.0.1:0") });
+    let open = || {
+        let mut stream = port.connect();
+        stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        (stream, start == *b"HTTP/1.1 200")
+    };
+    let (held, taken) = open();
+    assert!(taken);
+    assert!(!open().1);
+    let text = "x".repeat(1 << 20);
+    let freed = (0..200).any(|seq| {
+        port.program.event(seq, &text);
+        thread::park_timeout(Duration::from_millis(25));
+        open().1
+    });
+    assert!(freed);
+    drop(held);
+}
+
+#[test]
 fn a_head_is_all_that_a_half_closed_client_needs() {
     let port = port();
     let mut stream = port.connect();
