@@ -43,12 +43,12 @@ impl Limits {
         Ok(Limits { allow: parse(&safety.allow_upstreams)?, deny })
     }
 
-    /// Whether a connection to `to`, which `host` was resolved to (an address stands for itself), may be made.
+    /// Whether a connection to `to`, which `host` was resolved to (empty: no name was), may be made.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn check(&self, host: &str, to: SocketAddr) -> Result<(), String> {
-        let shown = if host.parse::<IpAddr>().is_ok() { to.to_string() } else { format!("{host} ({to})") };
+        let shown = if host.is_empty() { to.to_string() } else { format!("{host} ({to})") };
         if self.deny.iter().any(|rule| rule.matches(host, to)) {
             return Err(format!("{shown} is denied (deny_upstreams, or a link-local or metadata address)"));
         }

@@ -56,7 +56,7 @@ pub(crate) async fn dial(
     let all = async {
         match upstream {
             Upstream::Unix(path) => connect_unix(path).await,
-            Upstream::Address(address) => try_all(&address.ip().to_string(), &[*address], own, timeout, common).await,
+            Upstream::Address(address) => try_all("", &[*address], own, timeout, common).await,
             Upstream::Host(host, port) => {
                 let began = SystemClock::mono();
                 let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();

@@ -28,7 +28,7 @@ use crate::meter::Meter;
 use crate::worker::{Order, Worker};
 
 /// Whether an upstream's address may be connected to, with the reason if not. The text is the name that it was resolved
-/// from, or the address itself.
+/// from; empty: none.
 pub type Allow = Arc<dyn Fn(&str, &SocketAddr) -> Result<(), String> + Send + Sync>;
 
 /// Descriptors that connections leave to the control port, files and load in the same process.
@@ -311,7 +311,7 @@ impl Plane {
         let upstream = Upstream::parse(&spec.upstream).map_err(PlaneError::Denied)?;
         match &upstream {
             Upstream::Address(address) => {
-                (self.common.allow)(&address.ip().to_string(), address).map_err(PlaneError::Denied)?;
+                (self.common.allow)("", address).map_err(PlaneError::Denied)?;
             }
             // a name that can not be resolved yet may be later; it is held against the rules at every connect
             Upstream::Host(host, port) => {

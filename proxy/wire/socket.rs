@@ -152,10 +152,9 @@ impl Socket {
     }
 }
 
-/// Whether the connection is over in both directions or has failed.
+/// Whether the connection was reset. (HUP alone is no sign: two FINs in order give it as well.)
 fn is_broken(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&fd, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(n) if n > 0)
-        && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(n) if n > 0) && fds[0].revents().intersects(PollFlags::ERR)
 }

@@ -1,0 +1,191 @@
+//! Chains over real sockets: delays, releases, gates, windows and leases kept by the workers alone.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use squall_core::plan::{Plan, Slice};
+use squall_core::plane::DataPlane;
+use squall_core::time::{MICRO, MILLI, Time};
+
+use crate::support::*;
+
+/// One round trip; how long it took, ns.
+fn round_trip(plane: &squall_wire::Plane, stream: &mut TcpStream) -> Time {
+    let began = plane.clock().now().mono;
+    stream.write_all(b"ping").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    plane.clock().now().mono - began
+}
+
+#[test]
+fn delays_are_never_early_and_mostly_exact() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    for delay in [500 * MICRO, 2 * MILLI] {
+        publish(&plane, vec![active(&plane, Script::Delay(delay))]);
+        let mut extra: Vec<_> = (0..150).map(|_| round_trip(&plane, &mut client)).collect();
+        extra.sort_unstable();
+        assert!(extra[0] >= 2 * delay, "early: {} of {}", extra[0], 2 * delay); // each way
+        let late = extra[extra.len() / 2] - 2 * delay;
+        let bound = if cfg!(feature = "portable") { 8 * MILLI } else { MILLI };
+        assert!(late < bound, "the median is {late} ns late"); // a busy machine: far from the aim, still a bound
+    }
+    publish(&plane, vec![]);
+    let best = (0..50).map(|_| round_trip(&plane, &mut client)).min().unwrap();
+    assert!(best < MILLI, "still delayed: {best}");
+}
+
+#[test]
+fn an_abort_lets_everything_held_go_in_order() {
+    const CLIENTS: usize = 50;
+    let (plane, _records) = plane(2);
+    let address = open(&plane, echo());
+    publish(&plane, vec![active(&plane, Script::Stall)]);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(address)).collect();
+    let mut sent = vec![0; 20_000];
+    pattern(0, &mut sent);
+    for client in &mut clients {
+        client.write_all(&sent).unwrap();
+    }
+    let holds = || {
+        let plan = plane.cell().plan().load();
+        plan.slice("p").map_or(0, |slice| slice.actives[0].tally.read().held)
+    };
+    eventually("all are held", || holds() == CLIENTS as u64);
+    assert_eq!(plane.reading("p").unwrap().bytes_upstream, 0);
+    let called = plane.clock().now().mono;
+    carried_out(&plane, plane.cell().abort_all());
+    assert_eq!(released(&plane), CLIENTS as u64);
+    for client in &mut clients {
+        let mut got = vec![0; sent.len()];
+        client.read_exact(&mut got).unwrap();
+        assert!(got == sent);
+    }
+    eventually("drained", || draining(&plane) == 0);
+    for shard in plane.cell().shards() {
+        let at = |time: &std::sync::atomic::AtomicU64| time.load(std::sync::atomic::Ordering::Acquire);
+        assert!(at(&shard.permitted_at) >= called && at(&shard.drained_at) >= at(&shard.permitted_at));
+    }
+}
+
+#[test]
+fn windows_time_limits_and_leases_end_without_anybody() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    for case in ["window", "limit", "lease"] {
+        let switch = plane.cell().switch();
+        let mut fault = active_on(switch.clone(), Script::Stall);
+        if case == "window" {
+            Arc::get_mut(&mut fault).unwrap().window.length = Some(60 * MILLI);
+        }
+        let now = plane.clock().now();
+        match case {
+            "limit" => switch.set_limit(now.mono + 60 * MILLI),
+            "lease" => switch.set_lease(now.boot + 60 * MILLI),
+            _ => {}
+        }
+        switch.start(now.mono);
+        publish(&plane, vec![fault]);
+        round_trip(&plane, &mut client);
+        let took = plane.clock().now().mono - now.mono;
+        assert!(took >= 60 * MILLI, "{case} ended early: {took}");
+        round_trip(&plane, &mut client);
+    }
+}
+
+#[test]
+fn a_renewed_lease_goes_on() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    let switch = plane.cell().switch();
+    let now = plane.clock().now();
+    switch.set_lease(now.boot + 50 * MILLI);
+    switch.start(now.mono);
+    publish(&plane, vec![active_on(switch.clone(), Script::Stall)]);
+    switch.set_lease(now.boot + 200 * MILLI); // no bell: the worker looks when the first would have run out
+    round_trip(&plane, &mut client);
+    assert!(plane.clock().now().mono - now.mono >= 199 * MILLI);
+}
+
+#[test]
+fn a_window_opens_on_a_connection_that_has_no_chain_yet() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    let mut fault = active(&plane, Script::Delay(20 * MILLI));
+    let began = plane.clock().now().mono;
+    Arc::get_mut(&mut fault).unwrap().window.at = 100 * MILLI;
+    publish(&plane, vec![fault]);
+    while plane.clock().now().mono < began + 110 * MILLI {
+        round_trip(&plane, &mut client);
+    }
+    assert!(round_trip(&plane, &mut client) >= 40 * MILLI);
+}
+
+#[test]
+fn pausing_one_switch_lets_go() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    let fault = active(&plane, Script::Stall);
+    publish(&plane, vec![fault.clone()]);
+    client.write_all(b"ping").unwrap();
+    eventually("held", || fault.tally.read().held == 1);
+    fault.switch.pause();
+    carried_out(&plane, plane.cell().ring());
+    client.read_exact(&mut [0; 4]).unwrap();
+    assert_eq!(released(&plane), 1);
+    fault.switch.start(plane.clock().now().mono);
+    carried_out(&plane, plane.cell().ring());
+    client.write_all(b"ping").unwrap();
+    eventually("held again", || fault.tally.read().held == 1);
+    carried_out(&plane, plane.cell().abort_all());
+    client.read_exact(&mut [0; 4]).unwrap();
+}
+
+#[test]
+fn the_gate_refuses_and_holds() {
+    let (plane, _records) = plane(1);
+    let address = open(&plane, echo());
+    publish(&plane, vec![active(&plane, Script::GateReset)]);
+    assert!(is_refused(address));
+    assert_eq!(plane.reading("p").unwrap().injected, 1);
+
+    publish(&plane, vec![active(&plane, Script::GateHold)]);
+    let mut patient = connect(address);
+    patient.write_all(b"ping").unwrap();
+    let leaving = connect(address);
+    eventually("both are in", || plane.reading("p").unwrap().active == 2);
+    drop(leaving);
+    eventually("one has left", || plane.reading("p").unwrap().active == 1);
+    carried_out(&plane, plane.cell().publish(Arc::new(Plan::default())));
+    patient.read_exact(&mut [0; 4]).unwrap();
+    round_trip(&plane, &mut patient);
+    assert_eq!(plane.reading("p").unwrap().connect_failed, 0);
+}
+
+#[test]
+fn turns_are_measured_only_on_demand() {
+    let (plane, _records) = plane(1);
+    let mut client = connect(open(&plane, echo()));
+    round_trip(&plane, &mut client);
+    assert!(plane.reading("p").unwrap().turns.is_empty());
+    let slice = |actives| Arc::new(Slice { actives, measure_turns: true });
+    let put = |slice| carried_out(&plane, plane.cell().publish(Arc::new(Plan::new([("p".into(), slice)]))));
+    put(slice(vec![]));
+    for _ in 0..10 {
+        round_trip(&plane, &mut client);
+    }
+    eventually("ten turns", || plane.reading("p").unwrap().turns.len() == 10);
+    put(slice(vec![active(&plane, Script::Delay(5 * MILLI))]));
+    for _ in 0..10 {
+        round_trip(&plane, &mut client);
+    }
+    eventually("twenty turns", || plane.reading("p").unwrap().turns.len() == 20);
+    let turns = plane.reading("p").unwrap().turns;
+    assert!(turns.quantile(1.0).unwrap() >= 10 * MILLI, "as the client felt it");
+}

@@ -1,0 +1,9 @@
+//! The data plane on real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod endings;
+mod faults;
+mod listeners;
+mod relay;
+mod support;
+mod upstreams;
