@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod model;
+#[cfg_attr(test, allow(clippy::duplicate_mod))] // the model runs the same source over other atomics
 mod switch;
 
 use std::sync::atomic::{AtomicU64, Ordering};

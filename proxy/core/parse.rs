@@ -28,8 +28,8 @@ pub(crate) use draft::{ProxyDraft, ServiceDraft, WorkloadDraft};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;
-pub use world::glob;
 pub(crate) use reader::Reader;
+pub use world::glob;
 
 use crate::config::{Config, Safety};
 use crate::diagnostic::{Diagnostic, Severity, Source};
