@@ -19,14 +19,35 @@ pub struct Distribution(Form);
 
 #[derive(Clone, Debug, PartialEq)]
 enum Form {
-    Constant { delay: Curve<Duration> },
-    Uniform { delay: Curve<Duration>, jitter: Curve<Duration> },
-    Normal { delay: Curve<Duration>, jitter: Curve<Duration> },
-    Lognormal { median: Curve<Duration>, p99: Duration },
-    Exponential { mean: Curve<Duration> },
-    Pareto { minimum: Curve<Duration>, shape: f64 },
+    Constant {
+        delay: Curve<Duration>,
+    },
+    Uniform {
+        delay: Curve<Duration>,
+        jitter: Curve<Duration>,
+    },
+    Normal {
+        delay: Curve<Duration>,
+        jitter: Curve<Duration>,
+    },
+    /// `sigma` is reckoned once where the median is no curve.
+    Lognormal {
+        median: Curve<Duration>,
+        p99: Duration,
+        sigma: Option<f64>,
+    },
+    Exponential {
+        mean: Curve<Duration>,
+    },
+    Pareto {
+        minimum: Curve<Duration>,
+        shape: f64,
+    },
     Quantiles(Vec<Point>),
-    Histogram { bins: Vec<Bin>, total: u64 },
+    Histogram {
+        bins: Vec<Bin>,
+        total: u64,
+    },
 }
 
 /// One point of a quantile function.
@@ -64,7 +85,11 @@ impl Distribution {
             Form::Normal { delay, jitter } => {
                 round(float(at(delay)) + float(at(jitter)) * normal_quantile(lower(draw)))
             }
-            Form::Lognormal { median, p99 } => lognormal(float(at(median)), float(p99.0), lower(draw)),
+            Form::Lognormal { median, p99, sigma } => {
+                let median = at(median);
+                let sigma = sigma.unwrap_or_else(|| spread(median, p99.0));
+                round(float(median) * exp(sigma * normal_quantile(lower(draw))))
+            }
             Form::Exponential { mean } => round(float(at(mean)) * -ln(upper(draw))),
             Form::Pareto { minimum, shape } => round(float(at(minimum)) * exp(-ln(upper(draw)) / shape)),
             Form::Quantiles(points) => quantile(points, lower(draw) * 100.0),
@@ -95,12 +120,9 @@ fn round(ns: f64) -> Time {
     if ns > 0.0 { ((ns + 0.5) as u64).min(Duration::MAX.0) } else { 0 }
 }
 
-fn lognormal(median: f64, p99: f64, p: f64) -> Time {
-    if median == 0.0 {
-        return 0;
-    }
-    let sigma = ln(p99 / median) / Z99;
-    round(median * exp(sigma * normal_quantile(p)))
+/// The standard deviation of a lognormal variable's logarithm.
+fn spread(median: Time, p99: Time) -> f64 {
+    if median == 0 { 0.0 } else { ln(float(p99) / float(median)) / Z99 }
 }
 
 /// Log-linear between points, linear from a point at 0. Beyond the first and the last point their values stand: nothing
@@ -144,7 +166,7 @@ impl fmt::Display for Distribution {
             Form::Constant { delay } => write!(f, "{delay}"),
             Form::Uniform { delay, jitter } => write!(f, "{delay} ± {jitter} uniform"),
             Form::Normal { delay, jitter } => write!(f, "{delay} ± {jitter} normal"),
-            Form::Lognormal { median, p99 } => write!(f, "median {median}, p99 {p99} lognormal"),
+            Form::Lognormal { median, p99, .. } => write!(f, "median {median}, p99 {p99} lognormal"),
             Form::Exponential { mean } => write!(f, "mean {mean} exponential"),
             Form::Pareto { minimum, shape } => write!(f, "at least {minimum}, shape {shape} pareto"),
             Form::Quantiles(points) => {

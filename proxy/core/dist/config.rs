@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::exact::ln;
-use super::{Bin, Distribution, Form, Point, float};
+use super::{Bin, Distribution, Form, Point, float, spread};
 use crate::curve::Curve;
 use crate::fault::registry::Misfit;
 use crate::unit::Duration;
@@ -81,7 +81,14 @@ impl DistributionConfig {
             Family::Constant => Form::Constant { delay },
             Family::Uniform => Form::Uniform { delay, jitter },
             Family::Normal => Form::Normal { delay, jitter },
-            Family::Lognormal => Form::Lognormal { p99: above(&delay, self.p99)?, median: delay },
+            Family::Lognormal => {
+                let p99 = above(&delay, self.p99)?;
+                let sigma = match &delay {
+                    Curve::Constant(median) => Some(spread(median.0, p99.0)),
+                    Curve::Ramp { .. } | Curve::Steps { .. } => None,
+                };
+                Form::Lognormal { median: delay, p99, sigma }
+            }
             Family::Exponential => Form::Exponential { mean: delay },
             Family::Pareto => Form::Pareto { minimum: delay, shape: positive(self.shape.unwrap_or(3.0))? },
         })

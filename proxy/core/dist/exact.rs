@@ -23,10 +23,7 @@ pub(super) fn ln(x: f64) -> f64 {
     // ln m = 2 artanh s, and |s| is below 0.172
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let square = s * s;
-    let mut series = 0.0;
-    for odd in [21.0, 19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
-        series = series * square + 1.0 / odd;
-    }
+    let series = polynomial(&ARTANH, square);
     let exponent = exponent as f64;
     exponent * LN2_HIGH + (2.0 * s * series + exponent * LN2_LOW)
 }
@@ -42,11 +39,7 @@ pub(super) fn exp(x: f64) -> f64 {
     let nearest = x / LN2 + if x < 0.0 { -0.5 } else { 0.5 };
     let power = nearest as i64;
     let rest = (x - power as f64 * LN2_HIGH) - power as f64 * LN2_LOW; // at most ln 2 / 2
-    let mut series = 1.0;
-    for n in [14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
-        series = series * rest * (1.0 / n) + 1.0;
-    }
-    series * f64::from_bits(((power + 1023) as u64) << 52)
+    polynomial(&EXP, rest) * f64::from_bits(((power + 1023) as u64) << 52)
 }
 
 /// The value below which a standard normal variable stays with probability p, 0 < p < 1.
@@ -69,10 +62,38 @@ pub(super) fn normal_quantile(p: f64) -> f64 {
     if q < 0.0 { -value } else { value }
 }
 
-/// Coefficients from the constant term up.
-fn polynomial(coefficients: &[f64; 8], x: f64) -> f64 {
-    coefficients.iter().rev().fold(0.0, |sum, c| sum * x + c)
+/// Coefficients from the constant term up, an even number of them: two chains that a processor can run side by side.
+fn polynomial<const N: usize>(coefficients: &[f64; N], x: f64) -> f64 {
+    let square = x * x;
+    let (mut even, mut odd) = (0.0, 0.0);
+    for pair in coefficients.chunks_exact(2).rev() {
+        even = even * square + pair[0];
+        odd = odd * square + pair[1];
+    }
+    even + odd * x
 }
+
+/// 1/1, 1/3, 1/5, …
+const ARTANH: [f64; 12] = {
+    let mut series = [1.0; 12];
+    let mut n = 1;
+    while n < series.len() {
+        series[n] = 1.0 / (2 * n + 1) as f64;
+        n += 1;
+    }
+    series
+};
+
+/// 1/0!, 1/1!, 1/2!, …
+const EXP: [f64; 14] = {
+    let mut series = [1.0; 14];
+    let mut n = 1;
+    while n < series.len() {
+        series[n] = series[n - 1] / n as f64;
+        n += 1;
+    }
+    series
+};
 
 const A: [f64; 8] = [
     3.387_132_872_796_366_608,
