@@ -173,7 +173,12 @@ impl Engine {
         let armed = Engine::arm(inner, inner.approve(entry.clone(), keep)?)?;
         let mut running = armed.start(inner).inspect_err(|_| inner.disarm(&entry))?;
         match running.tick(inner) {
-            None => lock(&inner.started).push(running),
+            None => {
+                if let Some(switch) = entry.switch().filter(|_| keep == Keep::Lease) {
+                    lease::renew(&switch, inner.now(), inner.safety.lease); // counted from the answer, not from the bind
+                }
+                lock(&inner.started).push(running);
+            }
             Some(ending) => inner.stop(running, ending),
         }
         inner.wake.notify_one();

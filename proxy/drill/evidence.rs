@@ -37,11 +37,36 @@ pub(crate) struct Evidence {
 struct Values {
     is_time: bool,
     released: u64,
-    drawn: Histogram,
-    scheduled: Histogram,
-    achieved: Histogram,
-    error: Histogram,
+    drawn: Spread,
+    scheduled: Spread,
+    achieved: Spread,
+    error: Spread,
     early: u64,
+}
+
+/// Figures in bounded memory: quantiles within 1/32, and never outside the exact extremes.
+#[derive(Clone, Debug, Default)]
+struct Spread {
+    histogram: Histogram,
+    extremes: Option<(u64, u64)>,
+}
+
+impl Spread {
+    fn add(&mut self, value: u64) {
+        let (least, most) = self.extremes.unwrap_or((value, value));
+        self.extremes = Some((least.min(value), most.max(value)));
+        self.histogram.add(value);
+    }
+
+    fn quantile(&self, quantile: f64) -> Option<u64> {
+        let (least, most) = self.extremes?;
+        self.histogram.quantile(quantile).map(|value| value.clamp(least, most))
+    }
+
+    fn report(&self) -> Value {
+        let at = |quantile| self.quantile(quantile).map(|value| value / 1_000);
+        json!({ "p50": at(0.5), "p99": at(0.99), "max": self.extremes.map(|(_, most)| most / 1_000) })
+    }
 }
 
 impl Evidence {
@@ -85,7 +110,7 @@ impl Evidence {
         let judge = |((fault, what), values): (&(Arc<str>, &'static str), &Values)| {
             let (error, median) = (values.error.quantile(0.99)?, values.scheduled.quantile(0.5)?);
             let allowed = (5 * MILLI).max(median / 20);
-            let off = *what == "delayed" && values.error.len() >= MIN_DELAYS && error > allowed;
+            let off = *what == "delayed" && values.error.histogram.len() >= MIN_DELAYS && error > allowed;
             off.then(|| {
                 format!(
                     "fault `{fault}`: 1 % of its delays were off by {} or more, allowed are {}",
@@ -123,14 +148,10 @@ impl Evidence {
 
 impl Values {
     fn report(&self, what: &str) -> Value {
-        let quantiles = |histogram: &Histogram| {
-            let at = |q| histogram.quantile(q).map(|value| value / 1_000);
-            json!({"p50": at(0.5), "p99": at(0.99)})
-        };
         json!({
-            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.len() + self.released,
-            "cut_short": self.released, "drawn": quantiles(&self.drawn), "scheduled": quantiles(&self.scheduled),
-            "achieved": quantiles(&self.achieved), "error": quantiles(&self.error), "early": self.early,
+            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.histogram.len() + self.released,
+            "cut_short": self.released, "drawn": self.drawn.report(), "scheduled": self.scheduled.report(),
+            "achieved": self.achieved.report(), "error": self.error.report(), "early": self.early,
         })
     }
 }
@@ -272,5 +293,24 @@ impl Files {
         if let Some(ledger) = &mut self.ledger {
             let _ = ledger.flush();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_stay_within_their_exact_extremes() {
+        let mut spread = Spread::default();
+        assert_eq!(spread.report(), json!({"p50": null, "p99": null, "max": null}));
+        (0..100).for_each(|_| spread.add(1_024_000));
+        assert_eq!(spread.report(), json!({"p50": 1_024, "p99": 1_024, "max": 1_024}));
+        spread.add(0);
+        spread.add(5_000_000);
+        assert_eq!(spread.report()["max"], json!(5_000));
+        let mut none = Spread::default();
+        none.add(0);
+        assert_eq!(none.quantile(0.99), Some(0), "an error of nothing is not one of a bucket's width");
     }
 }

@@ -254,6 +254,7 @@ impl Stopping {
         let Some(release) = self.running.entry.release() else { return };
         let figures = release.report(Vec::new());
         let text = match (is_drained, figures.drained_us) {
+            (true, _) if figures.released == 0 => "nothing was held".into(),
             (true, Some(drained)) => format!("{} let go, the last byte written after {drained} us", figures.released),
             _ => format!("{} let go; after 10 s something is still being written", figures.released),
         };
@@ -340,13 +341,22 @@ impl Stopping {
             cause: ending.cause,
             reason: ending.reason.clone(),
             hits: hits.collect(),
-            inaccurate: running.evidence.inaccurate(),
+            inaccurate: running.evidence.inaccurate().into_iter().chain(self.stuck()).collect(),
             mismatched: self.mismatched(),
             missing: running.run.missing.clone(),
             guards: running.run.refuting.clone(),
             probes: probes.collect(),
             expects,
         }
+    }
+
+    /// Faults that were passed over because they did not get on.
+    fn stuck(&self) -> impl Iterator<Item = String> {
+        let faults = self.running.entry.checked.faults.iter().zip(&self.running.actives);
+        faults.filter_map(|(spec, actives)| {
+            let stuck = sum(actives.iter().map(|active| active.tally.read())).stuck;
+            (stuck > 0).then(|| format!("fault `{}` got stuck {stuck} times and was passed over (a bug)", spec.name))
+        })
     }
 
     /// Faults that selected another share of the units than they were told to.

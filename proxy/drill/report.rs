@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use squall_core::plan::TallyReading;
 use squall_core::plane::WorkloadReading;
-use squall_core::scenario::{Checked, During, ExpectSpec};
+use squall_core::scenario::{Checked, During, ExpectSpec, Metric};
 use squall_core::time::Time;
 
 use crate::book::{Entry, sum};
@@ -183,7 +183,7 @@ pub(crate) fn expects(run: &Run, watches: &[Watch], judged: &[(ExpectSpec, Optio
         Line {
             metric: word(spec.metric),
             source: watches.get(*watch).map_or("", |watch| watch.label(spec.metric)),
-            during: spec.during,
+            during: if spec.metric == Metric::Recovery { During::Recovery } else { spec.during },
             bound: below.into_iter().chain(above).collect::<Vec<_>>().join(" and "),
             value: *value,
             shown: value.map_or_else(|| "not measured".into(), |value| show(spec.metric, value)),

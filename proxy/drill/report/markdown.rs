@@ -148,9 +148,17 @@ fn loads(out: &mut String, story: &Story) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n## Load\n")?;
-    let columns = ["name", "intended", "unsent", "ok", "failed", "failed_injected", "retried", "unanswered"];
-    let rows = story.workloads.iter().map(|load| columns.map(|column| text(&load[column])));
-    table(out, columns.map(|column| column.trim_end_matches('_')), rows)
+    let counts = ["name", "intended", "unsent", "ok", "failed", "failed_injected", "retried", "unanswered"];
+    let rows = story.workloads.iter().map(|load| {
+        let [name, intended, unsent, ok, failed, injected, retried, unanswered] =
+            counts.map(|count| text(&load[count]));
+        let us = &load["latency_us"];
+        let latency = format!("{} / {} us", text(&us["p50"]), text(&us["p99"]));
+        [name, intended, unsent, ok, failed, injected, retried, unanswered, latency]
+    });
+    let header =
+        ["load", "intended", "unsent", "ok", "failed", "ended by a fault", "retried", "unanswered", "p50 / p99"];
+    table(out, header, rows)
 }
 
 fn end(out: &mut String, story: &Story) -> fmt::Result {

@@ -13,7 +13,7 @@ use crate::probe::Found;
 use crate::run::{Effect, Ending, Inputs, Run, Timeline};
 use crate::verdict::{Cause, Outcome};
 
-/// What clients feel: requests per second, their latency, and how many in a hundred fail.
+/// What clients feel: the latency of their requests in ms, and how many in five fail.
 #[derive(Clone, Copy)]
 struct Weather {
     latency: u64,
@@ -22,7 +22,7 @@ struct Weather {
 
 const FAIR: Weather = Weather { latency: 10, failing: 0 };
 const SLOW: Weather = Weather { latency: 100, failing: 0 };
-const BROKEN: Weather = Weather { latency: 10, failing: 50 };
+const BROKEN: Weather = Weather { latency: 10, failing: 3 };
 
 /// A run that a test takes through its time.
 struct Course {
@@ -72,21 +72,16 @@ fn course(words: ScenarioWords) -> Course {
 
 impl Course {
     /// This many seconds of this weather, in ticks of 50 ms with five requests each.
-    #[allow(clippy::cast_precision_loss)]
     fn go(&mut self, seconds: f64, weather: Weather) -> &mut Course {
         let mut left = seconds;
         while left > 1e-9 && self.ending.is_none() {
             self.tick();
             left -= 0.05;
             self.now += 50 * MILLI;
-            let failed = if self.figures.ok * weather.failing >= self.figures.failed * 100 + 1 {
-                5 * weather.failing / 50
-            } else {
-                0
-            };
-            self.figures.failed += failed;
-            self.figures.ok += 5 - failed.min(5);
-            self.figures.latency.merge(&latencies(5 - failed.min(5), weather.latency));
+            let ok = 5 - weather.failing;
+            self.figures.failed += weather.failing;
+            self.figures.ok += ok;
+            self.figures.latency.merge(&latencies(ok, weather.latency));
         }
         self
     }
