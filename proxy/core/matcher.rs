@@ -301,3 +301,63 @@ macro_rules! parsed {
 
 parsed!(Network, "a network such as \"10.0.0.0/8\"");
 parsed!(StatusRange, "a status such as 503, \"5xx\" or \"500-504\"");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn rule(json: serde_json::Value) -> Result<MatchSpec, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    #[test]
+    fn every_field_is_taken() {
+        let spec = rule(serde_json::json!({
+            "method": ["GET", "POST"], "path": "/v1/**", "host": { "exact": "a" }, "query": { "q": { "present": false } },
+            "headers": { "x": { "regex": "^a+$" } }, "source": ["10.0.0.0/8", "::1"], "sni": "*.a", "grpc_service": "a.B",
+            "grpc_method": "C", "content_type": "text/*", "request_size": { "min": "1KiB" }, "status": [503, "4xx", "500-502"],
+            "response_headers": { "y": { "present": true } }, "not": { "path": "/healthz" },
+            "any": [{ "method": ["GET"] }, {}], "all": [{ "host": "b" }]
+        }));
+        let spec = spec.unwrap();
+        assert_eq!(spec.impossible(), None);
+        assert!(spec.needs_answer());
+        assert_eq!(spec.status.unwrap()[1], StatusRange { low: 400, high: 499 });
+        assert_eq!(spec.query["q"], Pattern::Absent);
+        assert!(spec.source.unwrap()[0].contains("::ffff:10.1.2.3".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for json in [
+            serde_json::json!({ "pat": "/" }),
+            serde_json::json!({ "path": { "regex": "(" } }),
+            serde_json::json!({ "path": { "exact": "a", "glob": "b" } }),
+            serde_json::json!({ "path": {} }),
+            serde_json::json!({ "method": ["get"] }),
+            serde_json::json!({ "source": ["10.0.0.0/33"] }),
+            serde_json::json!({ "status": [700] }),
+            serde_json::json!({ "status": ["502-500"] }),
+        ] {
+            assert!(rule(json.clone()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_can_match_nothing_is_told() {
+        for json in [
+            serde_json::json!({ "method": [] }),
+            serde_json::json!({ "any": [] }),
+            serde_json::json!({ "path": "v1" }),
+            serde_json::json!({ "path": { "present": false } }),
+            serde_json::json!({ "request_size": { "min": "2B", "max": "1B" } }),
+            serde_json::json!({ "not": {} }),
+            serde_json::json!({ "all": [{ "method": [] }, {}] }),
+            serde_json::json!({ "any": [{ "method": [] }] }),
+        ] {
+            assert!(rule(json.clone()).unwrap().impossible().is_some(), "{json}");
+        }
+        assert_eq!(rule(serde_json::json!({ "any": [{ "method": [] }, {}] })).unwrap().impossible(), None);
+    }
+}

@@ -274,3 +274,6 @@ impl fmt::Display for Preview {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

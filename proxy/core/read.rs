@@ -14,6 +14,7 @@ pub const MAX_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// When there is no such file, it is not a regular file, longer than [`MAX_BYTES`], not UTF-8, or holds a NUL.
+#[allow(clippy::result_large_err)] // once per file
 pub fn load(path: &Path) -> Result<Arc<Source>, Diagnostic> {
     let name = path.display().to_string();
     let text = bytes(path)
@@ -90,5 +91,70 @@ pub fn text(bytes: Vec<u8>) -> Result<String, (String, String)> {
     match text.find('\0') {
         Some(at) => Err((format!("byte {at} (from 0) is NUL, which no text has"), text[..at].into())),
         None => Ok(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::result_large_err)]
+    use std::fs;
+
+    use super::*;
+
+    /// A directory of its own, gone afterwards.
+    struct Place(std::path::PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Place {
+            let path = std::env::temp_dir().join(format!("squall-read-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Place(path)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn refused(path: &Path) -> String {
+        load(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_text_file_is_refused_without_waiting() {
+        let place = Place::new("kinds");
+        let path = place.0.join("x");
+        assert!(refused(&path).contains("can not read the file"));
+        assert!(refused(&place.0).contains("this is a directory"));
+        assert!(refused(Path::new("/dev/zero")).contains("not a regular file"));
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(refused(&path).contains("not a regular file"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() {
+        let place = Place::new("long");
+        let path = place.0.join("x");
+        fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        assert!(refused(&path).contains("too long (104857600 bytes): at most 1048576 bytes"));
+    }
+
+    #[test]
+    fn texts_are_told_from_other_bytes() {
+        let place = Place::new("text");
+        let path = place.0.join("x");
+        let written = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            load(&path)
+        };
+        assert_eq!(written(b"\xef\xbb\xbfa = 1\r\n").unwrap().text, "a = 1\r\n");
+        let error = written(b"a = 1\nb = \"\xff\"").unwrap_err();
+        assert!(error.message.contains("not UTF-8"));
+        assert_eq!(error.line_column(), Some((2, 6)));
+        assert!(written(b"a\0").unwrap_err().message.contains("NUL"));
+        assert_eq!(written(b"").unwrap().text, "");
     }
 }

@@ -107,3 +107,6 @@ fn parametric(schema: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,7 +216,7 @@ error: unknown field `delai`
     #[test]
     fn names_the_field_where_there_is_no_place() {
         let diagnostic = Diagnostic::error("is negative").field("fault[late].delay");
-        assert_eq!(render(&[diagnostic.clone()], false), "error: fault[late].delay: is negative\n");
+        assert_eq!(render(std::slice::from_ref(&diagnostic), false), "error: fault[late].delay: is negative\n");
         assert_eq!(serde_json::to_value(diagnostic.brief()).unwrap()["field"], "fault[late].delay");
     }
 }

@@ -132,6 +132,7 @@ impl Wrong {
     }
 }
 
+#[allow(clippy::result_large_err)] // once per mistake
 fn scalar<'de, V: Visitor<'de>>(node: &Node, visitor: V) -> Result<V::Value, Wrong> {
     match &node.value {
         Value::Null => visitor.visit_unit(),

@@ -133,7 +133,7 @@ pub(crate) fn guard(reader: &mut Reader, table: &Table, index: usize, scene: &Sc
         }
     }
     let over = draft.over.map_or(10 * SECOND, |over| over.0);
-    if over < 100 * MILLI || over > 3600 * SECOND {
+    if !(100 * MILLI..=3600 * SECOND).contains(&over) {
         reader.error(table, &path, "over", "`over` lies between 100 ms and 1 h");
     }
     Some(GuardSpec {

@@ -2,6 +2,7 @@
 //! schema, values from serde.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,12 +23,15 @@ pub(crate) struct Reader {
     source: Option<Arc<Source>>,
     diagnostics: Vec<Diagnostic>,
     left_out: usize,
-    schemas: HashMap<TypeId, Rc<serde_json::Value>>,
+}
+
+thread_local! {
+    static SCHEMAS: RefCell<HashMap<TypeId, Rc<serde_json::Value>>> = RefCell::default();
 }
 
 impl Reader {
     pub(crate) fn new(source: Option<Arc<Source>>) -> Reader {
-        Reader { source, diagnostics: Vec::new(), left_out: 0, schemas: HashMap::new() }
+        Reader { source, diagnostics: Vec::new(), left_out: 0 }
     }
 
     pub(crate) fn source(&self) -> Option<&Arc<Source>> {
@@ -81,12 +85,6 @@ impl Reader {
         self.diagnostics
     }
 
-    /// The schema of a type.
-    pub(crate) fn schema<T: JsonSchema + 'static>(&mut self) -> Rc<serde_json::Value> {
-        let make = || Rc::new(schemars::schema_for!(T).to_value());
-        self.schemas.entry(TypeId::of::<T>()).or_insert_with(make).clone()
-    }
-
     /// Reads a table; none: it had mistakes, and they are on record.
     pub(crate) fn read<T: DeserializeOwned + JsonSchema + 'static>(&mut self, table: &Table, path: &str) -> Option<T> {
         self.read_beside(table, path, &[])
@@ -100,7 +98,7 @@ impl Reader {
         others: &[&str],
     ) -> Option<T> {
         let before = self.errors();
-        let schema = self.schema::<T>();
+        let schema = schema::<T>();
         let mut table = table.clone();
         self.known(&mut table, &schema, &schema, path, others);
         for field in required(&schema) {
@@ -190,6 +188,12 @@ impl Reader {
             }
         }
     }
+}
+
+/// The schema of a type.
+fn schema<T: JsonSchema + 'static>() -> Rc<serde_json::Value> {
+    let make = || Rc::new(schemars::schema_for!(T).to_value());
+    SCHEMAS.with_borrow_mut(|schemas| schemas.entry(TypeId::of::<T>()).or_insert_with(make).clone())
 }
 
 /// `table.field`

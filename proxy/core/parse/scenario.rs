@@ -138,7 +138,12 @@ fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], check
         let help = format!("recovery takes {} of it", Duration(checked.recovery_window()));
         return reader.at(Diagnostic::error(message).label(label).help(help), root, "", "max_duration");
     }
+    let name = |table: &Table| table.text("name").or_else(|| table.text("kind")).map(str::to_owned);
     for (index, table) in tables {
+        // what was wrong in itself has been told already
+        if !checked.faults.iter().any(|fault| name(table).as_ref() == Some(&fault.name)) {
+            continue;
+        }
         let at = table.text("at").and_then(|at| at.parse::<Duration>().ok());
         if let Some(at) = at
             && at.0 >= end

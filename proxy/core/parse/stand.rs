@@ -144,8 +144,7 @@ pub(crate) fn workload(reader: &mut Reader, table: &Table, index: usize, world: 
         check_http(reader, table, &path, &draft);
         kind
     } else {
-        let missing =
-            ["send", "expect"].into_iter().filter(|key| !table.text(key).is_some_and(|text| !text.is_empty()));
+        let missing = ["send", "expect"].into_iter().filter(|key| table.text(key).is_none_or(str::is_empty));
         for key in missing {
             reader.error(table, &path, key, format!("a tcp workload needs `{key}`: text of at least one byte"));
         }

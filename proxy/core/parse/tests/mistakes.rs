@@ -1,0 +1,206 @@
+//! Every kind of mistake is told, at its place.
+
+use super::*;
+
+/// A fault table, and what must be told about it.
+const FAULTS: &[(&str, &str)] = &[
+    ("kind = \"latenzy\"\nproxy = \"redis\"", "there is no fault of the kind `latenzy`; did you mean `latency`?"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelai = \"5ms\"", "unknown field `delai`; did you mean `delay`?"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelay = \"5ms\"\njiter = \"1ms\"", "did you mean `jitter`?"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelay = \"5 ms\"\nat = \"-5s\"", "negative"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelay = \"99999999h\"", "too long"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelay = \"nan\"", "is not a duration"),
+    ("kind = \"latency\"\nproxy = \"redis\"\ndelay = 5", "needs a unit"),
+    ("kind = \"latency\"\ndelay = \"5ms\"", "`proxy` is missing"),
+    ("proxy = \"redis\"\ndelay = \"5ms\"", "`kind` is missing"),
+    ("kind = \"reset\"\nproxy = \"redis\"\npercentage = 101", "101 is not a percentage"),
+    ("kind = \"reset\"\nproxy = \"redis\"\npercentage = nan", "NaN is not a number"),
+    ("kind = \"reset\"\nproxy = \"redis\"\npercentage = inf", "inf is not a number"),
+    ("kind = \"reset\"\nproxy = \"redis\"\npercentage = 0", "can do nothing"),
+    (
+        "kind = \"reset\"\nproxy = \"redis\"\npercentage = { steps = [1, 200], hold = \"1s\" }",
+        "200 is not a percentage",
+    ),
+    ("kind = \"reset\"\nproxy = \"redi\"", "there is no proxy `redi`; did you mean `redis`?"),
+    ("kind = \"reset\"\nproxy = \"db-*\"", "no proxy matches `db-*`; expected `redis`"),
+    ("kind = \"reset\"\nproxy = \"Redis!\"", "is not the name of a proxy"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nname = \"A b\"", "is out of range"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"0s\"", "can do nothing"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"2s\"\nevery = \"2s\"", "`every` must be longer than `for`"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nevery = \"2s\"", "`every` needs `for`"),
+    ("kind = \"reset\"\nproxy = \"redis\"\ntimes = 2", "`times` needs `every`"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"1s\"\nevery = \"2s\"\ntimes = 0", "`times` counts from 1"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"1s\"\nevery = \"2d\"\ntimes = 9999999999999", "ten years"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nat = \"3000d\"\nfor = \"3000d\"", "ten years"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfirst = 0", "`first` counts from 1"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfirst = -1", "the number -1 is out of range"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfirst = 1\neach = 2", "`each` and `first` exclude each other"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nkey = \"path:0\"", "is out of range"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nkey = \"header:x\"", "the key `header:x` needs HTTP"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nmatch = { path = \"/a\" }", "`match` needs HTTP"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nphase = \"mid_bodi\"", "did you mean `mid_body`?"),
+    ("kind = \"reset\"\nproxy = \"redis\"\ndirection = \"downstraem\"", "did you mean `downstream`?"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"58s\"", "the plan takes 63s, longer than `max_duration`"),
+    ("kind = \"reset\"\nproxy = \"redis\"\nat = \"60s\"", "never act"),
+    ("kind = \"latency\"\nproxy = \"redis\"", "a.toml:7:1"),
+    ("kind = \"latency\"\nproxy = \"redis\"\njitter = \"5ms\"", "says no delay"),
+];
+
+#[test]
+fn a_wrong_fault_is_told() {
+    for (fault, expected) in FAULTS {
+        let text = told(&around(&format!("[[fault]]\n{fault}")));
+        assert!(text.contains(expected), "{fault}\n-> {text}");
+        assert_eq!(text.lines().count(), 1, "one mistake, one message: {fault}\n-> {text}");
+    }
+}
+
+/// Other tables beside a good fault.
+const OTHERS: &[(&str, &str)] = &[
+    ("[[proxy]]\nname = \"redis\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"", "there is a proxy `redis` already"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"localhost:1\"\nupstream = \"a:1\"",
+        "proxy `redis` listens on 127.0.0.1:1 already",
+    ),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:9\"\nupstream = \"localhost:9\"", "would be routed to itself"),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"proxy:b\"", "would be routed to itself"),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"example.com:1\"\nupstream = \"a:1\"", "not on a host name"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nprotocol = \"htp\"",
+        "did you mean `http`?",
+    ),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:x\"", "there is no service `x`"),
+    ("[[service]]\nname = \"b\"\nkind = \"echo\"\nanswers = { status = 200 }", "`answers` is for http services"),
+    ("[[service]]\nname = \"b\"\nkind = \"http\"\nanswers = { status = 200, sise = 1 }", "did you mean `size`?"),
+    ("[[service]]\nname = \"b\"\nkind = \"http\"\nanswers = { latency = { jitter = \"1ms\" } }", "delay"),
+    (
+        "[[workload]]\nname = \"w\"\nkind = \"tcp\"\ntarget = \"proxy:redis\"\nrate = 1\nsend = \"x\"",
+        "a tcp workload needs `expect`",
+    ),
+    ("[[workload]]\nname = \"w\"\nkind = \"http\"\ntarget = \"proxy:redis\"\nrate = -1", "a rate lies between"),
+    ("[[guard]]\nmetric = \"error_rat\"\nabove = \"5%\"", "did you mean `error_rate`?"),
+    ("[[guard]]\nmetric = \"error_rate\"\nabove = \"5%\"", "`error_rate` counts requests, and `redis` carries bytes"),
+    ("[[guard]]\nmetric = \"p99\"\nabove = \"5%\"", "is not a duration"),
+    ("[[guard]]\nmetric = \"p99\"", "needs `above` or `below`"),
+    ("[[guard]]\nname = \"x\"", "a guard needs `metric`, `burn` or `harm`"),
+    ("[[guard]]\nharm = 1\nmetric = \"p99\"", "a guard has one of"),
+    ("[[guard]]\nburn = \"14x\"\nproxy = \"redis\"", "has no `slo`"),
+    ("[[guard]]\nmetric = \"recovery\"\nabove = \"5s\"", "no guard can watch it"),
+    ("[[probe]]\nname = \"p\"", "a probe needs either `http` or `tcp`"),
+    ("[[probe]]\nname = \"p\"\nhttp = { url = \"https://a\" }", "does not begin with `http://`"),
+    ("[[expect]]\nmetric = \"p99\"\nbelow = \"1s\"\nabove = \"2s\"", "nothing is both"),
+    ("[forecast]\np99 = [\"2s\", \"1s\"]", "a low and a high figure"),
+    ("[forecast]\np98 = [\"2s\", \"1s\"]", "unknown field `p98`"),
+    ("[runbook]\nobserv = \"x\"", "did you mean `observe`?"),
+    ("[[faults]]", "unknown field `faults`; did you mean `fault`?"),
+    ("[[fault]]\nkind = \"reset\"\nproxy = \"redis\"", "two faults of the kind `reset` without a name"),
+    (
+        "[[fault]]\nname = \"reset\"\nkind = \"cut\"\nproxy = \"redis\"\nafter = \"1B\"",
+        "there is a fault `reset` already",
+    ),
+];
+
+#[test]
+fn other_wrong_tables_are_told() {
+    for (table, expected) in OTHERS {
+        let text = told(&around(&format!("[[fault]]\nkind = \"reset\"\nproxy = \"redis\"\nfor = \"1s\"\n{table}")));
+        assert!(text.contains(expected), "{table}\n-> {text}");
+        assert_eq!(text.lines().count(), 1, "one mistake, one message: {table}\n-> {text}");
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_at_once_in_order() {
+    let text = told(&around(
+        "[[fault]]\nkind = \"latency\"\nproxy = \"redis\"\ndelay = \"5\"\njitter = \"-1s\"\nnme = \"x\"\nfor = \"x\"\n[[fault]]\nkind = \
+         \"cutt\"\nproxy = \"redi\"",
+    ));
+    let lines: Vec<_> = text.lines().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
+    let places = ["a.toml:10:9", "a.toml:11:10", "a.toml:12:1", "a.toml:13:7", "a.toml:15:8"];
+    for place in places {
+        assert!(lines.iter().any(|line| line == place), "{place}\n{text}");
+    }
+}
+
+#[test]
+fn a_message_looks_like_this() {
+    let outcome = check_all(
+        &[source(&around(
+            "[[fault]]\nkind = \"latency\"\nproxy = \"redis\"\ndelay = \"5ms\"\nfor = \"5s\"\ndirection = \"up\"",
+        ))],
+        &Options::default(),
+    );
+    let expected = "\
+error: `up` is not one of the words that may stand here
+  --> a.toml:12:13
+   |
+12 | direction = \"up\"
+   |             ^^^^ expected one of `upstream`, `downstream`, `both`
+";
+    assert_eq!(render(&outcome.diagnostics, false), expected);
+    assert_eq!(outcome.diagnostics[0].field.as_deref(), Some("fault[latency].direction"));
+}
+
+#[test]
+fn json_is_told_by_field() {
+    let json = serde_json::json!({
+        "name": "a", "max_duration": "1m",
+        "fault": [{ "kind": "latency", "name": "late", "proxy": "redis", "delay": -5, "jiter": "1ms" }]
+    });
+    let messages = scenario_json(&json, &Options::default()).unwrap_err();
+    let fields: Vec<_> = messages.iter().filter_map(|message| message.field.as_deref()).collect();
+    assert!(fields.contains(&"fault[late].delay") && fields.contains(&"fault[late].jiter"), "{fields:?}");
+    assert!(scenario_json(&serde_json::json!([]), &Options::default()).is_err());
+}
+
+#[test]
+fn unknown_proxies_are_notes_until_somebody_defines_proxies() {
+    let lone = source("name = \"a\"\n[[fault]]\nkind = \"reset\"\nproxy = \"payments\"\nfor = \"1s\"\n");
+    let (_, notes) = scenario(&lone, &Options::default()).unwrap();
+    assert_eq!(notes[0].message, "proxy `payments` is defined in none of the files: resolved at start");
+    let outcome = check_all(&[lone.clone(), golden("squall.toml")], &Options::default());
+    assert_eq!(render(&outcome.diagnostics, false), "");
+    let outcome = check_all(&[lone.clone(), golden("redis-slow.toml")], &Options::default());
+    assert!(outcome.has_errors());
+    let started = Options { proxies: Some(Vec::new()), ..Options::default() };
+    assert!(scenario(&lone, &started).is_err());
+}
+
+#[test]
+fn limits_of_the_host_hold() {
+    let fault = |percentage, more| {
+        let body =
+            format!("[[fault]]\nkind = \"reset\"\nproxy = \"redis\"\nfor = \"1s\"\npercentage = {percentage}\n{more}");
+        format!("max_percentage = 20\n{}", around(&body))
+    };
+    assert!(told(&fault("25", "")).contains("`max_percentage` is 20 %"));
+    assert_eq!(told(&fault("25", "first = 3")), "");
+    assert_eq!(told(&fault("20", "")), "");
+    let safety = Safety { max_percentage: Some(10.0), ..Safety::default() };
+    let options = Options { safety: Some(safety), ..Options::default() };
+    assert!(scenario(&source(&fault("15", "")), &options).is_err());
+}
+
+#[test]
+fn rings_of_proxies_are_told() {
+    let text = told(
+        "[[proxy]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"localhost:2\"\n[[proxy]]\nname = \"b\"\nlisten = \
+         \"0.0.0.0:2\"\nupstream = \"proxy:a\"\n",
+    );
+    assert!(text.contains("proxy `a` would be routed to itself: a → b → a"), "{text}");
+    assert_eq!(text.lines().count(), 2);
+}
+
+#[test]
+fn broken_and_oversized_texts_are_refused_soon() {
+    let many = format!("name = \"a\"\n{}", "[[fault]]\n".repeat(100_000));
+    assert!(told(&many).contains("100000 times `fault`: at most 10000 are taken"));
+    for text in ["[".repeat(1 << 20), "a.".repeat(1 << 19), format!("a = {}", "{a=".repeat(1 << 18))] {
+        assert!(told(&text).contains("nested deeper than"), "{}", told(&text));
+    }
+    assert!(told("name = \"a\" name = \"b\"").contains("this is not TOML"));
+    assert!(told("name = \"a\"\nname = \"b\"").contains("duplicate key"));
+    assert!(told("").contains("`name` is missing"));
+    let unknown: String = (0..50_000).map(|n| format!("k{n} = 1\n")).collect();
+    assert!(told(&unknown).contains("more messages are left out"));
+}

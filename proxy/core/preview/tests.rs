@@ -1,0 +1,53 @@
+#![allow(clippy::unwrap_used)]
+use std::sync::Arc;
+
+use super::*;
+use crate::diagnostic::Source;
+use crate::parse::{Options, scenario};
+use crate::time::MILLI;
+
+fn golden(file: &str) -> Checked {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(file);
+    scenario(&crate::read::load(&path).unwrap(), &Options::default()).unwrap().0
+}
+
+#[test]
+fn tells_the_timeline_and_the_first_decisions() {
+    let checked = golden("redis-slow.toml");
+    let told = preview(&checked, 42, 200);
+    let at: Vec<_> = told.timeline.iter().map(|moment| moment.at).collect();
+    assert_eq!(at, [0.0, 5.0, 10.0, 20.0, 20.0, 22.0, 22.5, 26.0, 26.5, 30.0, 30.5, 30.5, 35.5]);
+    let late = &told.faults[0];
+    assert!(late.units.iter().all(|unit| unit.selected && unit.delays.len() == 3));
+    let mean = late.units.iter().flat_map(|unit| &unit.delays).sum::<u64>() / 600;
+    assert!((190 * MILLI..210 * MILLI).contains(&mean), "{mean}");
+    let reset = &told.faults[1];
+    let selected = reset.units.iter().filter(|unit| unit.selected).count();
+    assert!((8..35).contains(&selected), "{selected}");
+    assert!(reset.units.iter().all(|unit| unit.selected == (unit.draw < 10.0)));
+    // the same seed tells the same, another one something else
+    assert_eq!(told.to_string(), preview(&checked, 42, 200).to_string());
+    assert_ne!(reset.units, preview(&checked, 43, 200).faults[1].units);
+    assert!(told.warnings.is_empty(), "{:?}", told.warnings);
+    assert!(told.to_string().contains("flapping begins: partition"), "{told}");
+}
+
+#[test]
+fn warns_of_faults_that_hit_nobody() {
+    for (what, warned) in [
+        ("percentage = 0.01", true),
+        ("nth = 500", true),
+        ("each = 500", true),
+        ("nth = 50", false),
+        ("percentage = 50", false),
+    ] {
+        let text = format!(
+            "name = \"a\"\n[[proxy]]\nname = \"p\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n[[workload]]\nname = \
+             \"w\"\nkind = \"http\"\ntarget = \"proxy:p\"\nrate = 10\n[[fault]]\nkind = \"reset\"\nproxy = \"p\"\nfor = \
+             \"10s\"\n{what}\n"
+        );
+        let source = Arc::new(Source { name: "a".into(), text });
+        let (checked, _) = scenario(&source, &Options::default()).unwrap();
+        assert_eq!(preview(&checked, 1, 5).warnings.len(), usize::from(warned), "{what}");
+    }
+}
