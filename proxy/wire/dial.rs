@@ -120,7 +120,6 @@ pub(crate) fn leads_to(address: &SocketAddr, own: &SocketAddr) -> bool {
 
 async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
     let fd = stream(Domain::for_address(address))?;
-    let _best_effort = rustix::net::sockopt::set_tcp_nodelay(&fd, true);
     match rustix::net::connect(&fd, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => {}
         Err(error) => return Err(error.into()),

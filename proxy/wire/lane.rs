@@ -29,7 +29,7 @@ pub(crate) struct Lane {
     pub(crate) eof: bool,
     /// The sink has been told so, or nothing more may be written to it.
     pub(crate) finished: bool,
-    /// The runtime may believe that the source has nothing while it has: somebody has looked without reading.
+    /// See [`Socket::poll_read_with`].
     pub(crate) stale: bool,
     splicing: bool,
     large: u8,
@@ -82,7 +82,6 @@ impl Lane {
     ) -> Poll<Result<usize, Broken>> {
         #[cfg(all(target_os = "linux", not(feature = "portable")))]
         if self.splicing
-            && !self.stale
             && let Some(done) = self.poll_splice(cx, (source, sink), limit, pipes, delivered)
         {
             return done;
@@ -119,13 +118,7 @@ impl Lane {
         source: &Socket,
         buffer: &mut [u8],
     ) -> Poll<Result<usize, Broken>> {
-        if std::mem::take(&mut self.stale)
-            && let Some(read) = source.read_now(buffer)
-        {
-            self.stale = true; // until the socket says that it is empty
-            return Poll::Ready(read.map_err(Broken::Source));
-        }
-        source.poll_read(cx, buffer).map_err(Broken::Source)
+        source.poll_read(cx, &mut self.stale, buffer).map_err(Broken::Source)
     }
 
     /// One trip through a pipe; none: no pipe to be had.
@@ -145,7 +138,7 @@ impl Lane {
             self.splicing = false;
             return None;
         };
-        let filled = source.poll_read_with(cx, |fd| Ok((pipe.fill(fd, limit)?, true)));
+        let filled = source.poll_read_with(cx, &mut self.stale, |fd| Ok((pipe.fill(fd, limit)?, true)));
         let n = match filled {
             Poll::Ready(Ok(n)) if n > 0 => n,
             other => {

@@ -57,7 +57,6 @@ impl Bound {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?; // connections of an earlier run may still be closing
-        socket.set_tcp_nodelay(true)?; // inherited by what is accepted
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket();

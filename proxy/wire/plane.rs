@@ -64,7 +64,7 @@ pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit.clone()) {
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::warn!(%error, "the limit on open descriptors can not be raised");
         }
     }
@@ -292,6 +292,11 @@ impl Plane {
     /// Connections open now, on all proxies, closed ones too.
     pub fn connections(&self) -> u64 {
         self.common.peers.iter().map(|peer| peer.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Bytes that faults hold now, in the whole program.
+    pub fn held_bytes(&self) -> usize {
+        self.common.held.load(Ordering::Relaxed)
     }
 
     /// Connections that failed inside squall, ever: a defect, each told in the log.

@@ -35,6 +35,9 @@ pub(crate) const FLOWS: [Flow; 2] = [Flow::Upstream, Flow::Downstream];
 /// Reads per direction before others get a turn.
 const ROUNDS: usize = 8;
 
+/// Bytes per direction before others get a turn: a due timer or an abort waits behind a few of these at most.
+const QUOTA: usize = 512 * 1024;
+
 type Dialling = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 
 /// How far a connection has come.
@@ -245,11 +248,8 @@ impl Conn {
         let Some(chain) = &mut self.chain else { return };
         let mut records = self.worker.records.borrow_mut();
         let Polled { next, released } = chain.poll(&self.talk, now, &mut records);
-        let recorded = !records.is_empty();
         drop(records);
-        if recorded {
-            self.worker.records_added();
-        }
+        self.worker.records_added();
         self.wake_at(next);
         if released {
             let shard = &self.worker.shard;
@@ -267,8 +267,13 @@ impl Conn {
     }
 
     fn is_written(&self) -> bool {
-        let queued = |chain: &Chain| FLOWS.iter().any(|flow| chain.queued(*flow) > 0);
-        self.lanes.iter().all(Lane::is_empty) && !self.chain.as_deref().is_some_and(queued)
+        self.lanes.iter().all(Lane::is_empty) && self.queued() == 0
+    }
+
+    /// Bytes in the chain.
+    fn queued(&self) -> usize {
+        let Some(chain) = &self.chain else { return 0 };
+        FLOWS.iter().map(|flow| chain.queued(*flow)).sum()
     }
 
     /// Says that the connection has drained, if it was to and has (or is `gone`).
@@ -290,7 +295,9 @@ impl Conn {
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
         let Some(chain) = &mut self.chain else { return Poll::Ready(self.dial()) };
         let opening = Opening::Accepted(self.talk.client);
-        let gate = chain.gate(&opening, &self.talk, self.worker.now(), &mut self.worker.records.borrow_mut());
+        let mut records = self.worker.records.borrow_mut();
+        let gate = chain.gate(&opening, &self.talk, self.worker.now(), &mut records);
+        drop(records);
         self.worker.records_added();
         match gate {
             Gate::Pass => Poll::Ready(self.dial()),
@@ -362,7 +369,7 @@ impl Conn {
                 Flow::Upstream => (&*client, &*server),
                 Flow::Downstream => (&*server, &*client),
             };
-            let mut delivered = 0;
+            let (mut delivered, mut read) = (0, 0);
             let mut relay = || -> Result<bool, Broken> {
                 for _ in 0..ROUNDS {
                     match lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered) {
@@ -375,11 +382,15 @@ impl Conn {
                         return Ok(true);
                     }
                     let through = (&worker.pipes, &mut **worker.buffer.borrow_mut());
+                    if read >= QUOTA {
+                        return Ok(false);
+                    }
                     match lane.poll_transfer(cx, ends, usize::MAX, through, &mut delivered) {
                         Poll::Pending => return Ok(true),
                         Poll::Ready(Err(broken)) => return Err(broken),
                         Poll::Ready(Ok(0)) => lane.eof = true,
                         Poll::Ready(Ok(n)) => {
+                            read += n;
                             talk.moved(flow, n);
                             if local.measure.get() {
                                 measure(local, asked, flow, SystemClock::mono());

@@ -50,11 +50,25 @@ impl Socket {
     }
 
     /// Runs `call` when the socket may be readable. `call` gives what it moved and whether the socket may have more.
+    /// `stale`: the runtime may not know that something waits ([`Socket::poll_gone`] has eaten the event), so try first;
+    /// cleared once the socket is empty.
     pub(crate) fn poll_read_with(
         &self,
         cx: &mut Context<'_>,
+        stale: &mut bool,
         mut call: impl FnMut(BorrowedFd<'_>) -> Result<(usize, bool), Errno>,
     ) -> Poll<io::Result<usize>> {
+        while *stale {
+            match call(self.fd.as_fd()) {
+                Err(Errno::AGAIN) => *stale = false,
+                Err(Errno::INTR) => {}
+                Ok((n, more)) => {
+                    *stale = more;
+                    return Poll::Ready(Ok(n));
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
         loop {
             let mut guard = ready!(self.fd.poll_read_ready(cx))?;
             match call(self.fd.as_fd()) {
@@ -93,9 +107,14 @@ impl Socket {
         }
     }
 
-    /// Reads; 0: the peer has closed its side.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_read_with(cx, |fd| {
+    /// Reads; 0: the peer has closed its side. See [`Socket::poll_read_with`].
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        stale: &mut bool,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_read_with(cx, stale, |fd| {
             let n = rustix::io::read(fd, &mut *buffer)?;
             Ok((n, n == buffer.len())) // less than asked for: nothing more for now, as epoll's edges tell
         })
@@ -127,7 +146,7 @@ impl Socket {
     }
 
     /// Looks whether the peer has left while nobody reads: reset, or (`closed` counts) closed without a byte waiting.
-    /// Registers for changes; the next read must be [`Socket::read_now`].
+    /// Registers for changes; what waits is known to nobody then: the next read is `stale`.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>, closed: bool) -> Poll<()> {
         for _ in 0..2 {
             let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) else { return Poll::Ready(()) };
@@ -141,14 +160,6 @@ impl Socket {
             }
         }
         Poll::Pending // half-closed: the runtime has no further event to tell of
-    }
-
-    /// Reads what is there whatever the runtime believes, after [`Socket::poll_gone`] has eaten the events.
-    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        match rustix::io::read(&self.fd, buffer) {
-            Err(Errno::AGAIN | Errno::INTR) => None,
-            other => Some(other.map_err(io::Error::from)),
-        }
     }
 }
 

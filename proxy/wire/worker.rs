@@ -192,11 +192,12 @@ impl Worker {
         }
     }
 
-    /// Records were added: they go to the ledger soon.
+    /// Records may have been added: they go to the ledger soon.
     pub(crate) fn records_added(&self) {
-        if self.records.borrow().len() >= RECORDS_BATCH {
+        let waiting = self.records.borrow().len();
+        if waiting >= RECORDS_BATCH {
             self.send_records();
-        } else if self.records_due.get().is_none() {
+        } else if waiting > 0 && self.records_due.get().is_none() {
             let due = Some(SystemClock::mono() + RECORDS_WAIT);
             self.rearm(Key::Records, None, due);
             self.records_due.set(due);

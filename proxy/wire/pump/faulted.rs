@@ -47,15 +47,13 @@ impl Conn {
                     given => moved |= given == Moved::Some,
                 }
             }
+            self.hold_back(self.queued());
             if !moved {
                 busy = false;
                 break;
             }
         }
-        let Some(chain) = &self.chain else { return Ok(None) };
-        let held = FLOWS.iter().map(|flow| chain.queued(*flow)).sum();
-        let idle = chain.is_idle();
-        self.hold_back(held);
+        let idle = self.chain.as_ref().is_some_and(|chain| chain.is_idle());
         if idle {
             self.settle(false);
             self.chain = None;

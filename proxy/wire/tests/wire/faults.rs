@@ -4,14 +4,16 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use squall_core::observe::Ledger;
 use squall_core::plan::{Plan, Slice};
 use squall_core::plane::DataPlane;
 use squall_core::time::{MICRO, MILLI, Time};
+use squall_wire::{Options, Plane};
 
 use crate::support::*;
 
 /// One round trip; how long it took, ns.
-fn round_trip(plane: &squall_wire::Plane, stream: &mut TcpStream) -> Time {
+fn round_trip(plane: &Plane, stream: &mut TcpStream) -> Time {
     let began = plane.clock().now().mono;
     stream.write_all(b"ping").unwrap();
     stream.read_exact(&mut [0; 4]).unwrap();
@@ -188,4 +190,36 @@ fn turns_are_measured_only_on_demand() {
     eventually("twenty turns", || plane.reading("p").unwrap().turns.len() == 20);
     let turns = plane.reading("p").unwrap().turns;
     assert!(turns.quantile(1.0).unwrap() >= 10 * MILLI, "as the client felt it");
+}
+
+#[test]
+fn held_bytes_have_a_limit_in_the_whole_program() {
+    let (ledger, _records) = Ledger::new(16);
+    let limit = 200_000;
+    let plane = Plane::new(Options { workers: 1, held_bytes: limit, ..Options::new(ledger) }).unwrap();
+    let address = open(&plane, echo());
+    publish(&plane, vec![active(&plane, Script::Delay(30 * MILLI))]);
+    let transfers: Vec<_> = (0..8)
+        .map(|n| {
+            let client = connect(address);
+            let sender = send_pattern(client.try_clone().unwrap(), 2_000_000, n + 1);
+            std::thread::spawn(move || {
+                let seen = check_pattern(client, n + 1);
+                sender.join().unwrap();
+                seen
+            })
+        })
+        .collect();
+    let mut most = 0;
+    while transfers.iter().any(|transfer| !transfer.is_finished()) {
+        most = most.max(plane.held_bytes());
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+    for transfer in transfers {
+        assert_eq!(transfer.join().unwrap(), 2_000_000);
+    }
+    // checked before a read: one read each way may go past it
+    assert!(most <= limit + 128 * 1024, "{most}");
+    assert!(most > limit / 2, "the limit was never near: {most}");
+    assert_eq!(plane.held_bytes(), 0);
 }

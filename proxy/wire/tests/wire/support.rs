@@ -22,15 +22,15 @@ use squall_core::window::Window;
 use squall_wire::{Options, Plane};
 
 /// Nothing on one machine takes this long.
-pub const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-pub fn plane(workers: usize) -> (Plane, Receiver<Vec<Record>>) {
+pub(crate) fn plane(workers: usize) -> (Plane, Receiver<Vec<Record>>) {
     let (ledger, records) = Ledger::new(1024);
     let options = Options { workers, ..Options::new(ledger) };
     (Plane::new(options).unwrap(), records)
 }
 
-pub fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
+pub(crate) fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
     ProxySpec {
         name: name.to_owned(),
         listen: "127.0.0.1:0".to_owned(),
@@ -42,17 +42,17 @@ pub fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
     }
 }
 
-pub fn open(plane: &Plane, upstream: impl ToString) -> SocketAddr {
+pub(crate) fn open(plane: &Plane, upstream: impl ToString) -> SocketAddr {
     plane.open(&spec("p", upstream)).unwrap().address.unwrap()
 }
 
-pub fn address(info: &ProxyInfo) -> SocketAddr {
+pub(crate) fn address(info: &ProxyInfo) -> SocketAddr {
     info.address.unwrap()
 }
 
 /// Looks until it is so.
 #[track_caller]
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..LONG.as_millis() {
         if is_so() {
             return;
@@ -63,17 +63,17 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A connection whose reads and writes do not wait for ever.
-pub fn connect(address: SocketAddr) -> TcpStream {
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     bounded(TcpStream::connect_timeout(&address, LONG).unwrap())
 }
 
 /// Whether a connection is reset: during the handshake as the client sees it, or right after.
-pub fn is_refused(address: SocketAddr) -> bool {
+pub(crate) fn is_refused(address: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect_timeout(&address, LONG) else { return true };
     stream.set_read_timeout(Some(LONG)).is_err() || stream.read(&mut [0]).is_err()
 }
 
-pub fn bounded(stream: TcpStream) -> TcpStream {
+pub(crate) fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.set_write_timeout(Some(LONG)).unwrap();
     let _reset_already = stream.set_nodelay(true);
@@ -81,7 +81,7 @@ pub fn bounded(stream: TcpStream) -> TcpStream {
 }
 
 /// Gives every connection to `serve`, on a thread of its own.
-pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
@@ -99,11 +99,11 @@ pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 /// Sends back what comes, and FIN after FIN.
-pub fn echo() -> SocketAddr {
+pub(crate) fn echo() -> SocketAddr {
     server(|stream| echo_one(&stream, &stream, || drop(stream.shutdown(Shutdown::Write))))
 }
 
-pub fn echo_one(mut from: impl Read, mut to: impl Write, end: impl FnOnce()) {
+pub(crate) fn echo_one(mut from: impl Read, mut to: impl Write, end: impl FnOnce()) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n) = from.read(&mut buffer) {
         if n == 0 || to.write_all(&buffer[..n]).is_err() {
@@ -114,7 +114,7 @@ pub fn echo_one(mut from: impl Read, mut to: impl Write, end: impl FnOnce()) {
 }
 
 /// Bytes that show a gap or a swap anywhere: the offset, mixed.
-pub fn pattern(offset: u64, buffer: &mut [u8]) {
+pub(crate) fn pattern(offset: u64, buffer: &mut [u8]) {
     for (n, byte) in buffer.iter_mut().enumerate() {
         let at = offset + n as u64;
         *byte = (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31) ^ (at >> 24).wrapping_mul(7)) as u8;
@@ -122,10 +122,10 @@ pub fn pattern(offset: u64, buffer: &mut [u8]) {
 }
 
 /// Small random numbers, the same in every run.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -134,7 +134,7 @@ impl Dice {
 }
 
 /// Sends `total` bytes of the pattern in writes of random size.
-pub fn send_pattern(mut to: TcpStream, total: u64, seed: u64) -> JoinHandle<()> {
+pub(crate) fn send_pattern(mut to: TcpStream, total: u64, seed: u64) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut dice = Dice(seed);
         let mut buffer = vec![0; 256 * 1024];
@@ -151,7 +151,7 @@ pub fn send_pattern(mut to: TcpStream, total: u64, seed: u64) -> JoinHandle<()> 
 }
 
 /// Reads to FIN and holds every byte against the pattern; now and then it is slow. Returns how many came.
-pub fn check_pattern(mut from: TcpStream, seed: u64) -> u64 {
+pub(crate) fn check_pattern(mut from: TcpStream, seed: u64) -> u64 {
     let mut dice = Dice(seed);
     let mut buffer = vec![0; 256 * 1024];
     let mut wanted = vec![0; 256 * 1024];
@@ -172,7 +172,7 @@ pub fn check_pattern(mut from: TcpStream, seed: u64) -> u64 {
 
 /// What a test fault does; each is what a real one would do at its simplest.
 #[derive(Debug, Clone, Copy)]
-pub enum Script {
+pub(crate) enum Script {
     /// Every turn waits this long, ns.
     Delay(Time),
     /// Wants to see the bytes and lets them by.
@@ -245,13 +245,13 @@ impl Fault for Script {
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// A fault on proxy `p`, both directions, in force from now on.
-pub fn active(plane: &Plane, script: Script) -> Arc<Active> {
+pub(crate) fn active(plane: &Plane, script: Script) -> Arc<Active> {
     let switch = plane.cell().switch();
     switch.start(plane.clock().now().mono);
     active_on(switch, script)
 }
 
-pub fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
+pub(crate) fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let text = |text: &str| -> Arc<str> { text.into() };
     Arc::new(Active {
@@ -276,22 +276,22 @@ pub fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
 }
 
 /// Puts these faults in force on proxy `p`, and waits until every worker has carried it out.
-pub fn publish(plane: &Plane, actives: Vec<Arc<Active>>) {
+pub(crate) fn publish(plane: &Plane, actives: Vec<Arc<Active>>) {
     let slice = Arc::new(Slice { actives, measure_turns: false });
     let plan = Plan::new([("p".into(), slice)]);
     carried_out(plane, plane.cell().publish(Arc::new(plan)));
 }
 
-pub fn carried_out(plane: &Plane, epoch: u64) {
+pub(crate) fn carried_out(plane: &Plane, epoch: u64) {
     eventually("carried out", || {
         plane.cell().shards().iter().all(|shard| shard.epoch.load(Ordering::Acquire) >= epoch)
     });
 }
 
-pub fn draining(plane: &Plane) -> u64 {
+pub(crate) fn draining(plane: &Plane) -> u64 {
     plane.cell().shards().iter().map(|shard| shard.draining.load(Ordering::Acquire)).sum()
 }
 
-pub fn released(plane: &Plane) -> u64 {
+pub(crate) fn released(plane: &Plane) -> u64 {
     plane.cell().shards().iter().map(|shard| shard.released.load(Ordering::Acquire)).sum()
 }

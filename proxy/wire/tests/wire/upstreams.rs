@@ -12,7 +12,7 @@ use squall_wire::{Options, Plane};
 
 use crate::support::*;
 
-pub fn socket_path(name: &str) -> PathBuf {
+fn socket_path(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("squall-wire-{}-{name}", std::process::id()));
     let _not_there = std::fs::remove_file(&path);
     path
