@@ -97,7 +97,18 @@ impl Cell {
 
     /// Every switch made so far goes off for good, at once; then the empty plan is published.
     pub fn abort_all(&self) -> u64 {
+        self.off();
+        self.clear()
+    }
+
+    /// The first half of [`Cell::abort_all`]: every switch made so far goes off for good. No worker is woken yet, so that
+    /// the moment can be told from what the bells cost.
+    pub fn off(&self) {
         self.master.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The second half of [`Cell::abort_all`]: the empty plan, made in advance, is published.
+    pub fn clear(&self) -> u64 {
         self.publish(self.empty.clone())
     }
 

@@ -410,9 +410,10 @@ impl Inner {
     fn abort_all(&self, reason: &str) -> Aborting {
         let asked = self.now().mono;
         let cell = self.plane.cell();
+        cell.off();
+        let stopped = self.now().mono;
         let before = released(cell);
-        let epoch = cell.abort_all();
-        let release = Release::new(cell, asked, self.now().mono, epoch, before);
+        let release = Release::new(cell, asked, stopped, cell.clear(), before);
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
         let under_way = entries.iter().filter(|entry| {
             let state = entry.card().state;
