@@ -262,10 +262,11 @@ impl fmt::Display for Preview {
             }
             for unit in &fault.units {
                 let verdict = if unit.selected { "selected" } else { "-" };
-                let delays: Vec<String> =
-                    unit.delays.iter().map(|delay| Duration(*delay / 1000 * 1000).to_string()).collect();
-                write!(f, "  unit {:>4}  draw {:>7.3}  {verdict:<8}", unit.unit, unit.draw)?;
-                writeln!(f, "  {}", delays.join(" "))?;
+                write!(f, "  unit {:>4}  draw {:>7.3}  {verdict}", unit.unit, unit.draw)?;
+                for delay in &unit.delays {
+                    write!(f, "  {:.3} ms", seconds(*delay) * 1e3)?;
+                }
+                writeln!(f)?;
             }
         }
         for warning in &self.warnings {

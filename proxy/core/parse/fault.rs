@@ -50,12 +50,14 @@ pub(crate) fn read(
         None => None,
     };
     let head: Option<FaultHead> = reader.read(&common, &path);
+    if let Some(proxy) = table.text("proxy") {
+        check_proxy(reader, table, &path, proxy, world);
+    }
     let (entry, head) = (entry?, head?);
     let window = window(reader, table, &path, &head);
     let count = count(reader, table, &path, &head);
     let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
     check_percentage(reader, table, &path, &percentage, count?, max_percentage);
-    check_proxy(reader, table, &path, &head.proxy, world);
     let http = http_words(&head, entry);
     if let Some((field, what)) = http.first()
         && world.named(&head.proxy).next().is_some()

@@ -138,10 +138,10 @@ fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], check
         let help = format!("recovery takes {} of it", Duration(checked.recovery_window()));
         return reader.at(Diagnostic::error(message).label(label).help(help), root, "", "max_duration");
     }
-    let name = |table: &Table| table.text("name").or_else(|| table.text("kind")).map(str::to_owned);
+    let sound: std::collections::HashSet<&str> = checked.faults.iter().map(|fault| fault.name.as_str()).collect();
     for (index, table) in tables {
         // what was wrong in itself has been told already
-        if !checked.faults.iter().any(|fault| name(table).as_ref() == Some(&fault.name)) {
+        if !table.text("name").or_else(|| table.text("kind")).is_some_and(|name| sound.contains(name)) {
             continue;
         }
         let at = table.text("at").and_then(|at| at.parse::<Duration>().ok());

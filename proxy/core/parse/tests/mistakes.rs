@@ -116,7 +116,7 @@ fn several_mistakes_are_told_at_once_in_order() {
          \"cutt\"\nproxy = \"redi\"",
     ));
     let lines: Vec<_> = text.lines().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
-    let places = ["a.toml:10:9", "a.toml:11:10", "a.toml:12:1", "a.toml:13:7", "a.toml:15:8"];
+    let places = ["a.toml:10:9", "a.toml:11:10", "a.toml:12:1", "a.toml:13:7", "a.toml:15:8", "a.toml:16:9"];
     for place in places {
         assert!(lines.iter().any(|line| line == place), "{place}\n{text}");
     }
