@@ -3,16 +3,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use squall_core::plan::FaultRef;
 
 /// How many are kept per worker.
 const KEPT: usize = 8192;
 
-/// One worker's; locked only when a fault ends a connection, and by whoever asks.
+/// One worker's; locked only once a fault has ended a connection, and by whoever asks.
 #[derive(Debug, Default)]
-pub(crate) struct Ends(Mutex<Inner>);
+pub(crate) struct Ends {
+    inner: Mutex<Inner>,
+    used: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -24,7 +28,8 @@ struct Inner {
 impl Ends {
     /// Takes note before the client can see the end.
     pub(crate) fn note(&self, client: SocketAddr, fault: &Arc<FaultRef>) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        self.used.store(true, Ordering::Release);
         let number = inner.next;
         inner.next += 1;
         inner.by.insert(client, (number, fault.clone()));
@@ -37,18 +42,20 @@ impl Ends {
         }
     }
 
-    /// The fault that ended the latest connection from this address; and its number.
+    /// The fault that ended the latest connection from this address.
     pub(crate) fn find(&self, client: SocketAddr) -> Option<Arc<FaultRef>> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.by.get(&client).map(|(_, fault)| fault.clone())
+        self.lock().by.get(&client).map(|(_, fault)| fault.clone())
     }
 
     /// A new connection comes from this address: what was said about an earlier one no longer holds.
     pub(crate) fn forget(&self, client: SocketAddr) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !inner.by.is_empty() {
-            inner.by.remove(&client);
+        if self.used.load(Ordering::Acquire) {
+            self.lock().by.remove(&client);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

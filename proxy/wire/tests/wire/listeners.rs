@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use squall_core::plane::{DataPlane, PlaneError};
@@ -94,8 +95,14 @@ fn connections_are_shared_out() {
     let mut all: Vec<_> = (0..40).map(|_| connect(address)).collect();
     all.iter_mut().for_each(ping);
     assert_eq!(plane.connections(), 40);
-    let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
-    assert!(threads >= 3, "{threads}");
+    // each worker tells how many it lets go
+    let fault = active(&plane, Script::Stall);
+    publish(&plane, vec![fault.clone()]);
+    all.iter_mut().for_each(|stream| stream.write_all(b"ping").unwrap());
+    eventually("all are held", || fault.tally.read().held == 40);
+    carried_out(&plane, plane.cell().abort_all());
+    let shares: Vec<_> = plane.cell().shards().iter().map(|shard| shard.released.load(Ordering::Acquire)).collect();
+    assert!(shares.iter().all(|share| *share >= 15) && shares.iter().sum::<u64>() == 40, "{shares:?}");
 }
 
 #[test]

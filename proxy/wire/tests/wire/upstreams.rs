@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use squall_core::observe::Ledger;
 use squall_core::plane::{DataPlane, PlaneError};
@@ -55,11 +56,26 @@ fn a_name_that_does_not_resolve_is_a_failed_connect() {
 #[test]
 fn addresses_that_are_not_allowed_are_not_dialled() {
     let (ledger, _records) = Ledger::new(16);
-    let allow =
-        Arc::new(|_: &str, address: &SocketAddr| if address.port() == 1 { Err("not here".to_owned()) } else { Ok(()) });
+    let strict = Arc::new(AtomicBool::new(true));
+    let rule = strict.clone();
+    let allow = Arc::new(move |_: &str, _: &SocketAddr| match rule.load(Ordering::Relaxed) {
+        true => Err("not here".to_owned()),
+        false => Ok(()),
+    });
     let plane = Plane::new(Options { workers: 1, allow, ..Options::new(ledger) }).unwrap();
-    assert_eq!(plane.open(&spec("p", "127.0.0.1:1")), Err(PlaneError::Denied("not here".into())));
-    assert!(is_refused(open(&plane, "localhost:1"))); // known only once it is resolved
+    let upstream = echo();
+    let by_name = format!("localhost:{}", upstream.port());
+    for upstream in [upstream.to_string(), by_name.clone()] {
+        assert_eq!(plane.open(&spec("p", upstream)), Err(PlaneError::Denied("not here".into())));
+    }
+    // what a name stands for is looked at again at every connect
+    strict.store(false, Ordering::Relaxed);
+    let address = open(&plane, by_name);
+    let mut client = connect(address);
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    strict.store(true, Ordering::Relaxed);
+    assert!(is_refused(address));
     assert_eq!(plane.reading("p").unwrap().connect_failed, 1);
 }
 
