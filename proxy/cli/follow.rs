@@ -82,7 +82,13 @@ pub(crate) fn exit(view: &ExperimentView) -> Exit {
 
 fn result(experiment: &dyn Followed, view: &ExperimentView, print: &Print<'_>) -> Result<(), Failure> {
     let verdict = view.verdict.map_or(view.state.word(), Verdict::word);
-    let why = view.reason.as_deref().unwrap_or("it reached its planned end");
+    let (json, markdown) = experiment.report()?;
+    let told = json.get("why").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let mut reasons: Vec<&str> = told.filter_map(serde_json::Value::as_str).collect();
+    if reasons.is_empty() {
+        reasons.extend(view.reason.as_deref());
+    }
+    let why = reasons.join("; ");
     if print.json {
         tell!("{}: {verdict}: {why}", view.id);
     } else {
@@ -101,7 +107,6 @@ fn result(experiment: &dyn Followed, view: &ExperimentView, print: &Print<'_>) -
         }
         say!("  seed {}", view.seed);
     }
-    let (json, markdown) = experiment.report()?;
     if let Some(directory) = print.report {
         write(directory, &json, &markdown)
             .map_err(|error| Failure::input(format!("can not write the report to {}: {error}", directory.display())))?;

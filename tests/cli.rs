@@ -1,0 +1,124 @@
+//! The command line: words, messages, exit codes. Those of drills are in `drill`, those of `serve` in `serve`.
+
+use crate::support::Room;
+
+const COMMANDS: [&str; 19] = [
+    "abort",
+    "check",
+    "completions",
+    "drill",
+    "faults",
+    "healthcheck",
+    "inject",
+    "list",
+    "man",
+    "pause",
+    "plan",
+    "proxy",
+    "reload",
+    "resume",
+    "scenarios",
+    "schema",
+    "serve",
+    "start",
+    "status",
+];
+
+#[test]
+fn every_command_has_help() {
+    let room = Room::new();
+    let all = room.squall(&["--help"]).exits(0);
+    for command in COMMANDS {
+        assert!(all.out.contains(&format!("\n  {command} ")), "{command} is not in the help");
+        room.squall(&[command, "--help"]).exits(0).says("Usage: squall");
+    }
+    all.says("Exit codes: 0 upheld or done");
+}
+
+#[test]
+fn a_wrong_word_is_bad_input_and_the_right_one_is_named() {
+    let room = Room::new();
+    room.squall(&["servee"]).exits(2).says("serve");
+    room.squall(&["faults", "latenzy"]).exits(2).says("latency");
+    room.squall(&["inject", "redis", "latency"]).exits(2).says("--for");
+    room.squall(&["start", "no-such-scenario"]).exits(2).says("squall scenarios");
+}
+
+#[test]
+fn without_a_running_squall_clients_say_so_with_4() {
+    let room = Room::new();
+    let clients: [&[&str]; 8] = [
+        &["status"],
+        &["list"],
+        &["abort"],
+        &["pause", "x-1"],
+        &["reload"],
+        &["healthcheck"],
+        &["proxy", "list"],
+        &["inject", "redis", "latency", "delay=1ms", "--for", "1s"],
+    ];
+    for command in clients {
+        room.squall(command).exits(4).says("no running squall found");
+    }
+    room.squall(&["status", "--control", "http://127.0.0.1:1"]).exits(4).says("127.0.0.1:1");
+    room.squall(&["status", "--control", "nonsense"]).exits(2).says("is not a control port");
+}
+
+#[test]
+fn check_explains_several_mistakes_with_their_places() {
+    let room = Room::new();
+    let text = "name = \"a\"\n\n[[fault]]\nkind = \"latenzy\"\nproxy = \"redis\"\n\n[[guard]]\nmetric = \"eror_rate\"\nabove = \"5%\"\n";
+    let file = room.file("wrong.toml", text);
+    let ended = room.squall(&["check", &file]).exits(2);
+    ended.says("wrong.toml:4:").says("latency").says("wrong.toml:8:").says("error_rate");
+}
+
+#[test]
+fn the_kinds_are_told_with_fields_and_an_example() {
+    let room = Room::new();
+    let list = room.squall(&["faults"]).exits(0);
+    for kind in ["latency", "bandwidth", "cut", "reset", "limit_data", "blackhole", "slicer", "partition", "corrupt"] {
+        assert!(list.out.lines().any(|line| line.starts_with(kind)), "{kind} in {}", list.out);
+        let one = room.squall(&["faults", kind]).exits(0);
+        assert!(one.out.contains("[[fault]]") || one.out.contains("kind"), "{}", one.out);
+    }
+}
+
+#[test]
+fn the_library_is_in_the_binary() {
+    let room = Room::new();
+    room.squall(&["scenarios", "stripe"]).exits(0).says("stripe/rate-limit");
+    room.squall(&["scenarios"]).exits(0).says("first-drill");
+    room.squall(&["scenarios", "--show", "stripe-rate-limit"]).exits(0).says("too-many-requests");
+}
+
+#[test]
+fn plan_tells_the_same_decisions_every_time() {
+    let room = Room::new();
+    let plan = || room.squall(&["plan", "scenarios/first-drill.toml"]).exits(0).out;
+    assert_eq!(plan(), plan());
+    assert!(plan().contains("seed 7"), "{}", plan());
+    let json = room.squall(&["plan", "scenarios/first-drill.toml", "--json"]).exits(0).out;
+    assert!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["faults"].is_array());
+}
+
+#[test]
+fn parameters_are_set_on_the_command_line() {
+    let room = Room::new();
+    let file = "scenarios/stripe/rate-limit.toml";
+    let digest = |args: &[&str]| room.squall(&[&["check", file], args].concat()).exits(0).out;
+    assert_ne!(digest(&[]), digest(&["--set", "rate=25%"]));
+    room.squall(&["check", file, "--set", "rat=25%"]).exits(2).says("rate");
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    let room = Room::new();
+    let manual = room.squall(&["man"]).exits(0).out;
+    let completions = room.squall(&["completions", "bash"]).exits(0).out;
+    for command in COMMANDS {
+        assert!(manual.contains(command) && completions.contains(command), "{command}");
+    }
+    room.squall(&["man", "--dir", room.path("pages").to_str().unwrap()]).exits(0);
+    assert!(room.path("pages/squall-serve.1").exists());
+}

@@ -1,0 +1,64 @@
+//! A place of its own for each test: files, runtime directory, commands.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Ended, Running};
+
+/// A directory that goes with the test.
+pub struct Room {
+    directory: PathBuf,
+}
+
+impl Room {
+    pub fn new() -> Room {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("room-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        Room { directory }
+    }
+
+    /// A file with this text.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Runs squall to its end.
+    pub fn squall<S: AsRef<OsStr>>(&self, args: &[S]) -> Ended {
+        Ended::of(&self.command(args).output().unwrap())
+    }
+
+    /// Starts squall and leaves it running.
+    pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Running {
+        Running::new(self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Starts `squall serve` and waits until its control port is there.
+    pub fn serve(&self, args: &[&str]) -> Running {
+        let running = self.start(&[&["serve"], args].concat());
+        running.wait_for("control ");
+        running
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(args).env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL");
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
