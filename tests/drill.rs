@@ -56,7 +56,7 @@ below  = "3s"
 #[test]
 fn a_hypothesis_that_holds_is_upheld() {
     let room = Room::new();
-    let file = room.file("a.toml", &short("delay = \"20ms\"", "below = \"1500ms\""));
+    let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     let report = room.path("report");
     let ended = room.squall(&["drill", &file, "--report", report.to_str().unwrap()]).exits(0);
     ended.says("upheld").says("seed 7").says("control http://127.0.0.1:");
@@ -69,7 +69,7 @@ fn a_hypothesis_that_holds_is_upheld() {
 #[test]
 fn json_alone_is_on_standard_output() {
     let room = Room::new();
-    let file = room.file("a.toml", &short("delay = \"20ms\"", "below = \"1500ms\""));
+    let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     let ended = room.squall(&["drill", &file, "--json"]).exits(0);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&ended.out).unwrap()["verdict"], "upheld");
 }
@@ -77,7 +77,7 @@ fn json_alone_is_on_standard_output() {
 #[test]
 fn a_hypothesis_that_fails_is_refuted_with_1() {
     let room = Room::new();
-    let file = room.file("a.toml", &short("delay = \"50ms\"", "below = \"10ms\""));
+    let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"100ms\""));
     room.squall(&["drill", &file]).exits(1).says("refuted");
 }
 
@@ -108,7 +108,7 @@ fn a_control_port_out_of_reach_is_4() {
 fn ctrl_c_ends_a_drill_with_130() {
     let room = Room::new();
     let file = room
-        .file("a.toml", &short("delay = \"20ms\"", "below = \"1500ms\"").replace("for   = \"1s\"", "for = \"15s\""));
+        .file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\"").replace("for   = \"1s\"", "for = \"15s\""));
     let drill = room.start(&["drill", &file]);
     drill.wait_for_words("opens");
     drill.signal(Signal::INT);
@@ -119,7 +119,7 @@ fn ctrl_c_ends_a_drill_with_130() {
 fn a_drill_can_be_watched_and_aborted_from_outside() {
     let room = Room::new();
     let file = room
-        .file("a.toml", &short("delay = \"20ms\"", "below = \"1500ms\"").replace("for   = \"1s\"", "for = \"15s\""));
+        .file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\"").replace("for   = \"1s\"", "for = \"15s\""));
     let drill = room.start(&["drill", &file]);
     drill.wait_for_words("opens");
     room.squall(&["list"]).exits(0).says("running");
@@ -131,7 +131,7 @@ fn a_drill_can_be_watched_and_aborted_from_outside() {
 fn a_running_squall_runs_a_scenario_to_its_verdict() {
     let room = Room::new();
     let _serve = room.serve(&["--control", "127.0.0.1:0"]);
-    let file = room.file("a.toml", &short("delay = \"20ms\"", "below = \"1500ms\""));
+    let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     room.squall(&["start", &file]).exits(0).says("upheld");
     room.squall(&["list"]).exits(0).says("completed");
 }
