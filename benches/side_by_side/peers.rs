@@ -30,7 +30,7 @@ impl Peer {
         Peer { name: "direct", address: upstream, child: None, control: None }
     }
 
-    /// squall without a fault.
+    /// squall without a fault; pinned to one core it has one worker.
     pub fn squall(name: &'static str, upstream: SocketAddr, dir: &Path) -> Peer {
         let address = free_port();
         let control = free_port().to_string();
@@ -45,7 +45,7 @@ impl Peer {
             ),
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-        command.args(["serve", "--workers", "1", "--config"]).arg(&config);
+        command.args(["serve", "--config"]).arg(&config);
         Peer::start(name, address, command, Some(control))
     }
 
@@ -56,7 +56,7 @@ impl Peer {
         write(
             &config,
             &format!(
-                "global\n nbthread 1\n maxconn 20000\ndefaults\n mode tcp\n option splice-auto\n timeout connect 5s\n \
+                "global\n nbthread 1\n maxconn 9900\ndefaults\n mode tcp\n option splice-auto\n timeout connect 5s\n \
                  timeout client 1h\n timeout server 1h\nfrontend f\n bind {address}\n default_backend b\nbackend b\n \
                  server s {upstream}\n"
             ),
