@@ -246,7 +246,7 @@ fn a_gate_that_holds_opens_on_abort() {
     let mut held = BTreeSet::new();
     for (entry, fields) in cases() {
         let fault = case(entry, &fields, 1);
-        let mut pump = Pump::new(&slice(&fault));
+        let mut pump = Pump::at_the_gate(&slice(&fault));
         let opening = Opening::Accepted(None);
         match pump.chain.gate(&opening, &pump.talk, now(pump.now), &mut pump.records) {
             Gate::Hold(_) => {

@@ -101,8 +101,23 @@ pub(super) fn traffic(slice: &Slice, how: Traffic, again: Option<&Slice>) -> Pum
 }
 
 impl Pump {
+    /// A connection that was established before the fault.
     pub(super) fn new(slice: &Slice) -> Pump {
-        let mut pump = Pump {
+        let mut pump = Pump::accepted();
+        pump.talk.admit();
+        pump.retune(slice);
+        pump
+    }
+
+    /// A connection that has just been accepted and waits at the gate.
+    pub(super) fn at_the_gate(slice: &Slice) -> Pump {
+        let mut pump = Pump::accepted();
+        pump.retune(slice);
+        pump
+    }
+
+    fn accepted() -> Pump {
+        Pump {
             talk: Talk::new(0, None, START),
             chain: Chain::new(),
             now: START,
@@ -114,9 +129,7 @@ impl Pump {
             next: None,
             input: VecDeque::new(),
             dice: None,
-        };
-        pump.retune(slice);
-        pump
+        }
     }
 
     pub(super) fn schedule(&mut self, how: Traffic) {
