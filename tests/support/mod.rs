@@ -1,9 +1,17 @@
 //! What the tests are written in.
 
 mod echo;
+pub mod namespace;
+pub mod postgres;
+pub mod programs;
+pub mod python;
+pub mod redis;
 mod room;
 mod running;
+mod serve;
+pub mod wait;
 
 pub use echo::{echo, round_trip};
 pub use room::Room;
 pub use running::{Ended, Running};
+pub use serve::Serve;

@@ -16,7 +16,8 @@ impl Room {
     pub fn new() -> Room {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("room-{}-{number}", std::process::id()));
+        // the paths of unix sockets are short, and not only this user's programs go in and out
+        let directory = std::env::temp_dir().join(format!("squall-test-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         Room { directory }
     }
@@ -26,6 +27,10 @@ impl Room {
         let path = self.directory.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -39,7 +44,7 @@ impl Room {
 
     /// Starts squall and leaves it running.
     pub fn start<S: AsRef<OsStr>>(&self, args: &[S]) -> Running {
-        Running::new(self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Running::start(&mut self.command(args))
     }
 
     /// Starts `squall serve` and waits until its control port is there.
@@ -49,7 +54,8 @@ impl Room {
         running
     }
 
-    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+    /// A command of squall's.
+    pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
         command.args(args).env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL");
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());

@@ -1,14 +1,17 @@
-//! A squall that runs, and one that has ended.
+//! A program that runs, squall or another, and one that has ended.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Output};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// No event takes longer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is left of a squall.
+/// What is left of it.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -37,7 +40,7 @@ impl Ended {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Printed {
     lines: Vec<String>,
     streams_ended: usize,
@@ -45,14 +48,19 @@ struct Printed {
 
 type Shared = Arc<(Mutex<Printed>, Condvar)>;
 
-/// A squall under way; killed when the test ends first.
+/// A program under way; killed when the test ends first.
+#[derive(Debug)]
 pub struct Running {
     child: Child,
     printed: Shared,
 }
 
 impl Running {
-    pub fn new(mut child: Child) -> Running {
+    /// Starts a program and keeps what it prints.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Running {
+        let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let printed: Shared = Arc::default();
         read(child.stdout.take().unwrap(), printed.clone());
         read(child.stderr.take().unwrap(), printed.clone());
@@ -94,9 +102,40 @@ impl Running {
         line.split(' ').next().unwrap().to_owned()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        self.printed.0.lock().unwrap().lines.join("\n")
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it has ended, at most so long; its exit code, or 128 and the signal that ended it.
+    #[track_caller]
+    pub fn code_within(&mut self, patience: Duration) -> i32 {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+            }
+            assert!(Instant::now() < end, "it goes on after {patience:?}:\n{}", self.printed());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGKILL; it is gone when this returns.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits until it has ended.
@@ -112,8 +151,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -1,0 +1,10 @@
+//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, and the golden drills.
+
+mod distribution;
+mod drill;
+mod ends;
+mod gigabytes;
+mod limits;
+mod postgres;
+mod redis;
+mod saturated;

@@ -1,0 +1,96 @@
+//! A PostgreSQL of a test's own.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Signal, getuid};
+
+use super::programs::{free_port, installed, run, run_within};
+use super::wait;
+use super::{Room, Running};
+
+#[derive(Debug)]
+pub struct Postgres {
+    pub address: SocketAddr,
+    program: Running,
+}
+
+impl Postgres {
+    pub fn start(room: &Room) -> Postgres {
+        let data = home(room);
+        let cluster = data.join("cluster");
+        let mut initdb = unprivileged(&installed("initdb"));
+        initdb.args(["--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C"]);
+        run(initdb.arg("--pgdata").arg(&cluster).current_dir(&data));
+        for _ in 0..5 {
+            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+            let mut server = unprivileged(&installed("postgres"));
+            server.arg("-D").arg(&cluster).arg("-k").arg(&data).args(["-h", "127.0.0.1", "-F"]);
+            server.args(["-p", &address.port().to_string()]).current_dir(&data);
+            let mut program = Running::start(&mut server);
+            let up = wait::until("PostgreSQL to answer", || match TcpStream::connect(address) {
+                Ok(_) => program.printed().contains("ready to accept connections").then_some(true),
+                Err(_) => (!program.is_running()).then_some(false),
+            });
+            if up {
+                return Postgres { address, program };
+            }
+        }
+        panic!("no port for PostgreSQL could be had");
+    }
+
+    /// What `psql` prints for a statement, asked without squall between.
+    pub fn ask(&self, sql: &str) -> String {
+        let mut psql = client("psql", self.address);
+        run(psql.args(["--no-psqlrc", "-qtA", "-c", sql, "postgres"])).trim().to_owned()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // it ends its children and removes its shared memory; killed, it could not
+        if self.program.is_running() {
+            self.program.signal(Signal::QUIT);
+            self.program.code_within(Duration::from_secs(20));
+        }
+    }
+}
+
+/// pgbench against an address: what it prints, and the exit code that it must have.
+#[track_caller]
+pub fn pgbench(address: SocketAddr, code: i32, words: &[&str]) -> String {
+    let (found, printed) = run_within(client("pgbench", address).args(words).arg("postgres"), Duration::from_secs(60));
+    assert_eq!(found, code, "{printed}");
+    printed
+}
+
+fn client(program: &str, address: SocketAddr) -> Command {
+    let mut command = Command::new(installed(program));
+    command.env("PGHOST", address.ip().to_string()).env("PGPORT", address.port().to_string());
+    command.env("PGUSER", "postgres").env("PGCONNECT_TIMEOUT", "20");
+    command
+}
+
+/// PostgreSQL refuses to run as root.
+fn unprivileged(program: &Path) -> Command {
+    if !getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(installed("setpriv"));
+    command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// A directory that the server's user may write.
+fn home(room: &Room) -> PathBuf {
+    let home = room.path("postgres");
+    std::fs::create_dir(&home).unwrap();
+    if getuid().is_root() {
+        let id = |what| run(Command::new("id").args([what, "postgres"])).trim().parse().ok();
+        chown(&home, id("-u"), id("-g")).unwrap();
+    }
+    home
+}

@@ -1,0 +1,94 @@
+//! `squall serve` between a test's programs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use squall_control::app::Format;
+use squall_control::client::Client;
+use squall_drill::view::ExperimentView;
+
+use super::{Room, Running, wait};
+
+/// A running `squall serve`. Its control port is a unix socket, which reaches across network namespaces; its leases are
+/// short.
+#[derive(Debug)]
+pub struct Serve {
+    pub program: Running,
+    pub client: Client,
+    /// Where the proxy `default` listens.
+    pub address: SocketAddr,
+    /// `unix:PATH` of its control port.
+    pub control: String,
+    state: PathBuf,
+}
+
+impl Serve {
+    /// With one proxy, `default`, on a free port.
+    pub fn before(room: &Room, upstream: impl std::fmt::Display) -> Serve {
+        Serve::through(room.command::<&str>(&[]), room, "127.0.0.1:0", upstream)
+    }
+
+    /// The same through a command that may run it elsewhere.
+    pub fn through(mut command: Command, room: &Room, listen: &str, upstream: impl std::fmt::Display) -> Serve {
+        let control = format!("unix:{}", room.path("control").display());
+        let config = format!(
+            "[control]\nlisten = \"{control}\"\nstate = \"state\"\n\n[safety]\nlease = \"2s\"\n\n\
+             [[proxy]]\nname = \"default\"\nlisten = \"{listen}\"\nupstream = \"{upstream}\"\n"
+        );
+        let config = room.file("squall.toml", &config);
+        command.args(["serve", "--config", &config]).env("XDG_RUNTIME_DIR", room.directory());
+        let program = Running::start(&mut command);
+        let address = program.wait_for("proxy default ").split(' ').next().unwrap().parse().unwrap();
+        program.wait_for("control ");
+        let client = Client::new(control.parse().unwrap());
+        Serve { program, client, address, control, state: room.path("state") }
+    }
+
+    /// Starts what is in `faults` (fault tables, on the proxy `default` unless they say otherwise); it is on when this
+    /// returns, and ends by itself after a minute.
+    #[track_caller]
+    pub fn start(&self, faults: &str) -> String {
+        let text = format!("name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
+        let id = self.client.submit(&text, Format::Toml, &[]).unwrap().id;
+        self.client.start(&id, Some("60s")).unwrap();
+        id
+    }
+
+    /// Ends it; its faults are off when this returns.
+    #[track_caller]
+    pub fn stop(&self, id: &str) {
+        self.client.abort(id).unwrap();
+    }
+
+    /// How it stands when it is over.
+    #[track_caller]
+    pub fn over(&self, id: &str) -> ExperimentView {
+        wait::until(&format!("the end of {id}"), || {
+            Some(self.client.view(id).unwrap()).filter(|view| view.state.is_over())
+        })
+    }
+
+    /// The ledger of a run that is over: what one fault did, in order of time.
+    #[track_caller]
+    pub fn ledger(&self, id: &str, fault: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.state.join("runs").join(id).join("ledger.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["fault"] == fault).collect()
+    }
+
+    /// What `run.json` says about a run.
+    pub fn run(&self, id: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(self.state.join("runs").join(id).join("run.json")).unwrap()).unwrap()
+    }
+
+    /// SIGTERM; the exit code.
+    #[track_caller]
+    pub fn end(&mut self, patience: Duration) -> i32 {
+        self.program.signal(Signal::TERM);
+        self.program.code_within(patience)
+    }
+}
