@@ -2,6 +2,7 @@
 //! and upstream on core 1. `cargo bench --bench side_by_side` prints Markdown; `-- quick` is a short look.
 #![allow(
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
