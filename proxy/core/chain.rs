@@ -11,8 +11,9 @@
 //!   polls only look at switches and windows, and no fault is asked about bytes or alarms.
 //! - Bytes: read at most [`Chain::room`], [`Talk::moved`], [`Chain::push`], [`Chain::poll`]. Or, while [`Chain::credit`]
 //!   is not 0, move up to so many bytes past the chain (splice, or through the worker's own buffer), calling
-//!   [`Talk::moved`] and [`Chain::skipped`] for what was read. Bytes that were read that way and are not yet written go
-//!   out before any that the chain has ready; push nothing until they have gone.
+//!   [`Talk::moved`] and [`Chain::skipped`] for what was read, then [`Chain::poll`] too: that may have been the last byte
+//!   that a fault lets by. Bytes that were read that way and are not yet written go out before any that the chain has
+//!   ready; push nothing until they have gone.
 //! - Never retune between `moved` and the `push` or `skipped` that belongs to it.
 //! - EOF of a sender: [`Chain::fin`], [`Chain::poll`]. A connection without chain, or whose chain was dropped, relays it
 //!   itself.

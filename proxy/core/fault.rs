@@ -199,6 +199,8 @@ pub struct Span {
     pub first: Option<Time>,
     /// When the latest byte of this flow arrived.
     pub last: Option<Time>,
+    /// When the latest byte went through or vanished here.
+    pub passed: Option<Time>,
 }
 
 /// What stands at the head of a stage's queue.
@@ -259,7 +261,8 @@ pub enum Item<'a> {
 pub enum Act {
     /// The next n bytes go on; more than was offered is credit for bytes to come. `Pass(0)` on a Fin or Tick lets it by.
     Pass(usize),
-    /// The same, never joined with neighbours in one write.
+    /// The same, never joined with neighbours in one write. A piece longer than what was offered goes on with the bytes
+    /// to come; none of it waits for the rest.
     Piece(usize),
     /// The head waits, and the rest queues behind it in order.
     Hold(Until),

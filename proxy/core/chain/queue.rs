@@ -194,3 +194,9 @@ pub(super) fn arrive(span: &mut Span, now: Time) {
     span.first.get_or_insert(now);
     span.last = Some(now);
 }
+
+/// n bytes went through a stage, or vanished there.
+pub(super) fn pass(span: &mut Span, n: usize, now: Time) {
+    span.seen += n as u64;
+    span.passed = Some(now);
+}

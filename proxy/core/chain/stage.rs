@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bytes::Bytes;
 
-use super::queue::{Ended, Queue, Segment, Sink, Tail, arrive};
+use super::queue::{Ended, Queue, Segment, Sink, Tail, arrive, pass};
 use super::unit::{Moment, Unit, sooner};
 use crate::fault::{
     ALL, Act, AnyCx, Effect, End, Flow, Gate, Injection, Item, Needs, Offer, Opening, Span, Until, What,
@@ -73,7 +73,7 @@ impl Stage {
             unit: index,
             flow,
             state: unit.active.fault.new_state(),
-            span: Span { seen, opened, attached: now, first: None, last: None },
+            span: Span { seen, opened, attached: now, ..Span::default() },
             queue: Queue::default(),
             gone: false,
             credit: 0,
@@ -116,8 +116,8 @@ impl Stage {
 
     pub(super) fn skipped(&mut self, n: usize, now: Time) {
         self.spend(n);
-        self.span.seen += n as u64;
         arrive(&mut self.span, now);
+        pass(&mut self.span, n, now);
     }
 
     /// The fault comes on.
@@ -237,7 +237,9 @@ impl Stage {
     }
 
     fn release(&mut self, next: &mut Sink<'_>, now: Time) {
-        self.span.seen += self.queue.len() as u64;
+        if self.queue.len() > 0 {
+            pass(&mut self.span, self.queue.len(), now);
+        }
         next.drain(&mut self.queue, now);
     }
 
@@ -283,7 +285,7 @@ impl Stage {
                 let n = segment.bytes.len();
                 let piece = if self.credit_piece == 0 { segment.piece } else { self.credit_piece };
                 self.spend(n);
-                self.span.seen += n as u64;
+                pass(&mut self.span, n, now);
                 next.push(Segment { piece, ..segment }, now);
                 continue;
             }
@@ -340,7 +342,7 @@ impl Stage {
         };
         let n = taken.bytes.len();
         self.lossy = true;
-        self.span.seen += n as u64;
+        pass(&mut self.span, n, moment.now.mono);
         next.push(Segment { bytes: put, ..taken }, moment.now.mono);
         n
     }

@@ -3,5 +3,6 @@
 mod acts;
 mod live;
 mod random;
+mod real;
 mod selection;
 mod support;

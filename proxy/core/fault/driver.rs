@@ -181,6 +181,9 @@ impl<F: Fault> Driver<F> {
                 };
                 self.offset += n as u64;
                 self.span.seen = self.offset;
+                if n > 0 {
+                    self.span.passed = Some(self.now);
+                }
                 rest.drain(..n);
                 if self.alarm().is_some_and(|alarm| alarm <= self.now) {
                     self.tick();

@@ -11,8 +11,9 @@ use crate::unit::{Bytes, Duration};
 /// Cuts the stream into pieces of `size` bytes, give or take `variation`, each in a write of its own, with a `gap` between
 /// them: finds readers that take one read for one message.
 ///
-/// Where the cuts are depends on the offset in the stream alone. Without a gap the kernel may join pieces again on their
-/// way; with one, throughput is at most `size` / `gap`. On record are the first piece of each turn and one each second.
+/// Where the cuts are depends on the offset in the stream alone. No byte waits for its piece to fill: a piece of which only
+/// a part has come goes out in parts. Without a gap the kernel may join pieces again on their way; with one, throughput is
+/// at most `size` / `gap`. On record are the first piece of each turn and one each second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slicer {
     size: u64,
@@ -37,8 +38,6 @@ pub struct Config {
 /// What one direction of a connection remembers.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The next piece may not begin before.
-    next: Time,
     /// Turn and time of the latest record.
     recorded: Option<(u64, Time)>,
 }
@@ -87,15 +86,12 @@ impl Fault for Slicer {
         if offer.is_empty() {
             return Act::Pass(0);
         }
-        if cx.state.next > cx.now {
-            return Act::Hold(Until::At(cx.state.next));
+        let next = cx.span.passed.map_or(0, |end| end.saturating_add(self.gap));
+        if next > cx.now && self.is_cut(cx, offer.offset) {
+            return Act::Hold(Until::At(next));
         }
         let (nominal, draw, end) = self.piece_end(cx, offer.offset);
         let left = end - offer.offset;
-        let n = left.min(offer.len() as u64);
-        if n == left {
-            cx.state.next = cx.now.saturating_add(self.gap);
-        }
         let (turn, now) = (offer.turn, cx.now);
         if cx.state.recorded.is_none_or(|(last, at)| last != turn || now.saturating_sub(at) >= SECOND) {
             cx.state.recorded = Some((turn, now));
@@ -105,14 +101,18 @@ impl Fault for Slicer {
                 draw: Some(draw),
                 drawn: left,
                 scheduled: left,
-                achieved: n,
+                achieved: left,
             });
         }
-        Act::Piece(usize::try_from(n).unwrap_or(usize::MAX))
+        Act::Piece(usize::try_from(left).unwrap_or(usize::MAX))
     }
 }
 
 impl Slicer {
+    fn is_cut(&self, cx: &Cx<'_, Self>, offset: u64) -> bool {
+        offset > 0 && self.piece_end(cx, offset - 1).2 == offset
+    }
+
     /// The end of the piece that holds `offset`: the first cut behind it, with its step and draw. Cuts are at multiples
     /// of the size, each moved by up to half the variation, so that pieces differ by up to all of it.
     fn piece_end(&self, cx: &Cx<'_, Self>, offset: u64) -> (u64, u64, u64) {
@@ -171,6 +171,16 @@ mod tests {
         let whole = pieces(fault.clone(), &[500]);
         assert_eq!(whole, pieces(fault.clone(), &[1; 500]));
         assert_eq!(whole, pieces(fault, &[499, 1]));
+    }
+
+    #[test]
+    fn a_part_of_a_piece_goes_at_once_and_the_gap_counts_from_the_end_of_the_whole() {
+        let mut driver = Driver::new(slicer(10, 0, 5), Flow::Downstream);
+        driver.at(0).push(&[0; 3]);
+        driver.at(MILLI).push(&[0; 7]);
+        driver.at(2 * MILLI).push(&[0; 10]);
+        driver.run_until(SECOND);
+        assert_eq!(driver.arrivals(), [(0, 3), (MILLI, 7), (6 * MILLI, 10)]);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::real::real;
 use super::support::*;
 use crate::chain::Ready;
 use crate::curve::Curve;
+use crate::fault::registry::KINDS;
 use crate::fault::{ALL, End, Flow};
 use crate::plan::{Active, Slice};
 use crate::select::Cap;
@@ -24,7 +26,16 @@ fn keeps(dice: &mut Dice) -> Mode {
     }
 }
 
+/// Real kinds too, as far as they only take time.
+fn timing(dice: &mut Dice) -> Mode {
+    if dice.chance(50) { keeps(dice) } else { real(dice, &["latency", "bandwidth", "slicer"]) }
+}
+
 fn any(dice: &mut Dice) -> Mode {
+    if dice.chance(40) {
+        let kinds: Vec<_> = KINDS.iter().filter(|entry| !entry.http_only).map(|entry| entry.name).collect();
+        return real(dice, &kinds);
+    }
     let place = dice.below(20_000);
     let end = if dice.chance(50) { End::Fin } else { End::Reset };
     match dice.below(14) {
@@ -91,6 +102,7 @@ impl World {
         let mode = self.modes[usize::try_from(old.serial - 1).unwrap()].clone();
         let new = match mode {
             Mode::Delay(_) | Mode::Pace(..) | Mode::Slice(..) | Mode::Stall(_) => keeps(dice),
+            Mode::Real(kind, _) => real(dice, &[kind]),
             mode => mode,
         };
         self.modes[usize::try_from(old.serial - 1).unwrap()] = new.clone();
@@ -175,7 +187,11 @@ fn live(seed: u64) {
     }
     finish(&mut pump, total, fin, seed);
     check(&mut pump, &all_modes, seed);
-    let ends = |mode: &Mode| matches!(mode, Mode::CutAt(..) | Mode::KillAt(..) | Mode::AlarmEnd(..) | Mode::Swallow(_));
+    let ends = |mode: &Mode| match mode {
+        Mode::CutAt(..) | Mode::KillAt(..) | Mode::AlarmEnd(..) | Mode::Swallow(_) => true,
+        Mode::Real(kind, _) => ["cut", "reset", "limit_data", "blackhole", "partition"].contains(kind),
+        _ => false,
+    };
     if pump.ended.is_none() {
         for flow in [UP, DOWN] {
             let out = &pump.out[flow as usize];
@@ -221,13 +237,17 @@ fn finish(pump: &mut Pump, total: [u64; 2], mut fin: [bool; 2], seed: u64) {
 /// What has come out is what went in, in order, changed only where a fault changes bytes.
 fn check(pump: &mut Pump, modes: &[Mode], seed: u64) {
     let flips = modes.iter().any(|mode| matches!(mode, Mode::Flip(_)));
+    let corrupts = modes.iter().any(|mode| matches!(mode, Mode::Real("corrupt", _)));
     for flow in [UP, DOWN] {
         let out = &mut pump.out[flow as usize];
         let checked = std::mem::replace(&mut out.checked, out.bytes.len());
         assert!(out.bytes.len() as u64 <= pump.talk.seen(flow), "seed {seed}: more than was sent");
         for (offset, got) in out.bytes.iter().enumerate().skip(checked) {
             let sent = byte(flow, offset as u64);
-            assert!(*got == sent || (flips && got ^ sent == 0x55), "seed {seed}: byte {offset} of {flow:?}");
+            assert!(
+                *got == sent || corrupts || (flips && got ^ sent == 0x55),
+                "seed {seed}: byte {offset} of {flow:?}"
+            );
         }
     }
     assert!(pump.queued() <= 2 * (3 * 64 * 1024 + 256 * 1024 + 64 * 1024 * modes.len()), "seed {seed}");
@@ -243,7 +263,7 @@ fn live_updates_keep_order_bytes_and_counts_and_carry_out_every_end() {
 fn wake_ups_are_enough_to_get_everything_through() {
     for seed in 0..600 {
         let dice = &mut Dice::new(seed ^ 0xAAAA);
-        let modes: Vec<Mode> = (0..1 + dice.below(4)).map(|_| keeps(dice)).collect();
+        let modes: Vec<Mode> = (0..1 + dice.below(4)).map(|_| timing(dice)).collect();
         let mut pump = Pump::on(&Stand::new().slice(modes.clone()));
         let total = dice.below(30_000);
         let mut fin = false;
@@ -265,9 +285,10 @@ fn wake_ups_are_enough_to_get_everything_through() {
     }
 }
 
-/// What comes out when, for one way of reading.
+/// What comes out when and in which writes, for one way of reading.
 fn trace(modes: &[Mode], total: u64, mut size: impl FnMut() -> usize) -> (Vec<(Time, usize)>, Option<Ready>, Vec<u8>) {
     let mut pump = Pump::on(&Stand::new().slice(modes.to_vec()));
+    pump.slots = usize::try_from(total).unwrap() + 1;
     while pump.talk.seen(DOWN) < total && pump.ended.is_none() {
         let left = usize::try_from(total - pump.talk.seen(DOWN)).unwrap();
         if pump.read(DOWN, size().min(left), false) == 0 {
@@ -280,15 +301,8 @@ fn trace(modes: &[Mode], total: u64, mut size: impl FnMut() -> usize) -> (Vec<(T
         pump.set(next);
         pump.write_all();
     }
-    // writes at one moment are one, pieces aside
-    let mut merged: Vec<(Time, usize)> = Vec::new();
-    for (time, n) in &pump.out[DOWN as usize].writes {
-        match merged.last_mut() {
-            Some((last, sum)) if last == time => *sum += n,
-            _ => merged.push((*time, *n)),
-        }
-    }
-    (merged, pump.ended, pump.down().to_vec())
+    let writes = std::mem::take(&mut pump.out[DOWN as usize].writes);
+    (writes, pump.ended, pump.down().to_vec())
 }
 
 #[test]
@@ -296,9 +310,11 @@ fn decisions_do_not_depend_on_read_sizes() {
     for seed in 0..600 {
         let dice = &mut Dice::new(seed ^ 0x5555);
         let modes: Vec<Mode> = (0..1 + dice.below(3))
-            .map(|_| match dice.below(4) {
+            .map(|_| match dice.below(8) {
                 0 => Mode::Flip(1 + dice.below(3_000)),
                 1 => Mode::CutAt(dice.below(30_000), End::Reset),
+                // pacing is the one decision for which it counts how much has arrived
+                2..5 => real(dice, &["latency", "slicer", "corrupt", "limit_data"]),
                 _ => keeps(dice),
             })
             .collect();

@@ -4,11 +4,13 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use toml::de::DeTable;
 
 use crate::cell::{Cell, Switch};
 use crate::chain::{Chain, Polled, Ready, Talk};
 use crate::curve::Curve;
 use crate::draw::{Draw, DrawKey};
+use crate::fault::registry::kind;
 use crate::fault::{
     ALL, Act, AnyFault, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Needs, Offer, Opening, Until, What,
 };
@@ -58,6 +60,8 @@ pub(super) enum Mode {
     SpinAlarm,
     GateHold(Until),
     GateRefuse(End),
+    /// A kind of the registry, with its fields.
+    Real(&'static str, String),
 }
 
 impl Mode {
@@ -70,6 +74,10 @@ impl Mode {
     }
 
     pub(super) fn fault(self) -> Arc<dyn AnyFault> {
+        if let Mode::Real(name, fields) = &self {
+            let made = (kind(name).unwrap().make)(DeTable::parse(fields).unwrap());
+            return made.unwrap_or_else(|misfit| panic!("{name} {fields}: {misfit:?}")).fault;
+        }
         match self.effect() {
             Effect::Keeps => Arc::new(Script::<0>(self)),
             Effect::Mutates => Arc::new(Script::<1>(self)),
@@ -292,6 +300,8 @@ pub(super) struct Pump {
     pub(super) records: Vec<Record>,
     pub(super) next: Option<Time>,
     pub(super) released: usize,
+    /// How many slices go in one write.
+    pub(super) slots: usize,
 }
 
 impl Pump {
@@ -315,6 +325,7 @@ impl Pump {
             records: Vec::new(),
             next: None,
             released: 0,
+            slots: 8,
         }
     }
 
@@ -361,6 +372,7 @@ impl Pump {
             self.talk.moved(flow, credit);
             chain.skipped(flow, credit, at(self.now));
             self.put(flow, &data(credit));
+            self.poll();
             return credit;
         }
         let n = chain.room(flow).min(n);
@@ -397,7 +409,7 @@ impl Pump {
         if self.ended.is_some() || chain.ready(flow) != Ready::Bytes {
             return 0;
         }
-        let mut slots = [IoSlice::new(&[]); 8];
+        let mut slots = vec![IoSlice::new(&[]); self.slots];
         let filled = chain.slices(flow, &mut slots);
         let bytes: Vec<u8> = slots[..filled].iter().flat_map(|slot| slot.iter().copied()).take(limit).collect();
         chain.wrote(flow, bytes.len());
