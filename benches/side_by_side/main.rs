@@ -37,7 +37,7 @@ fn main() {
     let files = raise_descriptors();
     let effort = match quick {
         true => Effort { rounds: 3, time: Duration::from_millis(400), many: 2_000.min(files / 4) },
-        false => Effort { rounds: 7, time: Duration::from_secs(1), many: (files - 500) / 2 },
+        false => Effort { rounds: 7, time: Duration::from_secs(1), many: ((files - 500) / 2).min(9_000) },
     };
     let dir = std::env::temp_dir().join(format!("squall-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a temporary directory");

@@ -56,7 +56,7 @@ impl Peer {
         write(
             &config,
             &format!(
-                "global\n nbthread 1\n maxconn 9900\ndefaults\n mode tcp\n option splice-auto\n timeout connect 5s\n \
+                "global\n nbthread 1\n maxconn 9300\n maxpipes 300\ndefaults\n mode tcp\n option splice-auto\n timeout connect 5s\n \
                  timeout client 1h\n timeout server 1h\nfrontend f\n bind {address}\n default_backend b\nbackend b\n \
                  server s {upstream}\n"
             ),

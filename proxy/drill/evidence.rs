@@ -2,7 +2,7 @@
 //! writing, off every path that traffic or an abort takes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -269,7 +269,7 @@ impl Files {
     fn of<'a>(files: &'a mut HashMap<Arc<str>, Files>, store: &Store, id: &Arc<str>) -> &'a mut Files {
         files.entry(id.clone()).or_insert_with(|| {
             let open = |file| {
-                let opened = OpenOptions::new().create(true).append(true).open(store.path(id, file));
+                let opened = store.append(id, file);
                 opened.inspect_err(|error| warn!("run {id} goes on, but its {file} can not be written: {error}")).ok()
             };
             Files { ledger: open("ledger.jsonl").map(BufWriter::new), events: open("events.jsonl"), lines: 0 }

@@ -24,8 +24,14 @@ impl Store {
         store
     }
 
+    /// A file of a run to add to. Makes the run's directory: the first event may come before [`Store::begin`].
+    pub(crate) fn append(&self, id: &str, file: &str) -> io::Result<fs::File> {
+        fs::create_dir_all(self.runs.join(id))?;
+        fs::OpenOptions::new().create(true).append(true).open(self.path(id, file))
+    }
+
     /// A file of a run.
-    pub(crate) fn path(&self, id: &str, file: &str) -> PathBuf {
+    fn path(&self, id: &str, file: &str) -> PathBuf {
         self.runs.join(id).join(file)
     }
 
