@@ -90,8 +90,8 @@ async fn trips_us(stream: &mut tokio::net::TcpStream, n: usize, pause: Duration)
 fn ledger_error(squall: &Peer, id: &str) -> (f64, f64) {
     let report = squall.request("GET", &format!("/v1/experiments/{id}/report"), "application/json", "");
     let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
-    let error = &report["faults"][0]["error"];
-    (error["p50_us"].as_f64().unwrap_or(f64::NAN), error["p99_us"].as_f64().unwrap_or(f64::NAN))
+    let error = &report["faults"][0]["values"][0]["error"];
+    (error["p50"].as_f64().unwrap_or(f64::NAN), error["p99"].as_f64().unwrap_or(f64::NAN))
 }
 
 fn stop(squall: &Peer, id: &str) {

@@ -48,7 +48,8 @@ impl Limits {
     /// # Errors
     /// Why not, in words.
     pub fn check(&self, host: &str, to: SocketAddr) -> Result<(), String> {
-        let shown = if host.is_empty() { to.to_string() } else { format!("{host} ({to})") };
+        let is_name = !host.is_empty() && host.parse::<IpAddr>().is_err();
+        let shown = if is_name { format!("{host} ({to})") } else { to.to_string() };
         if self.deny.iter().any(|rule| rule.matches(host, to)) {
             return Err(format!("{shown} is denied (deny_upstreams, or a link-local or metadata address)"));
         }

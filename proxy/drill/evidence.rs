@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use squall_core::fault::What;
-use squall_core::observe::{Histogram, Record};
+use squall_core::observe::Record;
 use squall_core::time::{MILLI, Time};
 use tracing::warn;
 
@@ -20,6 +20,8 @@ use crate::store::Store;
 
 /// Lines that one run's ledger takes; the counts beyond stay exact.
 const MAX_LINES: u64 = 4_000_000;
+/// Values above 2^60 (36 years in ns) count as that.
+const MAX_VALUE: u64 = 1 << 60;
 /// Fewer delays than this say nothing about accuracy.
 const MIN_DELAYS: u64 = 20;
 
@@ -44,28 +46,35 @@ struct Values {
     early: u64,
 }
 
-/// Figures in bounded memory: quantiles within 1/32, and never outside the exact extremes.
+/// Figures in bounded memory: quantiles to three digits. None: nothing yet.
 #[derive(Clone, Debug, Default)]
-struct Spread {
-    histogram: Histogram,
-    extremes: Option<(u64, u64)>,
-}
+struct Spread(Option<hdrhistogram::Histogram<u64>>);
 
 impl Spread {
     fn add(&mut self, value: u64) {
-        let (least, most) = self.extremes.unwrap_or((value, value));
-        self.extremes = Some((least.min(value), most.max(value)));
-        self.histogram.add(value);
+        if self.0.is_none() {
+            self.0 = hdrhistogram::Histogram::new(3).ok();
+        }
+        if let Some(histogram) = &mut self.0 {
+            let _ = histogram.record(value.min(MAX_VALUE)); // it grows as far as that
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.0.as_ref().map_or(0, hdrhistogram::Histogram::len)
     }
 
     fn quantile(&self, quantile: f64) -> Option<u64> {
-        let (least, most) = self.extremes?;
-        self.histogram.quantile(quantile).map(|value| value.clamp(least, most))
+        let histogram = self.0.as_ref()?;
+        Some(histogram.value_at_quantile(quantile).clamp(histogram.min(), histogram.max()))
     }
 
-    fn report(&self) -> Value {
-        let at = |quantile| self.quantile(quantile).map(|value| value / 1_000);
-        json!({ "p50": at(0.5), "p99": at(0.99), "max": self.extremes.map(|(_, most)| most / 1_000) })
+    /// Times in µs with their fraction, anything else as it is.
+    #[allow(clippy::cast_precision_loss)]
+    fn report(&self, is_time: bool) -> Value {
+        let show = |value: u64| if is_time { json!(value as f64 / 1e3) } else { json!(value) };
+        let at = |quantile| self.quantile(quantile).map(show);
+        json!({ "p50": at(0.5), "p99": at(0.99), "max": self.quantile(1.0).map(show) })
     }
 }
 
@@ -94,11 +103,10 @@ impl Evidence {
         if record.released {
             values.released += 1; // cut short: it says nothing about accuracy
         } else {
-            let unit = if is_time { 1 } else { 1_000 }; // a histogram's finest bucket is 1,000 wide
-            values.drawn.add(injection.drawn.saturating_mul(unit));
-            values.scheduled.add(injection.scheduled.saturating_mul(unit));
-            values.achieved.add(injection.achieved.saturating_mul(unit));
-            values.error.add(injection.achieved.abs_diff(injection.scheduled).saturating_mul(unit));
+            values.drawn.add(injection.drawn);
+            values.scheduled.add(injection.scheduled);
+            values.achieved.add(injection.achieved);
+            values.error.add(injection.achieved.abs_diff(injection.scheduled));
             values.early += u64::from(injection.achieved < injection.scheduled);
         }
         self.seen.fetch_add(1, Ordering::Release);
@@ -110,7 +118,7 @@ impl Evidence {
         let judge = |((fault, what), values): (&(Arc<str>, &'static str), &Values)| {
             let (error, median) = (values.error.quantile(0.99)?, values.scheduled.quantile(0.5)?);
             let allowed = (5 * MILLI).max(median / 20);
-            let off = *what == "delayed" && values.error.histogram.len() >= MIN_DELAYS && error > allowed;
+            let off = *what == "delayed" && values.error.len() >= MIN_DELAYS && error > allowed;
             off.then(|| {
                 format!(
                     "fault `{fault}`: 1 % of its delays were off by {} or more, allowed are {}",
@@ -149,9 +157,10 @@ impl Evidence {
 impl Values {
     fn report(&self, what: &str) -> Value {
         json!({
-            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.histogram.len() + self.released,
-            "cut_short": self.released, "drawn": self.drawn.report(), "scheduled": self.scheduled.report(),
-            "achieved": self.achieved.report(), "error": self.error.report(), "early": self.early,
+            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.len() + self.released,
+            "cut_short": self.released, "drawn": self.drawn.report(self.is_time),
+            "scheduled": self.scheduled.report(self.is_time), "achieved": self.achieved.report(self.is_time),
+            "error": self.error.report(self.is_time), "early": self.early,
         })
     }
 }
@@ -301,14 +310,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_stay_within_their_exact_extremes() {
+    fn figures_are_exact_to_three_digits() {
         let mut spread = Spread::default();
-        assert_eq!(spread.report(), json!({"p50": null, "p99": null, "max": null}));
-        (0..100).for_each(|_| spread.add(1_024_000));
-        assert_eq!(spread.report(), json!({"p50": 1_024, "p99": 1_024, "max": 1_024}));
-        spread.add(0);
-        spread.add(5_000_000);
-        assert_eq!(spread.report()["max"], json!(5_000));
+        assert_eq!(spread.report(false), json!({"p50": null, "p99": null, "max": null}));
+        (0..100).for_each(|_| spread.add(1_024));
+        assert_eq!(spread.report(false), json!({"p50": 1_024, "p99": 1_024, "max": 1_024}));
+        assert_eq!(spread.report(true)["p50"], json!(1.024));
+        spread.add(u64::MAX);
+        assert_eq!(spread.quantile(1.0), spread.quantile(0.999), "what is too large counts as the largest");
         let mut none = Spread::default();
         none.add(0);
         assert_eq!(none.quantile(0.99), Some(0), "an error of nothing is not one of a bucket's width");

@@ -80,13 +80,13 @@ fn faults(out: &mut String, story: &Story) -> fmt::Result {
     });
     table(out, header, rows)?;
     let values = story.faults.iter().flat_map(|fault| fault.values.iter().map(move |value| (fault, value)));
-    let rows: Vec<[String; 9]> = values
+    let rows: Vec<[String; 8]> = values
         .map(|(fault, value)| {
-            let pair = |what: &str| format!("{} / {}", text(&value[what]["p50"]), text(&value[what]["p99"]));
+            let unit = text(&value["unit"]);
+            let pair = |what: &str| ["p50", "p99"].map(|part| figure(&value[what][part], &unit)).join(" / ");
             [
                 fault.name.clone(),
                 text(&value["what"]),
-                text(&value["unit"]),
                 text(&value["count"]),
                 pair("drawn"),
                 pair("scheduled"),
@@ -100,11 +100,17 @@ fn faults(out: &mut String, story: &Story) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\nValues as p50 / p99; error is |achieved - scheduled|.\n")?;
-    table(
-        out,
-        ["fault", "effect", "unit", "count", "drawn", "scheduled", "achieved", "error", "cut short"],
-        rows.into_iter(),
-    )
+    table(out, ["fault", "effect", "count", "drawn", "scheduled", "achieved", "error", "cut short"], rows.into_iter())
+}
+
+/// A value with its unit, in the size that people read.
+fn figure(value: &Value, unit: &str) -> String {
+    match (unit, value.as_f64()) {
+        ("us", Some(us)) if us >= 1e6 => format!("{:.2} s", us / 1e6),
+        ("us", Some(us)) if us >= 1e3 => format!("{:.1} ms", us / 1e3),
+        ("us", Some(us)) => format!("{us:.0} us"),
+        _ => format!("{} {unit}", text(value)),
+    }
 }
 
 fn lines(out: &mut String, title: &str, lines: &[Line]) -> fmt::Result {
