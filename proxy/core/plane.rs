@@ -17,11 +17,12 @@ pub trait DataPlane: Send + Sync {
     fn cell(&self) -> &Arc<Cell>;
     /// The clock of the workers.
     fn clock(&self) -> &Arc<dyn Clock>;
-    /// Opens a proxy; its listener accepts when this returns.
+    /// Opens a proxy; its listener accepts when this returns. An upstream given as an address is held against the rules
+    /// here and at every connect; a host name only at every connect, because looking it up may take long.
     fn open(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError>;
     /// Changes a proxy in place. A changed `listen` is bound first, then the old one closes; open connections go on.
     fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError>;
-    /// Closes a proxy's listener; open connections go on until they end.
+    /// Closes a proxy's listener; those who wait to be accepted are still served; open connections go on until they end.
     fn close(&self, name: &str) -> Result<(), PlaneError>;
     /// All proxies, by name.
     fn proxies(&self) -> Vec<ProxyInfo>;

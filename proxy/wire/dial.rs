@@ -3,15 +3,19 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
+use squall_core::time::Time;
 
 use crate::clock::{SystemClock, pause};
-use crate::plane::Common;
+use crate::plane::{Common, Target};
 use crate::socket::Socket;
 
 /// Where a proxy's connections go.
@@ -46,27 +50,72 @@ impl Upstream {
     }
 }
 
-/// Connects to an upstream of a proxy listening on `own`.
-pub(crate) async fn dial(
-    upstream: &Upstream,
-    own: Option<SocketAddr>,
-    timeout: Duration,
-    common: &Common,
-) -> io::Result<Socket> {
-    let all = async {
-        match upstream {
+/// An upstream being reached.
+pub(crate) enum Dialling {
+    /// One address: the socket that connects, and until when it may.
+    One(Option<Socket>, Time),
+    /// Names and unix sockets may take several attempts; the time-out is theirs.
+    Several(Pin<Box<dyn Future<Output = io::Result<Socket>>>>),
+}
+
+impl Dialling {
+    /// When to give up, if nothing here does.
+    pub(crate) fn until(&self) -> Option<Time> {
+        match self {
+            Dialling::One(_, until) => Some(*until),
+            Dialling::Several(_) => None,
+        }
+    }
+
+    /// The connected socket. Not to be asked again after that.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        match self {
+            Dialling::Several(attempts) => attempts.as_mut().poll(cx),
+            Dialling::One(socket, _) => {
+                if let Some(connecting) = socket
+                    && poll_connected(connecting, cx)?.is_pending()
+                {
+                    return Poll::Pending;
+                }
+                Poll::Ready(socket.take().ok_or_else(|| io::ErrorKind::NotConnected.into()))
+            }
+        }
+    }
+}
+
+/// Begins to connect to a proxy's upstream.
+pub(crate) fn dial(target: &Arc<Target>, common: &Arc<Common>) -> io::Result<Dialling> {
+    if let Upstream::Address(address) = &target.upstream {
+        permit("", address, target.listens, common)?;
+        let until = SystemClock::mono().saturating_add(target.spec.connect_timeout);
+        return Ok(Dialling::One(Some(start(*address)?), until));
+    }
+    let (target, common) = (target.clone(), common.clone());
+    let timeout = Duration::from_nanos(target.spec.connect_timeout);
+    let attempts = async move {
+        match &target.upstream {
             Upstream::Unix(path) => connect_unix(path).await,
-            Upstream::Address(address) => try_all("", &[*address], own, timeout, common).await,
+            Upstream::Address(address) => connect_tcp(*address).await,
             Upstream::Host(host, port) => {
                 let began = SystemClock::mono();
                 let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
                 let left = timeout.saturating_sub(Duration::from_nanos(SystemClock::mono() - began));
-                try_all(host, &addresses, own, left, common).await
+                try_all(host, &addresses, target.listens, left, &common).await
             }
         }
     };
-    let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-    tokio::time::timeout(timeout, all).await.map_err(timed_out)?
+    Ok(Dialling::Several(Box::pin(async move {
+        let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+        tokio::time::timeout(timeout, attempts).await.map_err(timed_out)?
+    })))
+}
+
+/// Whether an address may be connected to: not the proxy's `own`, and none that the rules refuse.
+fn permit(host: &str, address: &SocketAddr, own: Option<SocketAddr>, common: &Common) -> io::Result<()> {
+    if own.is_some_and(|own| leads_to(address, &own)) {
+        return Err(io::Error::other("the upstream is the proxy itself"));
+    }
+    (common.allow)(host, address).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
 /// Each address gets its share of the time that is left, so that a silent one does not use up that of the next.
@@ -80,12 +129,8 @@ async fn try_all(
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut left = timeout;
     for (n, address) in addresses.iter().enumerate() {
-        if own.is_some_and(|own| leads_to(address, &own)) {
-            failed = io::Error::other("the upstream is the proxy itself");
-            continue;
-        }
-        if let Err(why) = (common.allow)(host, address) {
-            failed = io::Error::new(io::ErrorKind::PermissionDenied, why);
+        if let Err(error) = permit(host, address, own, common) {
+            failed = error;
             continue;
         }
         let remaining = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
@@ -119,24 +164,40 @@ pub(crate) fn leads_to(address: &SocketAddr, own: &SocketAddr) -> bool {
 }
 
 async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let fd = stream(Domain::for_address(address))?;
-    match rustix::net::connect(&fd, &address) {
-        Ok(()) | Err(Errno::INPROGRESS) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let socket = Socket::new(fd, true)?;
-    poll_fn(|cx| {
-        socket.poll_write_with(cx, |fd| {
-            rustix::net::sockopt::socket_error(fd)??;
-            match rustix::net::getpeername(fd) {
-                Err(Errno::NOTCONN) => Err(Errno::AGAIN),
-                Err(error) => Err(error),
-                Ok(_) => Ok((0, true)),
-            }
-        })
-    })
-    .await?;
+    let socket = start(address)?;
+    poll_fn(|cx| poll_connected(&socket, cx)).await?;
     Ok(socket)
+}
+
+/// A socket that connects. TCP sends without delay from here on.
+fn start(address: SocketAddr) -> io::Result<Socket> {
+    let fd = stream(Domain::for_address(address))?;
+    let _gone_already = rustix::net::sockopt::set_tcp_nodelay(&fd, true);
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Socket::new(fd, true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// On one machine a connection is often there before the runtime can tell: so look first, then wait.
+fn poll_connected(socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    match is_connected(socket.fd()) {
+        Ok(()) => return Poll::Ready(Ok(())),
+        Err(Errno::AGAIN) => {}
+        Err(error) => return Poll::Ready(Err(error.into())),
+    }
+    socket.poll_write_with(cx, |fd| is_connected(fd).map(|()| (0, true))).map_ok(drop)
+}
+
+fn is_connected(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    match rustix::net::getpeername(fd) {
+        Ok(_) => Ok(()),
+        Err(Errno::NOTCONN) => match rustix::net::sockopt::socket_error(fd)? {
+            Ok(()) => Err(Errno::AGAIN),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 /// A unix socket whose queue is full answers at once that it is: ask again, soon.

@@ -1,7 +1,7 @@
 //! Listeners: one socket per proxy, shared by all workers, so that a port in use is an error and unix sockets work alike.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -47,16 +47,13 @@ impl Bound {
         if let Some(path) = listen.strip_prefix("unix:") {
             return bind_unix(Path::new(path), listen);
         }
-        let address = match listen.parse() {
-            Ok(address) => address,
-            Err(_) => listen
-                .to_socket_addrs()?
-                .next()
-                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?,
-        };
+        let address = address(listen).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "that is no address (of host names only localhost may listen)")
+        })?;
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?; // connections of an earlier run may still be closing
+        socket.set_tcp_nodelay(true)?; // accepted sockets inherit it
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket();
@@ -64,9 +61,29 @@ impl Bound {
         Ok(Bound { socket: socket.into(), address, text, file: None })
     }
 
+    /// The connections that wait to be accepted, at most as many as can wait: closing the socket would reset them.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (OwnedFd, Option<SocketAddr>)> {
+        (0..BACKLOG).map_while(|_| {
+            loop {
+                match accept(&self.socket) {
+                    Err(Errno::INTR | Errno::CONNABORTED) => {}
+                    accepted => return accepted.ok(),
+                }
+            }
+        })
+    }
+
     /// Another descriptor of the same socket, for a worker.
     pub(crate) fn share(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
+    }
+}
+
+/// No name is looked up: that can take seconds.
+fn address(listen: &str) -> Option<SocketAddr> {
+    match listen.strip_prefix("localhost:") {
+        Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
+        None => listen.parse().ok(),
     }
 }
 

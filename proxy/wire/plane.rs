@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -276,7 +276,7 @@ impl Plane {
             return;
         }
         for (_, entry) in std::mem::take(&mut *self.lock()) {
-            self.common.tell_all(|| Order::Unlisten { listener: entry.listener });
+            self.unlisten(&entry.proxy, &entry.bound, entry.listener);
         }
         self.common.cell.abort_all();
         let until = SystemClock::mono().saturating_add(u64::try_from(drain.as_nanos()).unwrap_or(u64::MAX));
@@ -318,19 +318,19 @@ impl Plane {
             Upstream::Address(address) => {
                 (self.common.allow)("", address).map_err(PlaneError::Denied)?;
             }
-            // a name that can not be resolved yet may be later; it is held against the rules at every connect
-            Upstream::Host(host, port) => {
-                let found: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs().into_iter().flatten().collect();
-                let refused = found.iter().map(|address| (self.common.allow)(host, address)).collect::<Vec<_>>();
-                if let Some(Err(why)) = refused.first()
-                    && refused.iter().all(Result::is_err)
-                {
-                    return Err(PlaneError::Denied(why.clone()));
-                }
-            }
-            Upstream::Unix(_) => {}
+            // what a name stands for is held against the rules at every connect; looking it up here could take seconds
+            Upstream::Host(..) | Upstream::Unix(_) => {}
         }
         Ok(upstream)
+    }
+
+    /// Ends a listener without resetting those who wait in its queue: they are a moment older than its end.
+    fn unlisten(&self, proxy: &Arc<Proxy>, bound: &Bound, listener: u64) {
+        for (n, (socket, client)) in bound.waiting().enumerate() {
+            let (proxy, tcp) = (proxy.clone(), bound.address.is_some());
+            self.common.order(n % self.common.peers.len(), Order::Welcome { proxy, socket, tcp, client });
+        }
+        self.common.tell_all(|| Order::Unlisten { listener });
     }
 
     /// Has all workers accept from a socket.
@@ -401,15 +401,15 @@ impl DataPlane for Plane {
         let listener = self.listen(&entry.proxy, &bound).map_err(|error| not_bound(&spec.listen, &error))?;
         entry.proxy.target.store(target);
         let before = std::mem::replace(&mut entry.listener, listener);
-        self.common.tell_all(|| Order::Unlisten { listener: before });
-        entry.bound = bound; // the old one stops listening
+        let old = std::mem::replace(&mut entry.bound, bound);
+        self.unlisten(&entry.proxy, &old, before);
         Ok(entry.info())
     }
 
     fn close(&self, name: &str) -> Result<(), PlaneError> {
         let entry = self.lock().remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
         entry.proxy.closed.store(true, Ordering::Release);
-        self.common.tell_all(|| Order::Unlisten { listener: entry.listener });
+        self.unlisten(&entry.proxy, &entry.bound, entry.listener);
         self.common.tell_all(|| Order::Retire { proxy: entry.proxy.id });
         Ok(())
     }

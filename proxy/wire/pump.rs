@@ -15,7 +15,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use squall_core::chain::{Chain, Polled, Talk};
 use squall_core::fault::{End, Flow, Gate, Opening, Until};
@@ -23,7 +22,7 @@ use squall_core::time::{Now, Time};
 
 use self::ending::Ending;
 use crate::clock::SystemClock;
-use crate::dial::dial;
+use crate::dial::{Dialling, dial};
 use crate::lane::{Broken, Lane};
 use crate::reset;
 use crate::socket::Socket;
@@ -37,8 +36,6 @@ const ROUNDS: usize = 8;
 
 /// Bytes per direction before others get a turn: a due timer or an abort waits behind a few of these at most.
 const QUOTA: usize = 512 * 1024;
-
-type Dialling = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 
 /// How far a connection has come.
 enum Stage {
@@ -193,10 +190,7 @@ impl Conn {
         loop {
             let next = match &mut self.stage {
                 Stage::Gate => self.poll_gate(cx),
-                Stage::Dial(dialling) => {
-                    let dialled = ready!(dialling.as_mut().poll(cx));
-                    Poll::Ready(self.dialled(dialled))
-                }
+                Stage::Dial(_) => self.poll_dial(cx),
                 Stage::Open => self.poll_open(cx),
                 Stage::Ending(_) => self.poll_ending(cx),
                 Stage::Done => return Poll::Ready(()),
@@ -308,7 +302,7 @@ impl Conn {
                     Until::Change => None,
                 });
                 self.lanes[Flow::Upstream as usize].stale = true;
-                self.client.poll_gone(cx, true).map(|()| Stage::Done)
+                self.client.poll_gone(cx).map(|()| Stage::Done)
             }
         }
     }
@@ -316,17 +310,33 @@ impl Conn {
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
-        let common = self.worker.common.clone();
-        let target = self.local.proxy.target.load_full();
-        Stage::Dial(Box::pin(async move {
-            let timeout = Duration::from_nanos(target.spec.connect_timeout);
-            dial(&target.upstream, target.listens, timeout, &common).await
-        }))
+        match dial(&self.local.proxy.target.load(), &self.worker.common) {
+            Ok(dialling) => Stage::Dial(dialling),
+            Err(error) => self.dialled(Err(error)),
+        }
+    }
+
+    /// A client that resets meanwhile is told from an upstream that can not be reached. One that only closes its side may
+    /// still wait for an answer.
+    fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
+        let Stage::Dial(dialling) = &mut self.stage else { return Poll::Ready(Stage::Done) };
+        if let Poll::Ready(dialled) = dialling.poll(cx) {
+            return Poll::Ready(self.dialled(dialled));
+        }
+        let until = dialling.until();
+        if until.is_some_and(|until| until <= self.worker.now().mono) {
+            return Poll::Ready(self.dialled(Err(io::ErrorKind::TimedOut.into())));
+        }
+        self.wake_at(until);
+        ready!(self.client.poll_failed(cx));
+        let error = io::ErrorKind::ConnectionReset.into();
+        Poll::Ready(self.broken(Flow::Upstream, &Broken::Source(error)))
     }
 
     fn dialled(&mut self, dialled: io::Result<Socket>) -> Stage {
         match dialled {
             Ok(server) => {
+                self.wake_at(None);
                 self.server = Some(server);
                 Stage::Open
             }
@@ -361,25 +371,30 @@ impl Conn {
             return Ok(None);
         };
         for flow in FLOWS {
+            let last = lanes[1 - flow as usize].finished;
             let lane = &mut lanes[flow as usize];
-            if lane.finished {
-                continue;
-            }
             let ends = match flow {
                 Flow::Upstream => (&*client, &*server),
                 Flow::Downstream => (&*server, &*client),
             };
+            if lane.finished {
+                watch(ends.0, cx).map_err(|broken| (flow, broken))?;
+                continue;
+            }
             let (mut delivered, mut read) = (0, 0);
             let mut relay = || -> Result<bool, Broken> {
                 for _ in 0..ROUNDS {
                     match lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered) {
-                        Poll::Pending => return Ok(true),
+                        Poll::Pending => return watch(ends.0, cx).map(|()| true),
                         Poll::Ready(flushed) => flushed?,
                     }
                     if lane.eof {
-                        ends.1.close_writing();
                         lane.finished = true;
-                        return Ok(true);
+                        if last {
+                            return Ok(true); // both sides are closed at once
+                        }
+                        ends.1.close_writing();
+                        return watch(ends.0, cx).map(|()| true);
                     }
                     let through = (&worker.pipes, &mut **worker.buffer.borrow_mut());
                     if read >= QUOTA {
@@ -428,6 +443,14 @@ impl Conn {
             reset::arm(&self.client);
         }
         Stage::Done
+    }
+}
+
+/// Looks whether a socket that is not read for now has failed, and has the task woken when it does.
+fn watch(source: &Socket, cx: &mut Context<'_>) -> Result<(), Broken> {
+    match source.poll_failed(cx) {
+        Poll::Ready(()) => Err(Broken::Source(io::ErrorKind::ConnectionReset.into())),
+        Poll::Pending => Ok(()),
     }
 }
 

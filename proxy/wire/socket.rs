@@ -1,12 +1,17 @@
 //! One side of a connection: a TCP or unix stream, polled without blocking.
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A descriptor that the worker's runtime watches.
@@ -25,19 +30,19 @@ pub(crate) fn watch(fd: OwnedFd) -> io::Result<Watched> {
 const SEND: SendFlags = SendFlags::NOSIGNAL;
 
 /// A connected stream socket.
-#[derive(Debug)]
 pub(crate) struct Socket {
-    fd: Watched,
+    fd: Rc<Watched>,
     tcp: bool,
+    /// Waits for an error; made when first asked for.
+    failing: RefCell<Option<Failing>>,
 }
 
+type Failing = Pin<Box<dyn Future<Output = ()>>>;
+
 impl Socket {
-    /// Takes over a non-blocking stream socket. TCP sends without delay from here on.
+    /// Takes over a non-blocking stream socket; TCP is to send without delay.
     pub(crate) fn new(fd: OwnedFd, tcp: bool) -> io::Result<Socket> {
-        if tcp {
-            let _gone_already = rustix::net::sockopt::set_tcp_nodelay(&fd, true);
-        }
-        Ok(Socket { fd: watch(fd)?, tcp })
+        Ok(Socket { fd: Rc::new(watch(fd)?), tcp, failing: RefCell::default() })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -142,18 +147,33 @@ impl Socket {
 
     /// Sends FIN. The peer may be gone already.
     pub(crate) fn close_writing(&self) {
-        let _gone_already = rustix::net::shutdown(&self.fd, Shutdown::Write);
+        let _gone_already = rustix::net::shutdown(self.fd(), Shutdown::Write);
     }
 
-    /// Looks whether the peer has left while nobody reads: reset, or (`closed` counts) closed without a byte waiting.
-    /// Registers for changes; what waits is known to nobody then: the next read is `stale`.
-    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>, closed: bool) -> Poll<()> {
+    /// Ready once the connection has failed (its peer has sent RST), whatever waits to be read: for a socket that nobody
+    /// reads for now. The kernel's other events wake nobody here.
+    pub(crate) fn poll_failed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut failing = self.failing.borrow_mut();
+        let wait = failing.get_or_insert_with(|| {
+            let fd = self.fd.clone();
+            Box::pin(async move {
+                let _either_way_it_has_failed = fd.ready(Interest::ERROR).await;
+            })
+        });
+        ready!(wait.as_mut().poll(cx));
+        *failing = None; // it stays ready
+        Poll::Ready(())
+    }
+
+    /// Looks whether the peer has left while nobody reads: reset, or closed without a byte waiting. Registers for
+    /// changes; what waits is known to nobody then: the next read is `stale`.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..2 {
             let Ok(mut guard) = ready!(self.fd.poll_read_ready(cx)) else { return Poll::Ready(()) };
             let mut byte = [0u8; 1];
             let fd = self.fd.as_fd();
             match rustix::net::recv(fd, &mut byte, RecvFlags::PEEK) {
-                Ok((_, 0)) if closed || is_broken(fd) => return Poll::Ready(()),
+                Ok((_, 0)) => return Poll::Ready(()),
                 Ok(_) if is_broken(fd) => return Poll::Ready(()),
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => guard.clear_ready(), // wake at the next change
                 Err(_) => return Poll::Ready(()),

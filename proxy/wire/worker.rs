@@ -42,6 +42,8 @@ pub(crate) enum Order {
     Listen { proxy: Arc<Proxy>, listener: u64, socket: OwnedFd, tcp: bool },
     /// Stop accepting from it.
     Unlisten { listener: u64 },
+    /// A connection that waited at a listener which has been closed since.
+    Welcome { proxy: Arc<Proxy>, socket: OwnedFd, tcp: bool, client: Option<SocketAddr> },
     /// A connection from a busier worker.
     Adopt(Box<Arrival>),
     /// The proxy is closed; forget it when its last connection ends.
@@ -282,6 +284,10 @@ impl Worker {
                     if let Some(task) = self.listeners.borrow_mut().remove(&listener) {
                         task.abort();
                     }
+                }
+                Order::Welcome { proxy, socket, tcp, client } => {
+                    let local = self.local(&proxy);
+                    self.welcome(&local, socket, client, tcp);
                 }
                 Order::Adopt(arrival) => {
                     let local = self.local(&arrival.proxy);

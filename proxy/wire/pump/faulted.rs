@@ -9,7 +9,7 @@ use squall_core::chain::{Chain, Ready};
 use squall_core::fault::{End, Flow};
 use squall_core::time::MILLI;
 
-use super::{Conn, FLOWS, ROUNDS, measure};
+use super::{Conn, FLOWS, ROUNDS, measure, watch};
 use crate::lane::Broken;
 use crate::socket::Socket;
 
@@ -83,10 +83,10 @@ impl Conn {
         if let Poll::Ready(flushed) = flushed {
             flushed?;
         } else {
-            return Ok(Moved::Nothing);
+            return watch(ends.0, cx).map(|()| Moved::Nothing);
         }
         if lane.eof {
-            return Ok(Moved::Nothing);
+            return watch(ends.0, cx).map(|()| Moved::Nothing);
         }
         let credit = chain.credit(flow);
         let mut buffer = worker.buffer.borrow_mut();
@@ -99,13 +99,10 @@ impl Conn {
         } else {
             let room = chain.room(flow).min(buffer.len());
             if room == 0 {
-                lane.stale = true;
-                return match ends.0.poll_gone(cx, false) {
-                    Poll::Ready(()) => Err(Broken::Source(std::io::ErrorKind::ConnectionReset.into())),
-                    Poll::Pending => Ok(Moved::Nothing),
-                };
+                return watch(ends.0, cx).map(|()| Moved::Nothing);
             }
             if worker.common.held.load(Ordering::Relaxed) >= worker.common.held_limit {
+                watch(ends.0, cx)?;
                 return Ok(Moved::Starved);
             }
             lane.poll_read(cx, ends.0, &mut buffer[..room])

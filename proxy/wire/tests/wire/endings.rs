@@ -112,3 +112,65 @@ fn a_panic_ends_one_connection_only() {
     spared.write_all(b"c").unwrap();
     spared.read_exact(&mut [0]).unwrap();
 }
+
+#[test]
+fn a_reset_is_seen_while_the_receiver_is_full() {
+    for script in [None, Some(Script::Count), Some(Script::See)] {
+        let (plane, _records) = plane(1);
+        let (client, server) = pair(&plane);
+        publish(&plane, script.into_iter().map(|script| active(&plane, script)).collect());
+        client.set_nonblocking(true).unwrap();
+        let mut idle = 0;
+        while idle < 20 {
+            match (&client).write(&[7; 64 * 1024]) {
+                Ok(_) => idle = 0,
+                Err(_) => {
+                    idle += 1;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+        reset(client);
+        eventually("counted", || plane.reading("p").unwrap().reset_by_client == 1);
+        assert!(is_reset(&mut bounded(server)));
+    }
+}
+
+#[test]
+fn a_reset_is_seen_after_a_half_close() {
+    for script in [None, Some(Script::See)] {
+        let (plane, _records) = plane(1);
+        let (client, mut server) = pair(&plane);
+        publish(&plane, script.into_iter().map(|script| active(&plane, script)).collect());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        reset(client);
+        eventually("counted", || plane.reading("p").unwrap().reset_by_client == 1);
+        eventually("over", || plane.connections() == 0);
+        eventually("passed on", || server.write_all(b"late").is_err());
+    }
+}
+
+#[test]
+fn a_client_that_resets_during_a_dial_is_noticed() {
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    silent.listen(0).unwrap();
+    let upstream = silent.local_addr().unwrap().as_socket().unwrap();
+    // a queue that is full answers nobody
+    let _crowd: Vec<_> =
+        (0..4).map_while(|_| TcpStream::connect_timeout(&upstream, Duration::from_millis(200)).ok()).collect();
+    let (plane, _records) = plane(1);
+    let proxy = squall_core::scenario::ProxySpec { connect_timeout: 600_000_000_000, ..spec("p", upstream) };
+    let client = connect(address(&plane.open(&proxy).unwrap()));
+    eventually("accepted", || plane.reading("p").unwrap().active == 1);
+    reset(client);
+    eventually("over", || plane.connections() == 0);
+    let reading = plane.reading("p").unwrap();
+    assert_eq!((reading.reset_by_client, reading.connect_failed), (1, 0));
+    plane.close("p").unwrap();
+
+    let hasty = squall_core::scenario::ProxySpec { connect_timeout: 30_000_000, ..proxy };
+    assert!(is_refused(address(&plane.open(&hasty).unwrap())), "no time-out");
+    assert_eq!(plane.reading("p").unwrap().connect_failed, 1);
+}

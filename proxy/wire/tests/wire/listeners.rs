@@ -89,6 +89,37 @@ fn connections_beyond_the_limit_are_reset() {
 }
 
 #[test]
+fn those_who_wait_at_a_listener_outlive_it() {
+    use std::sync::{Arc, Mutex};
+    let busy = Arc::new(Mutex::new(()));
+    let stop = busy.clone();
+    let (ledger, _records) = squall_core::observe::Ledger::new(16);
+    let allow = Arc::new(move |_: &str, _: &std::net::SocketAddr| {
+        drop(stop.lock().unwrap()); // the worker stands still here
+        Ok(())
+    });
+    let plane =
+        squall_wire::Plane::new(squall_wire::Options { workers: 1, allow, ..squall_wire::Options::new(ledger) })
+            .unwrap();
+    let mut proxy = spec("p", echo());
+    for moved in [false, true] {
+        let first = address(&plane.open(&proxy).unwrap());
+        let still = busy.lock().unwrap();
+        let mut crowd: Vec<_> = (0..20).map(|_| connect(first)).collect();
+        if moved {
+            drop(still); // a change asks whether the upstream is allowed
+            proxy.listen = "127.0.0.2:0".into();
+            plane.change(&proxy).unwrap();
+        } else {
+            plane.close("p").unwrap();
+            drop(still);
+        }
+        assert!(TcpStream::connect_timeout(&first, LONG).is_err());
+        crowd.iter_mut().for_each(ping);
+    }
+}
+
+#[test]
 fn connections_are_shared_out() {
     let (plane, _records) = plane(2);
     let address = open(&plane, echo());
