@@ -111,11 +111,10 @@ impl Chain {
             match self.units.binary_search_by_key(&active.serial, |unit| unit.active.serial) {
                 Ok(index) => self.update(index, active, talk, now.mono),
                 Err(index) => {
-                    let Some(opened) = opening(active, *last, now) else { continue };
+                    let Some(opened) = opened(active, now).filter(|opened| opened > last) else { continue };
                     newest = newest.max(opened);
-                    if opened > *last
-                        && applies(active, talk)
-                        && let Some(unit) = Unit::evaluate(active, talk, now)
+                    if applies(active, talk)
+                        && let Some(unit) = Unit::join(active, talk, now)
                     {
                         self.insert(index, unit, talk, now.mono);
                     }
@@ -315,7 +314,7 @@ impl Chain {
     fn drop_gone(&mut self) {
         for index in (0..self.units.len()).rev() {
             let in_use = |line: &Line| line.stages.iter().any(|stage| stage.unit == index);
-            if !self.units[index].gone {
+            if !self.units[index].is_done() {
                 continue;
             }
             for line in &mut self.lines {
@@ -408,18 +407,13 @@ fn applies(active: &Active, talk: &Talk) -> bool {
     hooks.stream || (hooks.open && !talk.is_admitted())
 }
 
-/// When the fault's window was first seen open; none: it is closed, or opened at or before `last`. Whoever sees it
-/// first sets it, for all workers.
-fn opening(active: &Active, last: Time, now: Now) -> Option<Time> {
+/// When the fault's window was first seen open; none: never yet. Whoever sees it first sets it, for all workers.
+fn opened(active: &Active, now: Now) -> Option<Time> {
     let mark = &active.tally.opened;
-    let before = mark.load(Ordering::Acquire);
-    if before != 0 && before <= last {
-        return None;
-    }
-    active.phase(now).open_since?;
-    if before != 0 {
-        return Some(before);
-    }
+    match mark.load(Ordering::Acquire) {
+        0 => active.phase(now).open_since?,
+        before => return Some(before),
+    };
     let opened = now.mono.max(1);
     Some(mark.compare_exchange(0, opened, Ordering::AcqRel, Ordering::Acquire).map_or_else(|set| set, |_| opened))
 }

@@ -34,12 +34,22 @@ pub(super) struct Wait {
     pub(super) noted: bool,
 }
 
+/// Whether the fault has to do with the connection at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// It has not met an open window yet, and is not counted.
+    Unknown,
+    In,
+    Out,
+}
+
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) active: Arc<Active>,
     pub(super) draw: Draw,
     /// The selection draw, 0 to 100.
     share: f64,
+    part: Part,
     /// Whether it acts: selected, switch on, window open, a place under the cap. As of the last [`Unit::refresh`].
     pub(super) acting: bool,
     /// No longer in the plan.
@@ -62,23 +72,20 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    /// Counts the connection as a unit of a fault whose window is open, and tells whether it takes part: selected now,
-    /// or perhaps later because the percentage is a curve.
-    pub(super) fn evaluate(active: &Arc<Active>, talk: &Talk, now: Now) -> Option<Unit> {
+    /// The connection as a unit of a fault that has been open before or is now. None: it takes no part, neither now nor
+    /// later because the percentage is a curve or the window opens again.
+    pub(super) fn join(active: &Arc<Active>, talk: &Talk, now: Now) -> Option<Unit> {
         let tally = &active.tally;
         let Some(unit) = active.select.unit(talk.ordinal, talk.client.map(|client| client.ip())) else {
             Tally::add(&tally.key_absent);
             return None;
         };
-        let number = tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
-        if !active.select.count.takes(number) {
-            return None;
-        }
         let draw = active.draws.unit(unit);
         let mut unit = Unit {
             active: active.clone(),
             draw,
             share: draw.percentage(),
+            part: Part::Unknown,
             acting: false,
             gone: false,
             elapsed: 0,
@@ -92,21 +99,46 @@ impl Unit {
             crowded_out: None,
         };
         unit.refresh(now);
-        let may_come_on = !matches!(active.select.percentage, Curve::Constant(_));
-        (unit.acting || may_come_on).then_some(unit)
+        match unit.part {
+            Part::Unknown => active.may_open(now),
+            Part::In => true,
+            Part::Out => false,
+        }
+        .then_some(unit)
     }
 
     /// Looks at switch, window, percentage and cap. The switch comes first: once it is off nothing is injected.
     pub(super) fn refresh(&mut self, now: Now) {
         let phase = if self.gone { Phase::CLOSED } else { self.active.phase(now) };
         self.edge = phase.next_edge;
-        self.acting = phase.open_since.is_some_and(|open| self.is_selected(open, now));
+        self.acting = phase.open_since.is_some_and(|open| self.takes_part() && self.is_selected(open, now));
+        if self.part == Part::In && !self.acting && !self.selected && !self.may_come_on() {
+            self.part = Part::Out;
+        }
         if !self.acting {
             self.permit = None;
         } else if !self.selected {
             self.selected = true;
             Tally::add(&self.active.tally.selected);
         }
+    }
+
+    /// Counts the unit when it first meets an open window.
+    fn takes_part(&mut self) -> bool {
+        if self.part == Part::Unknown {
+            let number = self.active.tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
+            self.part = if self.active.select.count.takes(number) { Part::In } else { Part::Out };
+        }
+        self.part == Part::In
+    }
+
+    fn may_come_on(&self) -> bool {
+        !matches!(self.active.select.percentage, Curve::Constant(_))
+    }
+
+    /// Whether it is of no use any more, once nothing is queued in its stages.
+    pub(super) fn is_done(&self) -> bool {
+        self.gone || self.part == Part::Out
     }
 
     fn is_selected(&mut self, open: Time, now: Now) -> bool {

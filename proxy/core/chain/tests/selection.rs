@@ -5,6 +5,7 @@ use crate::curve::Curve;
 use crate::plan::{Active, Slice};
 use crate::select::{Cap, Count, Key};
 use crate::time::MILLI;
+use crate::window::Window;
 
 fn accept(slice: &Slice, ordinal: u64, now: u64) -> Pump {
     let mut pump = Pump::new(ordinal);
@@ -31,6 +32,50 @@ fn counts_come_before_the_percentage_and_units_are_counted_once() {
     assert_eq!(taken, [false, true, false, false]);
     let tally = slice.actives[0].tally.read();
     assert_eq!((tally.eligible, tally.selected), (4, 1));
+}
+
+/// Open from 0 to 5 ms and from 20 to 25 ms.
+fn twice(active: &mut Active) {
+    active.window = Window { at: 0, length: Some(5 * MILLI), every: Some(20 * MILLI), times: Some(2) };
+}
+
+#[test]
+fn who_comes_between_two_openings_is_counted_at_the_next() {
+    let slice = stalled(|active| {
+        twice(active);
+        active.select.count = Count::Nth(3);
+    });
+    let tally = &slice.actives[0].tally;
+    let early = accept(&slice, 0, MILLI);
+    let mut between: Vec<Pump> = (1..4).map(|ordinal| accept(&slice, ordinal, 10 * MILLI)).collect();
+    assert_eq!((tally.read().eligible, early.chain.is_some()), (1, false));
+    for pump in &mut between {
+        assert_eq!(pump.next, Some(20 * MILLI));
+        assert!(pump.read(DOWN, 10, true) == 10 && !pump.is_holding());
+        pump.set(20 * MILLI);
+        pump.read(DOWN, 10, true);
+    }
+    assert_eq!((tally.read().eligible, tally.read().selected), (4, 1));
+    assert_eq!(between.iter().map(Pump::is_holding).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(between.iter().map(|pump| pump.chain.is_some()).collect::<Vec<_>>(), [false, true, false]);
+    assert!(accept(&slice, 4, 26 * MILLI).chain.is_none(), "it does not open again");
+    assert_eq!(tally.read().eligible, 4);
+}
+
+#[test]
+fn who_comes_while_the_experiment_is_paused_is_counted_when_it_goes_on() {
+    let stand = Stand::new();
+    let slice = stand.slice([Mode::Stall(0)]);
+    let _early = accept(&slice, 0, MILLI);
+    stand.switch.pause();
+    let mut pump = accept(&slice, 1, 2 * MILLI);
+    pump.retune(Some(&slice));
+    assert_eq!(slice.actives[0].tally.read().eligible, 1);
+    stand.switch.start(0);
+    pump.set(3 * MILLI);
+    assert_eq!(pump.read(DOWN, 10, true), 10);
+    assert!(pump.is_holding());
+    assert_eq!(slice.actives[0].tally.read().selected, 2);
 }
 
 #[test]
