@@ -141,7 +141,7 @@ fn decisions(checked: &Checked, fault: &FaultSpec, seed: u64, units: usize, end:
         let draw = key.unit(unit);
         let selected = fault.count.takes(unit + 1) && draw.percentage() < percentage;
         let delays = match &fault.fault {
-            Ok(fault) if selected => delays(fault.as_ref(), draw, elapsed),
+            Ok(made) if selected => delays(made.as_ref(), fault.flow, draw, elapsed),
             _ => Vec::new(),
         };
         UnitPreview { unit, draw: draw.percentage(), selected, delays }
@@ -163,8 +163,11 @@ fn decisions(checked: &Checked, fault: &FaultSpec, seed: u64, units: usize, end:
     }
 }
 
-/// Asks the fault itself about the first answers of a request-and-answer connection.
-fn delays(fault: &dyn AnyFault, draw: crate::draw::Draw, elapsed: Time) -> Vec<Time> {
+/// Asks the fault itself about the first answers of a request-and-answer connection, or about its first requests where
+/// it acts upstream only. The client speaks first: its turns are 0, 2, 4, and the server's 1, 3, 5.
+fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, elapsed: Time) -> Vec<Time> {
+    let flow = flow.unwrap_or(Flow::Downstream);
+    let first = u64::from(flow == Flow::Downstream);
     let shared = fault.new_shared();
     let delay = |turn: u64| {
         let mut state = fault.new_state();
@@ -177,7 +180,7 @@ fn delays(fault: &dyn AnyFault, draw: crate::draw::Draw, elapsed: Time) -> Vec<T
             span: &span,
             now,
             elapsed,
-            flow: Flow::Downstream,
+            flow,
             injected: &mut Vec::new(),
         };
         let offer = Offer { item: Item::Len(1), arrived: now, offset: 0, turn, turn_offset: 0 };
@@ -186,7 +189,11 @@ fn delays(fault: &dyn AnyFault, draw: crate::draw::Draw, elapsed: Time) -> Vec<T
             _ => None,
         }
     };
-    (1..=STEPS).filter_map(delay).collect()
+    let delays: Vec<_> = (0..STEPS).map(|n| delay(first + 2 * n)).collect();
+    match delays.iter().any(Option::is_some) {
+        true => delays.into_iter().map(Option::unwrap_or_default).collect(), // a draw may come to 0
+        false => Vec::new(),
+    }
 }
 
 /// Says so when too few units are to be expected while the fault acts; known only where a workload brings them.

@@ -18,7 +18,8 @@ fn tells_the_timeline_and_the_first_decisions() {
     let at: Vec<_> = told.timeline.iter().map(|moment| moment.at).collect();
     assert_eq!(at, [0.0, 5.0, 10.0, 20.0, 20.0, 22.0, 22.5, 26.0, 26.5, 30.0, 30.5, 30.5, 35.5]);
     let late = &told.faults[0];
-    assert!(late.units.iter().all(|unit| unit.selected && unit.delays.len() == 3));
+    let short: Vec<_> = late.units.iter().filter(|unit| !unit.selected || unit.delays.len() != 3).collect();
+    assert!(short.is_empty(), "{short:?}");
     let mean = late.units.iter().flat_map(|unit| &unit.delays).sum::<u64>() / 600;
     assert!((190 * MILLI..210 * MILLI).contains(&mean), "{mean}");
     let reset = &told.faults[1];

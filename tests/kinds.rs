@@ -1,0 +1,13 @@
+//! Every kind of fault on real sockets: its effect, its removal on a live connection, and together with latency.
+
+mod bandwidth;
+mod blackhole;
+mod corrupt;
+mod cut;
+mod latency;
+mod ledger;
+mod partition;
+mod selection;
+mod several;
+mod slicer;
+mod timeline;
