@@ -237,7 +237,9 @@ pub(crate) fn write(
                 false => notes.recv().map_err(|_| true),
             };
             match note {
-                Ok(Note::Event(id, line)) => Files::of(&mut files, store, &id).event(&line),
+                Ok(Note::Event(id, line)) if find(&id).is_some() => Files::of(&mut files, store, &id).event(&line),
+                // before the start and after the end no file stays open: nobody would close it
+                Ok(Note::Event(id, line)) => Files::events_alone(store, &id).event(&line),
                 Ok(Note::Close(id, done)) => {
                     files.remove(&id).iter_mut().for_each(Files::flush);
                     let _ = done.try_send(());
@@ -276,13 +278,19 @@ struct Files {
 
 impl Files {
     fn of<'a>(files: &'a mut HashMap<Arc<str>, Files>, store: &Store, id: &Arc<str>) -> &'a mut Files {
-        files.entry(id.clone()).or_insert_with(|| {
-            let open = |file| {
-                let opened = store.append(id, file);
-                opened.inspect_err(|error| warn!("run {id} goes on, but its {file} can not be written: {error}")).ok()
-            };
-            Files { ledger: open("ledger.jsonl").map(BufWriter::new), events: open("events.jsonl"), lines: 0 }
+        files.entry(id.clone()).or_insert_with(|| Files {
+            ledger: Files::open(store, id, "ledger.jsonl").map(BufWriter::new),
+            ..Files::events_alone(store, id)
         })
+    }
+
+    fn events_alone(store: &Store, id: &str) -> Files {
+        Files { ledger: None, events: Files::open(store, id, "events.jsonl"), lines: 0 }
+    }
+
+    fn open(store: &Store, id: &str, file: &str) -> Option<File> {
+        let opened = store.append(id, file);
+        opened.inspect_err(|error| warn!("run {id} goes on, but its {file} can not be written: {error}")).ok()
     }
 
     fn event(&mut self, line: &str) {

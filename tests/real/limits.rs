@@ -111,3 +111,29 @@ fn when_the_limit_falls_open_connections_stay_and_new_ones_come_again() {
     drop(served);
     wait::until("room for a new connection", || ping(&mut connect(squall.address)).ok());
 }
+
+#[test]
+fn runs_that_are_over_and_drafts_leave_no_descriptor_open() {
+    let room = Room::new();
+    let redis = Redis::start(&room);
+    let squall = Serve::before(&room, redis.address);
+    let open = || {
+        let pid = squall.program.pid().as_raw_nonzero();
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    };
+    let fault = "[[fault]]\nkind = \"latency\"\nproxy = \"default\"\ndelay = \"1ms\"\n";
+    let run = || {
+        let id = squall.start(fault);
+        ping(&mut connect(squall.address)).unwrap();
+        squall.stop(&id);
+        squall.over(&id);
+        assert!(!squall.ledger(&id, "latency").is_empty());
+    };
+    run();
+    let before = open();
+    (0..8).for_each(|_| run());
+    for _ in 0..8 {
+        squall.client.submit(&format!("name = \"draft\"\n{fault}"), squall_control::app::Format::Toml, &[]).unwrap();
+    }
+    wait::until("descriptors to be closed", || (open() <= before).then_some(()));
+}
