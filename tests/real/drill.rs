@@ -13,7 +13,7 @@ use crate::support::programs::run_within;
 use crate::support::python;
 use crate::support::redis::Redis;
 use crate::support::wait;
-use crate::support::{Room, Running, Serve};
+use crate::support::{Room, Running, Serve, turn};
 
 /// More than a drill takes: they have their own hard end.
 const DRILL: Duration = Duration::from_secs(90);
@@ -123,6 +123,7 @@ fn figures(markdown: &str) -> [u64; 4] {
 
 #[test]
 fn the_first_drill_is_upheld() {
+    let _turn = turn();
     let room = Room::new();
     let mut command = room.command(&["drill"]);
     command.arg(golden("first-drill.toml")).arg("--report").arg(room.path("report"));
@@ -141,6 +142,7 @@ fn the_first_drill_is_upheld() {
 /// Each in a network of its own, all at once: together they take no longer than the first.
 #[test]
 fn redis_slow_ends_in_every_way() {
+    let _turn = turn();
     let ways: [(&str, fn()); 5] = [
         ("its end", by_its_end),
         ("a guard", by_a_guard),
@@ -213,6 +215,7 @@ fn by_its_lease_when_its_starter_is_killed() {
 
 #[test]
 fn a_lease_that_runs_out_leaves_a_configured_proxy_untouched() {
+    let _turn = turn();
     let field = Field::new();
     let serve = field.serve();
     let latency = "name = \"slow\"\nmax_duration = \"50s\"\n[[fault]]\nkind = \"latency\"\nproxy = \"default\"\ndelay = \"200ms\"\n";

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Room, Serve};
+use crate::support::{Room, Serve, turn};
 
 const DOWN: u64 = 1 << 30;
 const UP: u64 = 256 << 20;
@@ -85,6 +85,7 @@ fn receive(mut from: &TcpStream, every: u64, count: &AtomicU64) {
 
 #[test]
 fn bytes_are_equal_while_faults_come_and_go_under_a_slow_reader() {
+    let _turn = turn();
     const KINDS: [&str; 6] = [
         "kind = \"latency\"\ndelay = \"3ms\"\njitter = \"3ms\"",
         "kind = \"bandwidth\"\nrate = \"60MB/s\"",

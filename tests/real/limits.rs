@@ -133,7 +133,14 @@ fn runs_that_are_over_and_drafts_leave_no_descriptor_open() {
     let before = open();
     (0..8).for_each(|_| run());
     for _ in 0..8 {
-        squall.client.submit(&format!("name = \"draft\"\n{fault}"), squall_control::app::Format::Toml, &[]).unwrap();
+        squall
+            .client
+            .submit(
+                &format!("name = \"draft\"\nmax_duration = \"60s\"\n{fault}"),
+                squall_control::app::Format::Toml,
+                &[],
+            )
+            .unwrap();
     }
     wait::until("descriptors to be closed", || (open() <= before).then_some(()));
 }

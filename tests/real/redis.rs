@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::programs::{installed, run};
 use crate::support::python::{self, Client};
 use crate::support::redis::Redis;
-use crate::support::{Room, Serve};
+use crate::support::{Room, Serve, turn};
 
 struct Setting {
     redis: Redis,
@@ -42,6 +42,7 @@ fn seconds(values: &Value) -> Vec<f64> {
 
 #[test]
 fn a_benchmark_runs_through_squall_and_values_read_back_equal_without_it() {
+    let _turn = turn();
     let Setting { redis, squall, .. } = &setting();
     assert_eq!(benchmark(squall.address, &["-n", "20000", "-c", "50", "-t", "set,get,incr"]), 3);
     assert_eq!(benchmark(squall.address, &["-n", "50000", "-c", "20", "-P", "32", "-d", "1000", "-t", "set,get"]), 2);
@@ -53,6 +54,7 @@ fn a_benchmark_runs_through_squall_and_values_read_back_equal_without_it() {
 
 #[test]
 fn a_benchmark_completes_and_values_are_equal_under_faults() {
+    let _turn = turn();
     let Setting { redis, squall, .. } = &setting();
     let id = squall.start(
         "[[fault]]\nkind = \"latency\"\nproxy = \"default\"\ndirection = \"both\"\ndelay = \"2ms\"\njitter = \"1ms\"\n

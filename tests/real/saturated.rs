@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::programs::installed;
 use crate::support::redis::Redis;
-use crate::support::{Room, Running, Serve};
+use crate::support::{Room, Running, Serve, turn};
 
 const CALLS: usize = 200;
 /// What is promised is 50 ms; the rest is for a machine that other tests keep busy too.
@@ -29,6 +29,7 @@ fn status(control: &std::path::Path) -> Duration {
 
 #[test]
 fn the_control_port_answers_while_the_data_plane_is_saturated() {
+    let _turn = turn();
     let room = Room::new();
     let redis = Redis::start(&room);
     let squall = Serve::before(&room, redis.address);

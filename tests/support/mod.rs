@@ -19,3 +19,10 @@ pub use room::Room;
 pub use running::{Ended, Running};
 pub use serve::Serve;
 pub use stage::{Stage, scenario};
+
+/// Held by a test that must not meet others that put load on the machine, or that does so itself. Within one process
+/// only: between processes (nextest) the group `timing` does the same.
+pub fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
