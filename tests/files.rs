@@ -1,8 +1,14 @@
 //! Files of the repository that are derived from others.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use squall_core::fault::{Effect, Flow, registry};
 
 use crate::support::Room;
+use crate::support::programs::{installed, run};
 
 /// A text file of the repository.
 fn read(path: &str) -> String {
@@ -69,4 +75,51 @@ fn section(command: &mut clap::Command, before: &str, text: &mut String) {
     for inner in command.get_subcommands_mut() {
         section(inner, &name, text);
     }
+}
+
+#[test]
+fn the_reference_of_faults_is_up_to_date() {
+    let schema: Value = serde_json::from_str(&read("scenarios/schema.json")).unwrap();
+    let of = |kind: &str| {
+        let kinds = schema["properties"]["fault"]["items"]["oneOf"].as_array().unwrap();
+        let found = kinds.iter().find(|one| one["properties"]["kind"]["const"] == kind);
+        found.unwrap_or_else(|| panic!("{kind} is not in the schema"))["properties"].as_object().unwrap()
+    };
+    let names = |kind: &registry::Entry| of(kind.name).keys().cloned().collect::<BTreeSet<String>>();
+    let common = registry::KINDS.iter().map(names).reduce(|some, more| &some & &more).unwrap();
+    let list = |kind: &registry::Entry, names: BTreeSet<String>| {
+        let about = |name: &String| of(kind.name)[name]["description"].as_str().unwrap_or_default().replace('\n', " ");
+        names.iter().map(|name| format!("- `{name}`: {}\n", about(name))).collect::<String>()
+    };
+
+    let mut text = String::from(
+        "# Faults\n\nFrom the binary: `squall faults KIND` says the same. The unit is the connection. `error`, `match` and \
+         `phase` need HTTP, which is planned: `squall check` accepts them, a start refuses them.\n\n## In every fault\n\n",
+    );
+    text.push_str(&list(&registry::KINDS[0], &common - &BTreeSet::from(["kind".to_owned()])));
+    for kind in registry::KINDS {
+        let direction = match kind.direction {
+            None => "both",
+            Some(Flow::Upstream) => "upstream",
+            Some(Flow::Downstream) => "downstream",
+        };
+        let effect = match kind.effect {
+            Effect::Keeps => "keeps every byte, unless the connection ends early",
+            Effect::Mutates => "changes bytes",
+            Effect::Loses => "loses bytes, so lifting it resets the connections that lost any",
+        };
+        let (name, about, example) = (kind.name, kind.about, kind.example.trim());
+        let planned = if kind.http_only { " Planned." } else { "" };
+        text.push_str(&format!("\n## {name}\n\n{about}.{planned} Direction: {direction}. It {effect}.\n\n"));
+        text.push_str(&list(kind, &names(kind) - &common));
+        text.push_str(&format!("\n```toml\n{example}\n```\n"));
+    }
+    is_up_to_date("docs/faults.md", &text);
+}
+
+#[test]
+fn the_example_of_a_test_passes() {
+    let mut example = Command::new(installed("python3"));
+    example.arg("examples/retry_test.py").env("SQUALL", env!("CARGO_BIN_EXE_squall"));
+    run(example.current_dir(env!("CARGO_MANIFEST_DIR")));
 }

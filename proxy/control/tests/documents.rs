@@ -21,6 +21,16 @@ fn the_document_lists_exactly_the_routes() {
     assert_eq!(listed, table);
 }
 
+#[test]
+fn the_reference_for_people_lists_exactly_the_routes_too() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/control-port.md")).unwrap();
+    let written: BTreeSet<&str> = text.lines().filter(|line| line.contains("| `/")).collect();
+    let table = routes::table();
+    let row = |route: &routes::Route| format!("| {} | `{}` | {} |", route.method, route.path, route.about);
+    let routes: Vec<String> = table.iter().map(row).collect();
+    assert_eq!(written, routes.iter().map(String::as_str).collect(), "docs/control-port.md");
+}
+
 /// Every route of the document is answered by the router: neither unknown nor with another method.
 #[test]
 fn every_route_of_the_document_is_served() {

@@ -11,7 +11,7 @@ use crate::time::Time;
 /// Cuts one proxy off from its upstream.
 ///
 /// A connection's handshake with squall is completed by the kernel before squall sees it, so a client finds a connection
-/// established that then is held, dropped or reset: reports label this `approximated`.
+/// established that then is held, dropped or reset. Plan and report say so of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     how: How,
@@ -72,7 +72,7 @@ times = 3
         match fault.how {
             How::Hang => "hang",
             How::Drop => "drop",
-            How::Reject => "reject",
+            How::Reject => "reject (approximated: the kernel completes the handshake)",
         }
         .to_owned()
     }
