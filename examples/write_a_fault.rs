@@ -1,8 +1,8 @@
 //! Write a fault, step by step: a link that hiccups. `cargo run --example write_a_fault`
 //!
-//! A fault is its configuration and one decision: given the head of a queue, what happens to the next bytes? It never
-//! waits, reads or writes; squall's chain engine does what it decides, and ends it with its window, its lease or an abort.
-//! In the tree such a file is `proxy/core/fault/hiccup.rs` and one more word in the list of `fault/registry.rs`, beside a
+//! A fault is its configuration and one decision: given the head of a queue, what happens to the next bytes? It
+//! never waits, reads or writes; squall's chain engine does what it decides, and ends it with its window, its lease
+//! or an abort. In the tree such a file is `proxy/core/fault/hiccup.rs` and one more word in the list of `fault/registry.rs`, beside a
 //! `Kind` with the fields of its `[[fault]]` table; CONTRIBUTING.md has these last steps.
 #![allow(missing_docs, clippy::print_stdout)]
 
@@ -21,8 +21,8 @@ struct Hiccup {
 
 const BLOCK: u64 = 1024;
 
-// 2. What it remembers, of one direction of one connection. Everything about the stream (how far, since when, whose turn)
-//    is kept by the engine already.
+// 2. What it remembers, of one direction of one connection. Everything about the stream (how far, since when, whose
+//    turn) is kept by the engine already.
 
 /// The latest KiB that has been let through, counted from 1.
 #[derive(Default)]
@@ -47,7 +47,8 @@ impl Fault for Hiccup {
         }
         // 5. The decision depends on the offset only. A count of reads would make it depend on the network's mood.
         let block = offer.offset / BLOCK;
-        let rest = Act::Pass(usize::try_from(BLOCK - offer.offset % BLOCK).unwrap_or(usize::MAX)); // credit to the block's end
+        let left = BLOCK - offer.offset % BLOCK; // may be more than is offered: that is credit for bytes to come
+        let rest = Act::Pass(usize::try_from(left).unwrap_or(usize::MAX));
         if cx.state.let_through > block {
             return rest;
         }
@@ -75,10 +76,10 @@ impl Fault for Hiccup {
     }
 }
 
-// 9. Try it without a socket or a clock: offer bytes, move the time by hand. In the tree `fault/driver.rs` does this, and
-//    the contract test of all kinds (`fault/contract.rs`) holds yours to the rules above without another line.
+// 9. Try it without a socket or a clock: offer bytes, move the time by hand. In the tree `fault/driver.rs` does this,
+//    and the contract test of all kinds (`fault/contract.rs`) holds yours to the rules above without another line.
 
-/// Sends so many bytes in reads of this size, all at time 0; gives where it hiccuped and when the last byte got through.
+/// Sends so many bytes in reads of this size, all at time 0; gives where it hiccuped and when the last byte got by.
 fn try_it(fault: &Hiccup, bytes: u64, read: u64) -> (Vec<u64>, Time) {
     let draw = DrawKey::new(7, "examples", Hiccup::KIND).unit(1); // seed, experiment, fault; the first connection
     let (mut state, mut injected, mut now, mut offset) = (Memory::default(), Vec::new(), 0, 0);

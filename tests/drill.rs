@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Room, echo, round_trip};
+use crate::support::{Room, echo, round_trip, turn};
 
 /// A drill of four seconds around one fault and one expectation.
 fn short(fault: &str, expect: &str) -> String {
@@ -55,6 +55,7 @@ below  = "3s"
 
 #[test]
 fn a_hypothesis_that_holds_is_upheld() {
+    let _turn = turn();
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     let report = room.path("report");
@@ -68,6 +69,7 @@ fn a_hypothesis_that_holds_is_upheld() {
 
 #[test]
 fn json_alone_is_on_standard_output() {
+    let _turn = turn();
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     let ended = room.squall(&["drill", &file, "--json"]).exits(0);
@@ -76,6 +78,7 @@ fn json_alone_is_on_standard_output() {
 
 #[test]
 fn a_hypothesis_that_fails_is_refuted_with_1() {
+    let _turn = turn();
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"100ms\""));
     room.squall(&["drill", &file]).exits(1).says("refuted");
@@ -83,6 +86,7 @@ fn a_hypothesis_that_fails_is_refuted_with_1() {
 
 #[test]
 fn a_drill_that_hits_nothing_is_invalid_with_3() {
+    let _turn = turn();
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"50ms\"\nnth = 100000", "below = \"1500ms\""));
     room.squall(&["drill", &file]).exits(3).says("invalid");
@@ -129,6 +133,7 @@ fn a_drill_can_be_watched_and_aborted_from_outside() {
 
 #[test]
 fn a_running_squall_runs_a_scenario_to_its_verdict() {
+    let _turn = turn();
     let room = Room::new();
     let _serve = room.serve(&["--control", "127.0.0.1:0"]);
     let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
