@@ -238,6 +238,7 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Measure<T> {
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<T, E> {
         match self.number {
             Some(take) => take(value).map_err(E::custom),
+            None if value == 0.0 => self.visit_str("0"), // nothing is nothing in every unit
             None => Err(E::custom(format!("`{value}` needs a unit: expected {}", self.expected))),
         }
     }
@@ -252,7 +253,7 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Measure<T> {
 }
 
 macro_rules! serde_and_schema {
-    ($type:ident, $number:expr, $pattern:expr, $json:expr) => {
+    ($type:ident, $number:expr, $pattern:expr, $number_schema:tt) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(Measure::<$type> { expected: $type::EXPECTED, number: $number })
@@ -268,16 +269,16 @@ macro_rules! serde_and_schema {
                 stringify!($type).into()
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "description": $type::EXPECTED, "type": $json, "pattern": $pattern })
+                json_schema!({ "description": $type::EXPECTED, "anyOf": [$number_schema, { "type": "string", "pattern": $pattern }] })
             }
         }
     };
 }
 
-serde_and_schema!(Duration, None, r"^\s*[0-9._]+\s*(ns|us|µs|ms|s|m|h|d)\s*$|^0$|^\$\{", "string");
-serde_and_schema!(Bytes, None, r"^\s*[0-9._]+\s*([kKMGT]?B|[KMGT]iB)\s*$|^0$|^\$\{", "string");
-serde_and_schema!(Rate, None, r"^\s*[0-9._]+\s*(([kKMGT]?B|[KMGT]iB)/s|[kmg]?bit)\s*$|^0$|^\$\{", "string");
-serde_and_schema!(Percentage, Some(Percentage::checked), r"^\s*[0-9.]+\s*%?\s*$|^\$\{", ["number", "string"]);
+serde_and_schema!(Duration, None, r"^\s*[0-9._]+\s*(ns|us|µs|ms|s|m|h|d)\s*$|^0$|^\$\{", { "const": 0 });
+serde_and_schema!(Bytes, None, r"^\s*[0-9._]+\s*([kKMGT]?B|[KMGT]iB)\s*$|^0$|^\$\{", { "const": 0 });
+serde_and_schema!(Rate, None, r"^\s*[0-9._]+\s*(([kKMGT]?B|[KMGT]iB)/s|[kmg]?bit)\s*$|^0$|^\$\{", { "const": 0 });
+serde_and_schema!(Percentage, Some(Percentage::checked), r"^\s*[0-9.]+\s*%?\s*$|^\$\{", { "type": "number", "minimum": 0, "maximum": 100 });
 
 #[cfg(test)]
 mod tests {
@@ -311,6 +312,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_a_reason() {
         assert!("-5ms".parse::<Duration>().unwrap_err().contains("negative"));
+        assert!(serde_json::from_str::<Rate>("5").is_err_and(|error| error.to_string().contains("needs a unit")));
+        assert_eq!(serde_json::from_str::<Rate>("0").unwrap(), Rate(0.0));
         assert!("5 MS".parse::<Duration>().unwrap_err().contains("did you mean `5ms`"));
         assert!("99999999999999h".parse::<Duration>().unwrap_err().contains("too long"));
         for text in ["", "ms", "nan", "infs", "1e400s", "5", "5 parsecs"] {

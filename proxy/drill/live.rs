@@ -261,13 +261,16 @@ impl Stopping {
         inner.tell(&self.running.entry, "drained", text);
     }
 
-    /// Until every injection that was counted has come in, or is known to be lost.
+    /// Until every injection that was counted has come in, or is known to be lost, and nothing more comes: a hold that
+    /// was cut short has a line of its own, which is not counted as an injection.
     fn wait_for_ledger(&self, inner: &Inner) {
+        let mut before = None;
         for _ in 0..LEDGER_WAIT {
-            let tally = self.tally();
-            if self.running.evidence.seen().saturating_add(tally.unrecorded) >= tally.injected {
+            let (tally, seen) = (self.tally(), self.running.evidence.seen());
+            if seen.saturating_add(tally.unrecorded) >= tally.injected && before == Some(seen) {
                 break;
             }
+            before = Some(seen);
             std::thread::sleep(NAP);
         }
         let (done, closed) = sync_channel(1);
