@@ -10,7 +10,7 @@ use squall_core::diagnostic::{Diagnostic, Source};
 use squall_core::parse::{self, Options};
 use squall_core::plane::ProxyInfo;
 use squall_core::read;
-use squall_core::scenario::{Checked, ProxySpec};
+use squall_core::scenario::{Checked, Protocol, ProxySpec};
 
 /// Reads and checks files that are meant to be used together. The outcome's messages include those about files that
 /// can't be read.
@@ -72,7 +72,21 @@ pub(crate) fn proxy(name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec
     let text = toml::Table::try_from(&named).map_err(|error| vec![Diagnostic::error(error.to_string())])?;
     let config = format!("[[proxy]]\n{text}");
     let (config, _) = parse::config(&source(&config), &[])?;
-    config.proxies.into_iter().next().ok_or_else(|| vec![Diagnostic::error("a proxy needs a name and two addresses")])
+    let spec = config.proxies.into_iter().next();
+    let spec = spec.ok_or_else(|| vec![Diagnostic::error("a proxy needs a name and two addresses")])?;
+    carried(&spec).map_err(|why| vec![Diagnostic::error(why)])?;
+    Ok(spec)
+}
+
+/// Whether a proxy's connections can be carried: HTTP is, as bytes; datagrams are not.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn carried(spec: &ProxySpec) -> Result<(), String> {
+    match spec.protocol {
+        Protocol::Udp => Err(format!("proxy `{}`: UDP needs a data plane that this version does not have", spec.name)),
+        Protocol::Tcp | Protocol::Http | Protocol::Auto => Ok(()),
+    }
 }
 
 fn source(text: &str) -> Arc<Source> {

@@ -4,6 +4,7 @@ mod app;
 mod reload;
 mod render;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use squall_stand::LocalStand;
 use squall_wire::{Options, Plane};
 
 use crate::exit::Failure;
-use crate::runtime;
+use crate::{language, runtime};
 
 /// Batches of ledger records between the workers and the ledger: a second or two of heavy injection.
 const LEDGER_BATCHES: usize = 4096;
@@ -48,6 +49,12 @@ impl Wired {
     /// # Errors
     /// When limits make no sense, the state directory can not be had, or threads can not be started.
     pub fn new(config: Config, file: Option<PathBuf>) -> Result<Arc<Wired>, Failure> {
+        if config.control.tokens.is_some() {
+            return Err(Failure::input("[control] tokens: this version can not hold requests against tokens"));
+        }
+        if config.control.toxiproxy.is_some() {
+            tracing::warn!("[control] toxiproxy: this version does not have the Toxiproxy-compatible API");
+        }
         let limits = Limits::new(&config.safety).map_err(Failure::input)?;
         let state = match &config.control.state {
             Some(state) => state.clone(),
@@ -72,13 +79,16 @@ impl Wired {
         Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready: AtomicBool::new(false) }))
     }
 
-    /// Opens every configured proxy; they listen when this returns.
+    /// Opens every configured proxy; they listen when this returns. None may lead to `control`, where the control port
+    /// will be.
     ///
     /// # Errors
     /// The first proxy that can not be opened.
-    pub fn open(&self) -> Result<Vec<ProxyInfo>, Failure> {
+    pub fn open(&self, control: &str) -> Result<Vec<ProxyInfo>, Failure> {
+        self.plane.bar(&plain(control));
         let specs = self.config().proxies.clone();
         let opened = specs.iter().map(|spec| {
+            language::carried(spec).map_err(Failure::input)?;
             self.plane.open(spec).map_err(|error| Failure::input(format!("proxy `{}`: {error}", spec.name)))
         });
         opened.collect()
@@ -97,6 +107,7 @@ impl Wired {
         }
         let server =
             Server::start(settings, self.clone()).map_err(|error| Failure::input(format!("control port: {error}")))?;
+        self.plane.bar(&plain(&server.place().to_string())); // port 0 has become one
         self.ready.store(true, Ordering::Release);
         Ok(server)
     }
@@ -120,5 +131,14 @@ impl Wired {
 
     fn config(&self) -> MutexGuard<'_, Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address as the data plane takes it: a control port may be written as a URL, and on `localhost`.
+fn plain(control: &str) -> Cow<'_, str> {
+    let address = control.strip_prefix("http://").unwrap_or(control);
+    match address.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").into(),
+        None => address.into(),
     }
 }

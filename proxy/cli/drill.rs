@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let config = config.unwrap_or_default();
     let listen = config.control.listen.clone().unwrap_or_else(|| ANY_PORT.into());
     let wired = Wired::new(config, None)?;
-    for proxy in wired.open()? {
+    for proxy in wired.open(&listen)? {
         tell!("proxy {} {} -> {}", proxy.spec.name, proxy.listen, proxy.spec.upstream);
     }
     let server = wired.control(&listen)?;

@@ -45,7 +45,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let wishes = interrupt::listen()?;
     let listen = args.control.or_else(|| config.control.listen.clone()).unwrap_or_else(|| ANY_PORT.into());
     let wired = Wired::new(config, args.config)?;
-    for proxy in wired.open()? {
+    for proxy in wired.open(&listen)? {
         say!("proxy {} {} -> {}", proxy.spec.name, proxy.listen, proxy.spec.upstream);
     }
     let server = wired.control(&listen)?;

@@ -103,7 +103,11 @@ impl From<Refusal> for Failure {
             Refusal::Unknown(_) => StatusCode::NOT_FOUND,
             Refusal::State(_) | Refusal::NotArmed(_) | Refusal::TooMany(_) => StatusCode::CONFLICT,
         };
-        let mut failure = Failure::new(status, refusal.to_string());
+        let detail = match &refusal {
+            Refusal::NotArmed(_) => "it can not start".to_owned(),
+            other => other.to_string(),
+        };
+        let mut failure = Failure::new(status, detail);
         if let Refusal::NotArmed(why) = refusal {
             let mistake = |message| Mistake { message, ..Mistake::default() };
             failure.1.errors = why.into_iter().map(mistake).collect();

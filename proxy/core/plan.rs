@@ -101,7 +101,7 @@ impl Active {
     /// Whether the window may be open once more, now or later. In doubt (while paused) it may.
     pub fn may_open(&self, now: Now) -> bool {
         let is_past = |end| now.mono.saturating_sub(self.switch.origin()) >= end;
-        !self.switch.is_over(now) && !(self.switch.is_on(now) && self.window.end().is_some_and(is_past))
+        !(self.switch.is_over(now) || self.switch.is_on(now) && self.window.end().is_some_and(is_past))
     }
 }
 

@@ -110,7 +110,8 @@ impl FromStr for Rate {
 impl FromStr for Percentage {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.trim().trim_end_matches('%').trim_end();
+        let number = text.trim();
+        let number = number.strip_suffix('%').unwrap_or(number).trim_end();
         let value = number.parse().map_err(|_| format!("`{text}` is not {}", Self::EXPECTED))?;
         Percentage::checked(value)
     }

@@ -261,9 +261,7 @@ fn take(
         let id = &record.fault.experiment;
         let Some(evidence) = find(id) else { continue };
         let line = evidence.line(record).to_string();
-        if !Files::of(files, store, id).record(&line) {
-            evidence.unwritten.fetch_add(1, Ordering::Relaxed);
-        }
+        Files::of(files, store, id).record(&line, &evidence);
         evidence.take(record);
     }
 }
@@ -274,6 +272,9 @@ struct Files {
     ledger: Option<BufWriter<File>>,
     events: Option<File>,
     lines: u64,
+    /// Lines that may still be in the buffer, and whose they are.
+    pending: u64,
+    of: Option<Arc<Evidence>>,
 }
 
 impl Files {
@@ -285,7 +286,7 @@ impl Files {
     }
 
     fn events_alone(store: &Store, id: &str) -> Files {
-        Files { ledger: None, events: Files::open(store, id, "events.jsonl"), lines: 0 }
+        Files { ledger: None, events: Files::open(store, id, "events.jsonl"), lines: 0, pending: 0, of: None }
     }
 
     fn open(store: &Store, id: &str, file: &str) -> Option<File> {
@@ -299,16 +300,21 @@ impl Files {
         }
     }
 
-    /// False: it is not in the file.
-    fn record(&mut self, line: &str) -> bool {
+    /// Counts it as unwritten until it is in the file.
+    fn record(&mut self, line: &str, evidence: &Arc<Evidence>) {
         self.lines += 1;
-        let ledger = self.ledger.as_mut().filter(|_| self.lines <= MAX_LINES);
-        ledger.is_some_and(|ledger| writeln!(ledger, "{line}").is_ok())
+        evidence.unwritten.fetch_add(1, Ordering::Relaxed);
+        let Some(ledger) = self.ledger.as_mut().filter(|_| self.lines <= MAX_LINES) else { return };
+        if writeln!(ledger, "{line}").is_ok() {
+            self.pending += 1;
+            self.of.get_or_insert_with(|| evidence.clone());
+        }
     }
 
     fn flush(&mut self) {
-        if let Some(ledger) = &mut self.ledger {
-            let _ = ledger.flush();
+        let (Some(ledger), Some(evidence)) = (&mut self.ledger, &self.of) else { return };
+        if ledger.flush().is_ok() {
+            evidence.unwritten.fetch_sub(std::mem::take(&mut self.pending), Ordering::Relaxed);
         }
     }
 }

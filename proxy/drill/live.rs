@@ -73,6 +73,10 @@ impl Armed {
         if let Some(ending) = entry.ending() {
             return Err(Refusal::State(ending.reason));
         }
+        let anchor = Anchor::now(&*inner.plane);
+        let began = anchor.show(now.mono);
+        let kept = inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
+        kept.map_err(|why| Refusal::NotArmed(vec![why]))?;
         lease::grant(&switch, keep, now, inner.safety.lease);
         let who = Identity { id: entry.id.clone(), seed: entry.seed, switch };
         let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
@@ -82,13 +86,10 @@ impl Armed {
             card.planned = resolved.schedule.planned;
             card.proxies = brought.proxies.iter().map(|info| (info.spec.name.clone(), info.listen.clone())).collect();
         }
-        let anchor = Anchor::now(&*inner.plane);
         let evidence = Arc::new(Evidence::new(anchor));
         inner.runs.insert(entry.id.clone(), evidence.clone());
         let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching);
         let found = sync_channel(entry.checked.probes.len().max(1));
-        let began = anchor.show(now.mono);
-        inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
         Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found })
     }
 }

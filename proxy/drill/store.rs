@@ -1,5 +1,6 @@
 //! The state directory: `runs/<id>/` with scenario.json, run.json, ledger.jsonl, events.jsonl, report.json, report.md.
-//! Nothing is ever resumed from it, and a failure to write disturbs nothing: it is logged and goes on.
+//! Nothing is ever resumed from it. What can't be begun there does not start; later failures to write disturb nothing: they
+//! are logged, and the report counts what is missing.
 
 use std::fs;
 use std::io::{self, Write};
@@ -40,14 +41,23 @@ impl Store {
         self.runs.join(id).exists()
     }
 
-    /// Begins a run's directory.
-    pub(crate) fn begin(&self, id: &str, scenario: &str, run: &Value) {
+    /// Begins a run's directory: a run that could leave no evidence does not begin.
+    ///
+    /// # Errors
+    /// In words, when it can't be written.
+    pub(crate) fn begin(&self, id: &str, scenario: &str, run: &Value) -> Result<(), String> {
+        let directory = self.runs.join(id);
         let begin = || {
-            fs::create_dir_all(self.runs.join(id))?;
+            fs::create_dir_all(&directory)?;
             self.replace(id, "scenario.json", scenario.as_bytes())?;
             self.replace(id, "run.json", run.to_string().as_bytes())
         };
-        log(id, begin());
+        begin().map_err(|error| {
+            for file in ["scenario.json", "scenario.new", "run.new"] {
+                let _ = fs::remove_file(self.path(id, file));
+            }
+            format!("its evidence can't be kept in {}: {error}", directory.display())
+        })
     }
 
     /// Keeps a run's report.

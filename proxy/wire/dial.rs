@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Type};
 use squall_core::time::Time;
 
 use crate::clock::{SystemClock, pause};
-use crate::plane::{Common, Target};
+use crate::plane::{Common, Proxy};
 use crate::socket::Socket;
 
 /// Where a proxy's connections go.
@@ -84,23 +84,27 @@ impl Dialling {
 }
 
 /// Begins to connect to a proxy's upstream.
-pub(crate) fn dial(target: &Arc<Target>, common: &Arc<Common>) -> io::Result<Dialling> {
+pub(crate) fn dial(proxy: &Arc<Proxy>, common: &Arc<Common>) -> io::Result<Dialling> {
+    let target = proxy.target.load();
     if let Upstream::Address(address) = &target.upstream {
-        permit("", address, target.listens, common)?;
+        permit("", address, proxy, common)?;
         let until = SystemClock::mono().saturating_add(target.spec.connect_timeout);
         return Ok(Dialling::One(Some(start(*address)?), until));
     }
-    let (target, common) = (target.clone(), common.clone());
+    let (proxy, target, common) = (proxy.clone(), target.clone(), common.clone());
     let timeout = Duration::from_nanos(target.spec.connect_timeout);
     let attempts = async move {
         match &target.upstream {
-            Upstream::Unix(path) => connect_unix(path).await,
+            Upstream::Unix(path) => {
+                common.ways.load().check(&proxy, &target.upstream)?;
+                connect_unix(path).await
+            }
             Upstream::Address(address) => connect_tcp(*address).await,
             Upstream::Host(host, port) => {
                 let began = SystemClock::mono();
                 let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
                 let left = timeout.saturating_sub(Duration::from_nanos(SystemClock::mono() - began));
-                try_all(host, &addresses, target.listens, left, &common).await
+                try_all(host, &addresses, &proxy, left, &common).await
             }
         }
     };
@@ -110,11 +114,9 @@ pub(crate) fn dial(target: &Arc<Target>, common: &Arc<Common>) -> io::Result<Dia
     })))
 }
 
-/// Whether an address may be connected to: not the proxy's `own`, and none that the rules refuse.
-fn permit(host: &str, address: &SocketAddr, own: Option<SocketAddr>, common: &Common) -> io::Result<()> {
-    if own.is_some_and(|own| leads_to(address, &own)) {
-        return Err(io::Error::other("the upstream is the proxy itself"));
-    }
+/// Whether an address may be connected to: none that leads back or to the control port, and none that the rules refuse.
+fn permit(host: &str, address: &SocketAddr, proxy: &Proxy, common: &Common) -> io::Result<()> {
+    common.ways.load().check(proxy, &Upstream::Address(*address))?;
     (common.allow)(host, address).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
@@ -122,16 +124,19 @@ fn permit(host: &str, address: &SocketAddr, own: Option<SocketAddr>, common: &Co
 async fn try_all(
     host: &str,
     addresses: &[SocketAddr],
-    own: Option<SocketAddr>,
+    proxy: &Proxy,
     timeout: Duration,
     common: &Common,
 ) -> io::Result<Socket> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut left = timeout;
     for (n, address) in addresses.iter().enumerate() {
-        if let Err(error) = permit(host, address, own, common) {
+        if let Err(error) = permit(host, address, proxy, common) {
             failed = error;
             continue;
+        }
+        if proxy.reached.load().as_deref() != Some(address) {
+            proxy.reached.store(Some(Arc::new(*address)));
         }
         let remaining = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
         if remaining == 1 {

@@ -21,6 +21,7 @@ mod reset;
 mod socket;
 mod splice;
 pub mod timer;
+mod ways;
 mod worker;
 
 pub use clock::SystemClock;

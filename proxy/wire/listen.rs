@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::clock::pause;
 use crate::socket::Watched;
+use crate::ways::Door;
 use crate::worker::{Local, Worker};
 
 /// Connections that the kernel completes ahead of the workers.
@@ -41,6 +42,14 @@ struct File {
 }
 
 impl Bound {
+    /// Where it is reached.
+    pub(crate) fn door(&self) -> Door {
+        match self.address {
+            Some(address) => Door::Tcp(address),
+            None => Door::Unix(self.text.strip_prefix("unix:").unwrap_or(&self.text).into()),
+        }
+    }
+
     /// Listens on `address:port`, `[v6]:port`, `localhost:port` or `unix:PATH`. A file left behind by a process that
     /// is gone is replaced.
     pub(crate) fn bind(listen: &str) -> io::Result<Bound> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use squall_core::cell::Cell;
 use squall_core::observe::{Ledger, Reading};
@@ -21,10 +21,11 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::bell::{Rope, cast};
 use crate::clock::SystemClock;
-use crate::dial::{Upstream, leads_to};
+use crate::dial::Upstream;
 use crate::ends::Ends;
 use crate::listen::Bound;
 use crate::meter::Meter;
+use crate::ways::{BARRED, Door, Ways};
 use crate::worker::{Order, Worker};
 
 /// Whether an upstream's address may be connected to, with the reason if not. The text is the name that it was resolved
@@ -76,6 +77,7 @@ pub(crate) struct Common {
     pub(crate) cell: Arc<Cell>,
     pub(crate) ledger: Ledger,
     pub(crate) allow: Allow,
+    pub(crate) ways: ArcSwap<Ways>,
     /// Bytes that faults hold now, and may hold at most.
     pub(crate) held: AtomicUsize,
     pub(crate) held_limit: usize,
@@ -148,6 +150,8 @@ pub(crate) struct Proxy {
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
     pub(crate) target: ArcSwap<Target>,
+    /// What the upstream's name stood for the last time.
+    pub(crate) reached: ArcSwapOption<SocketAddr>,
     /// The number of the next connection.
     pub(crate) ordinals: AtomicU64,
     /// One per worker.
@@ -161,8 +165,6 @@ pub(crate) struct Proxy {
 pub(crate) struct Target {
     pub(crate) spec: ProxySpec,
     pub(crate) upstream: Upstream,
-    /// Its own address: never dialled.
-    pub(crate) listens: Option<SocketAddr>,
 }
 
 impl Proxy {
@@ -227,6 +229,7 @@ impl Plane {
             cell,
             ledger: options.ledger,
             allow: options.allow,
+            ways: ArcSwap::default(),
             held: AtomicUsize::new(0),
             held_limit: options.held_bytes,
             panics: AtomicU64::new(0),
@@ -314,6 +317,9 @@ impl Plane {
             return Err(PlaneError::Gone);
         }
         let upstream = Upstream::parse(&spec.upstream).map_err(PlaneError::Denied)?;
+        if self.common.ways.load().barred.iter().any(|door| door.hears(&upstream)) {
+            return Err(PlaneError::Denied(format!("{}: {BARRED}", spec.upstream)));
+        }
         match &upstream {
             Upstream::Address(address) => {
                 (self.common.allow)("", address).map_err(PlaneError::Denied)?;
@@ -331,6 +337,28 @@ impl Plane {
             self.common.order(n % self.common.peers.len(), Order::Welcome { proxy, socket, tcp, client });
         }
         self.common.tell_all(|| Order::Unlisten { listener });
+    }
+
+    /// Bars a listener of this program, `address:port` or `unix:PATH`, as an upstream of any proxy, open ones included.
+    pub fn bar(&self, listen: &str) {
+        let proxies = self.lock();
+        let door = match Upstream::parse(listen) {
+            Ok(Upstream::Address(address)) => Door::Tcp(address),
+            Ok(Upstream::Unix(path)) => Door::Unix(path),
+            Ok(Upstream::Host(..)) | Err(_) => return, // nothing listens there
+        };
+        let ways = self.common.ways.load();
+        if ways.barred.contains(&door) {
+            return;
+        }
+        let barred = ways.barred.iter().cloned().chain([door]).collect();
+        self.common.ways.store(Arc::new(Ways { proxies: doors(&proxies), barred }));
+    }
+
+    /// Tells the workers which proxies listen where.
+    fn map(&self, proxies: &BTreeMap<String, Entry>) {
+        let barred = self.common.ways.load().barred.clone();
+        self.common.ways.store(Arc::new(Ways { proxies: doors(proxies), barred }));
     }
 
     /// Has all workers accept from a socket.
@@ -371,7 +399,8 @@ impl DataPlane for Plane {
         let proxy = Arc::new(Proxy {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             name: spec.name.as_str().into(),
-            target: ArcSwap::from_pointee(Target { spec: spec.clone(), upstream, listens: bound.address }),
+            target: ArcSwap::from_pointee(Target { spec: spec.clone(), upstream }),
+            reached: ArcSwapOption::empty(),
             ordinals: AtomicU64::new(0),
             meters: self.common.peers.iter().map(|_| Arc::default()).collect(),
             open: AtomicU64::new(0),
@@ -381,6 +410,7 @@ impl DataPlane for Plane {
         let entry = Entry { proxy, bound, listener };
         let info = entry.info();
         proxies.insert(spec.name.clone(), entry);
+        self.map(&proxies);
         Ok(info)
     }
 
@@ -392,8 +422,7 @@ impl DataPlane for Plane {
         let bound = if moves { Some(bind(&spec.listen)?) } else { None };
         refuse_loops(&proxies, &spec.name, &upstream, bound.as_ref().unwrap_or(&entry.bound))?;
         let entry = proxies.get_mut(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
-        let listens = bound.as_ref().unwrap_or(&entry.bound).address;
-        let target = Arc::new(Target { spec: spec.clone(), upstream, listens });
+        let target = Arc::new(Target { spec: spec.clone(), upstream });
         let Some(bound) = bound else {
             entry.proxy.target.store(target);
             return Ok(entry.info());
@@ -403,11 +432,16 @@ impl DataPlane for Plane {
         let before = std::mem::replace(&mut entry.listener, listener);
         let old = std::mem::replace(&mut entry.bound, bound);
         self.unlisten(&entry.proxy, &old, before);
-        Ok(entry.info())
+        let info = entry.info();
+        self.map(&proxies);
+        Ok(info)
     }
 
     fn close(&self, name: &str) -> Result<(), PlaneError> {
-        let entry = self.lock().remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        let mut proxies = self.lock();
+        let entry = proxies.remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        self.map(&proxies);
+        drop(proxies);
         entry.proxy.closed.store(true, Ordering::Release);
         self.unlisten(&entry.proxy, &entry.bound, entry.listener);
         self.common.tell_all(|| Order::Retire { proxy: entry.proxy.id });
@@ -430,6 +464,10 @@ impl DataPlane for Plane {
     }
 }
 
+fn doors(proxies: &BTreeMap<String, Entry>) -> Vec<(Door, Arc<Proxy>)> {
+    proxies.values().map(|entry| (entry.bound.door(), entry.proxy.clone())).collect()
+}
+
 fn bind(listen: &str) -> Result<Bound, PlaneError> {
     Bound::bind(listen).map_err(|error| not_bound(listen, &error))
 }
@@ -445,11 +483,7 @@ fn refuse_loops(
     upstream: &Upstream,
     bound: &Bound,
 ) -> Result<(), PlaneError> {
-    let reaches = |upstream: &Upstream, bound: &Bound| match upstream {
-        Upstream::Address(address) => bound.address.is_some_and(|own| leads_to(address, &own)),
-        Upstream::Unix(path) => bound.text.strip_prefix("unix:").is_some_and(|own| std::path::Path::new(own) == path),
-        Upstream::Host(..) => false, // resolved, and looked at, at every connect
-    };
+    let reaches = |upstream: &Upstream, bound: &Bound| bound.door().hears(upstream);
     let mut upstream = upstream.clone();
     for _ in 0..=proxies.len() {
         if reaches(&upstream, bound) {

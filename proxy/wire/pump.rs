@@ -310,7 +310,7 @@ impl Conn {
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
-        match dial(&self.local.proxy.target.load(), &self.worker.common) {
+        match dial(&self.local.proxy, &self.worker.common) {
             Ok(dialling) => Stage::Dial(dialling),
             Err(error) => self.dialled(Err(error)),
         }

@@ -30,9 +30,11 @@ impl Wired {
         };
         let (new, _) = language::config(file)?;
         let mut old = self.config(); // held throughout: one reload at a time
-        let fixed = fixed_parts(&old, &new);
-        if !fixed.is_empty() {
-            return Err(fixed);
+        let not_carried = new.proxies.iter().filter_map(|spec| language::carried(spec).err());
+        let mut refused = fixed_parts(&old, &new);
+        refused.extend(not_carried.map(Diagnostic::error));
+        if !refused.is_empty() {
+            return Err(refused);
         }
         let steps = steps(&old.proxies, &new.proxies);
         if steps.is_empty() {

@@ -54,10 +54,32 @@ impl Room {
         running
     }
 
+    /// Starts `squall serve` in a mount namespace of its own, once `mount` has been carried out there. None where the
+    /// system gives no such namespace.
+    pub fn serve_on(&self, mount: &str, args: &[&str]) -> Option<Running> {
+        let inside = ["--map-root-user", "--mount", "sh", "-c"];
+        let probe = Command::new("unshare").args(inside).arg("mount -t tmpfs none /mnt").stderr(Stdio::null()).status();
+        if !probe.is_ok_and(|status| status.success()) {
+            eprintln!("no mount namespace to be had: not tested");
+            return None;
+        }
+        let script = format!("{mount} && exec \"$0\" serve \"$@\"");
+        let mut command = self.in_here(Command::new("unshare"));
+        command.args(inside).arg(script).arg(env!("CARGO_BIN_EXE_squall")).args(args);
+        let running = Running::start(&mut command);
+        running.wait_for("control ");
+        Some(running)
+    }
+
     /// A command of squall's.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-        command.args(args).env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL");
+        let mut command = self.in_here(Command::new(env!("CARGO_BIN_EXE_squall")));
+        command.args(args);
+        command
+    }
+
+    fn in_here(&self, mut command: Command) -> Command {
+        command.env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL");
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         command
     }

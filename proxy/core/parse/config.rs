@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::draft::{ConfigHead, ControlDraft, SafetyDraft, is_name};
 use super::node::{Node, Table};
-use super::reader::{Reader, tables};
+use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, stand};
 use crate::config::{Config, ControlConfig, Safety};
@@ -23,6 +23,9 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, world: &World) -> Option<C
     let base = reader.source().map(|source| Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned());
     let base = base.unwrap_or_default();
     let control = head.control.map(|draft| control(reader, inner("control"), draft, &base));
+    if let Some(listen) = control.as_ref().and_then(|control| control.listen.as_deref()) {
+        keep_apart(reader, root, listen);
+    }
     if let Some(metrics) = &head.metrics {
         check_listen(reader, inner("metrics"), "metrics", "listen", Some(&metrics.listen));
     }
@@ -47,6 +50,18 @@ fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path)
         state: draft.state.map(|path| base.join(path)),
         tokens: draft.tokens.map(|path| base.join(path)),
         hosts: draft.hosts,
+    }
+}
+
+/// The control port is no proxy's listener, and no proxy leads there.
+fn keep_apart(reader: &mut Reader, root: &Table, control: &str) {
+    for (index, table) in root.tables("proxy") {
+        for (key, why) in [("listen", "the control port listens here"), ("upstream", "this is the control port itself")]
+        {
+            if table.text(key).is_some_and(|address| address::arrives(control, address)) {
+                reader.error(table, &item("proxy", table, index), key, format!("{why}: {control}"));
+            }
+        }
     }
 }
 

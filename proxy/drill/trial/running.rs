@@ -514,17 +514,22 @@ fn what_is_still_held_at_the_end_fails_the_run() {
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_written_disturbs_nothing() {
-    let file = state();
-    std::fs::write(&file, "not a directory").unwrap();
-    let mut rig = rig_with(Safety::default(), file.clone());
+fn without_a_state_directory_nothing_starts_and_what_runs_goes_on() {
+    let state = state();
+    let mut rig = rig_with(Safety::default(), state.clone());
     let id = rig.start(short());
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "not a directory").unwrap();
+    let late =
+        rig.submit(scenario("late").fault(fault("late").window(window(0, 1))).with(|checked| checked.proxies.clear()));
+    let Err(Refusal::NotArmed(why)) = rig.engine.start(&late, Keep::Owned) else { panic!("it has started") };
+    assert!(why[0].starts_with("its evidence can't be kept in "), "{why:?}");
     rig.go(2.0);
     rig.hit("p", 30, 0);
     rig.go(6.2);
     assert_eq!(rig.over(&id).verdict, Some(Verdict::Upheld));
     assert_eq!(rig.engine.report(&id).unwrap().0["ledger"]["unwritten"], json!(30));
-    std::fs::remove_file(file).unwrap();
+    std::fs::remove_file(state).unwrap();
 }
 
 #[test]
