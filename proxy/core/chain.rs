@@ -35,8 +35,8 @@ mod unit;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -106,22 +106,33 @@ impl Chain {
         for unit in &mut self.units {
             unit.gone = true;
         }
-        let mut newest = now.mono;
-        for active in slice.iter().flat_map(|slice| &slice.actives) {
-            match self.units.binary_search_by_key(&active.serial, |unit| unit.active.serial) {
-                Ok(index) => self.update(index, active, talk, now.mono),
-                Err(index) => {
-                    let Some(opened) = opened(active, now).filter(|opened| opened > last) else { continue };
-                    newest = newest.max(opened);
-                    if applies(active, talk)
-                        && let Some(unit) = Unit::join(active, talk, now)
-                    {
-                        self.insert(index, unit, talk, now.mono);
-                    }
-                }
+        let since = std::mem::replace(last, now.mono.max(*last));
+        let Some(slice) = slice else { return };
+        for index in 0..self.units.len() {
+            let serial = self.units[index].active.serial;
+            if let Ok(place) = slice.actives.binary_search_by_key(&serial, |active| active.serial) {
+                self.update(index, &slice.actives[place], talk, now.mono);
             }
         }
-        *last = newest.max(*last);
+        let newest = slice.newest(now);
+        if newest > since {
+            *last = newest.max(*last);
+            self.join(slice, since..*last, talk, now);
+        }
+    }
+
+    /// Adds a unit for each fault whose window was first seen open after the start of the span, up to its end.
+    fn join(&mut self, slice: &Slice, span: Range<Time>, talk: &Talk, now: Now) {
+        let is_in = |opened: Time| opened > span.start && opened <= span.end;
+        let new = |active: &&Arc<Active>| active.tally.first_opened().is_some_and(is_in);
+        for active in slice.actives.iter().filter(new) {
+            if applies(active, talk)
+                && let Err(index) = self.units.binary_search_by_key(&active.serial, |unit| unit.active.serial)
+                && let Some(unit) = Unit::join(active, talk, now)
+            {
+                self.insert(index, unit, talk, now.mono);
+            }
+        }
     }
 
     fn insert(&mut self, index: usize, unit: Unit, talk: &Talk, now: Time) {
@@ -405,15 +416,4 @@ impl Chain {
 fn applies(active: &Active, talk: &Talk) -> bool {
     let hooks = active.fault.hooks();
     hooks.stream || (hooks.open && !talk.is_admitted())
-}
-
-/// When the fault's window was first seen open; none: never yet. Whoever sees it first sets it, for all workers.
-fn opened(active: &Active, now: Now) -> Option<Time> {
-    let mark = &active.tally.opened;
-    match mark.load(Ordering::Acquire) {
-        0 => active.phase(now).open_since?,
-        before => return Some(before),
-    };
-    let opened = now.mono.max(1);
-    Some(mark.compare_exchange(0, opened, Ordering::AcqRel, Ordering::Acquire).map_or_else(|set| set, |_| opened))
 }

@@ -9,7 +9,7 @@ use crate::cell::Switch;
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow};
 use crate::select::Select;
-use crate::time::{NEVER, Now};
+use crate::time::{NEVER, Now, Time};
 use crate::window::{Phase, Window};
 
 /// Everything in force. Compiled on the control side, indexed per proxy, never changed.
@@ -49,6 +49,34 @@ pub struct Slice {
     /// Whether somebody reads the turns of this proxy (last client byte to first answer byte); they cost a clock reading
     /// per read.
     pub measure_turns: bool,
+    /// No window that was never seen open opens before, monotonic ns; 0: nobody has looked.
+    quiet_until: AtomicU64,
+    /// The latest [`Tally::opened`].
+    newest: AtomicU64,
+}
+
+impl Slice {
+    /// Faults by serial.
+    pub fn new(actives: Vec<Arc<Active>>, measure_turns: bool) -> Slice {
+        Slice { actives, measure_turns, ..Slice::default() }
+    }
+
+    /// Looks for windows that have opened, unless none can have since somebody last looked. Returns when one was first
+    /// seen open most recently (0: never): who has looked since need not look at any fault.
+    pub(crate) fn newest(&self, now: Now) -> Time {
+        if now.mono >= self.quiet_until.load(Ordering::Acquire) {
+            let (mut newest, mut quiet_until) = (0, NEVER);
+            for active in &self.actives {
+                match active.see_open(now) {
+                    Some(opened) => newest = newest.max(opened),
+                    None => quiet_until = quiet_until.min(active.opens_from(now)),
+                }
+            }
+            self.newest.fetch_max(newest, Ordering::Relaxed);
+            self.quiet_until.store(quiet_until, Ordering::Release);
+        }
+        self.newest.load(Ordering::Relaxed)
+    }
 }
 
 /// One fault in force on one proxy.
@@ -96,6 +124,28 @@ impl Active {
             phase.next_edge = Some(phase.next_edge.map_or(end, |edge| edge.min(end)));
         }
         phase
+    }
+
+    /// When the window was first seen open; none: never yet. Whoever sees it first sets it, for all workers.
+    fn see_open(&self, now: Now) -> Option<Time> {
+        if let Some(before) = self.tally.first_opened() {
+            return Some(before);
+        }
+        self.phase(now).open_since?;
+        let (mark, opened) = (&self.tally.opened, now.mono.max(1));
+        Some(mark.compare_exchange(0, opened, Ordering::AcqRel, Ordering::Acquire).map_or_else(|set| set, |_| opened))
+    }
+
+    /// A time before which a closed window doesn't open. A pause can only move it further away; with the switch off
+    /// nothing is known.
+    fn opens_from(&self, now: Now) -> Time {
+        if self.switch.is_on(now) {
+            self.phase(now).next_edge.unwrap_or(NEVER)
+        } else if self.switch.is_over(now) {
+            NEVER
+        } else {
+            0
+        }
     }
 
     /// Whether the window may be open once more, now or later. In doubt (while paused) it may.
@@ -162,6 +212,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// When the window was first seen open, if it was.
+    pub(crate) fn first_opened(&self) -> Option<Time> {
+        Some(self.opened.load(Ordering::Acquire)).filter(|opened| *opened > 0)
+    }
+
     /// Adds one to a count.
     pub fn add(count: &AtomicU64) {
         count.fetch_add(1, Ordering::Relaxed);
@@ -219,7 +274,7 @@ mod tests {
         const EFFECT: Effect = Effect::Keeps;
         type Shared = ();
         type State = ();
-        fn alarm(&self, _: &Cx<'_, Self>) -> Option<crate::time::Time> {
+        fn alarm(&self, _: &Cx<'_, Self>) -> Option<Time> {
             None
         }
     }
@@ -286,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_indexed_by_proxy() {
-        let slice = Arc::new(Slice { actives: vec![Arc::new(active(Window::default()))], measure_turns: false });
+        let slice = Arc::new(Slice::new(vec![Arc::new(active(Window::default()))], false));
         let plan = Plan::new([("p".into(), slice.clone())]);
         assert!(plan.slice("p").is_some_and(|found| Arc::ptr_eq(found, &slice)));
         assert!(plan.slice("q").is_none() && !plan.is_empty() && Plan::default().is_empty());

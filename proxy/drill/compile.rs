@@ -99,7 +99,7 @@ impl Compiler {
             let measure_turns = turns.contains(&proxy);
             let slice = match self.slices.get(&proxy) {
                 Some(old) if is_same(old, &actives, measure_turns) => old.clone(),
-                _ => Arc::new(Slice { actives, measure_turns }),
+                _ => Arc::new(Slice::new(actives, measure_turns)),
             };
             (proxy, slice)
         });

@@ -83,7 +83,7 @@ fn case(entry: &Entry, fields: &str, seed: u64) -> Arc<Active> {
 }
 
 fn slice(active: &Arc<Active>) -> Slice {
-    Slice { actives: vec![active.clone()], measure_turns: false }
+    Slice::new(vec![active.clone()], false)
 }
 
 #[test]

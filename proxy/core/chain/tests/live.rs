@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::support::*;
 use crate::chain::Ready;
 use crate::fault::{ALL, End, What};
-use crate::plan::OnAbort;
+use crate::plan::{OnAbort, Slice};
 use crate::time::{MILLI, NEVER, SECOND};
 use crate::window::Window;
 
-fn held(stand: &Stand) -> (Pump, Arc<crate::plan::Slice>) {
+fn held(stand: &Stand) -> (Pump, Arc<Slice>) {
     let slice = stand.slice([Mode::Delay(SECOND), Mode::Stall(0)]);
     let mut pump = Pump::on(&slice);
     for _ in 0..10 {
@@ -164,10 +164,7 @@ fn a_fault_that_comes_on_later_counts_from_the_beginning_of_the_connection() {
     pump.read(DOWN, 300, false);
     let stalled = Arc::new(stand.active(1, Some(DOWN), Mode::Stall(350)));
     let cut = Arc::new(stand.active(0, Some(DOWN), Mode::CutAt(500, End::Fin)));
-    let slice = |actives: &[&Arc<_>]| crate::plan::Slice {
-        actives: actives.iter().map(|active| Arc::clone(active)).collect(),
-        measure_turns: false,
-    };
+    let slice = |actives: &[&Arc<_>]| Slice::new(actives.iter().map(|active| Arc::clone(active)).collect(), false);
     pump.retune(Some(&slice(&[&stalled])));
     pump.read(DOWN, 400, false);
     // bytes are in flight: it is appended behind the stall, although its serial is lower

@@ -85,7 +85,7 @@ impl World {
     fn replace(&mut self, change: impl FnOnce(&mut Vec<Arc<Active>>)) {
         let mut actives = self.slice.actives.clone();
         change(&mut actives);
-        self.slice = Arc::new(Slice { actives, measure_turns: false });
+        self.slice = Arc::new(Slice::new(actives, false));
     }
 
     fn update(&mut self, dice: &mut Dice, now: Time) {

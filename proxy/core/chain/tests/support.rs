@@ -250,7 +250,7 @@ impl Stand {
 }
 
 pub(super) fn slice(actives: impl IntoIterator<Item = Active>) -> Arc<Slice> {
-    Arc::new(Slice { actives: actives.into_iter().map(Arc::new).collect(), measure_turns: false })
+    Arc::new(Slice::new(actives.into_iter().map(Arc::new).collect(), false))
 }
 
 /// The same lineage with another configuration.

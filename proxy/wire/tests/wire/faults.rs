@@ -176,7 +176,7 @@ fn turns_are_measured_only_on_demand() {
     let mut client = connect(open(&plane, echo()));
     round_trip(&plane, &mut client);
     assert!(plane.reading("p").unwrap().turns.is_empty());
-    let slice = |actives| Arc::new(Slice { actives, measure_turns: true });
+    let slice = |actives| Arc::new(Slice::new(actives, true));
     let put = |slice| carried_out(&plane, plane.cell().publish(Arc::new(Plan::new([("p".into(), slice)]))));
     put(slice(vec![]));
     for _ in 0..10 {

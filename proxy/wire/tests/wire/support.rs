@@ -277,7 +277,7 @@ pub(crate) fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
 
 /// Puts these faults in force on proxy `p`, and waits until every worker has carried it out.
 pub(crate) fn publish(plane: &Plane, actives: Vec<Arc<Active>>) {
-    let slice = Arc::new(Slice { actives, measure_turns: false });
+    let slice = Arc::new(Slice::new(actives, false));
     let plan = Plan::new([("p".into(), slice)]);
     carried_out(plane, plane.cell().publish(Arc::new(plan)));
 }
