@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
-use squall_core::fault::{Effect, Flow, registry};
+use squall_core::fault::registry;
 
 use crate::support::Room;
 use crate::support::programs::{installed, run};
@@ -98,16 +98,7 @@ fn the_reference_of_faults_is_up_to_date() {
     );
     text.push_str(&list(&registry::KINDS[0], &common - &BTreeSet::from(["kind".to_owned()])));
     for kind in registry::KINDS {
-        let direction = match kind.direction {
-            None => "both",
-            Some(Flow::Upstream) => "upstream",
-            Some(Flow::Downstream) => "downstream",
-        };
-        let effect = match kind.effect {
-            Effect::Keeps => "keeps every byte, unless the connection ends early",
-            Effect::Mutates => "changes bytes",
-            Effect::Loses => "loses bytes, so lifting it resets the connections that lost any",
-        };
+        let (direction, effect) = (kind.direction_word(), kind.effect_words());
         let (name, about, example) = (kind.name, kind.about, kind.example.trim());
         let planned = if kind.http_only { " Planned." } else { "" };
         text.push_str(&format!("\n## {name}\n\n{about}.{planned} Direction: {direction}. It {effect}.\n\n"));

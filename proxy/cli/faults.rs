@@ -1,7 +1,7 @@
 //! `squall faults [KIND]`
 
 use clap::builder::PossibleValuesParser;
-use squall_core::fault::{Effect, Flow, registry};
+use squall_core::fault::registry;
 
 use super::out::{say, table};
 use crate::exit::{Exit, Outcome};
@@ -20,17 +20,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         );
         return Ok(Exit::Done);
     };
-    let direction = match kind.direction {
-        None => "both",
-        Some(Flow::Upstream) => "upstream",
-        Some(Flow::Downstream) => "downstream",
-    };
-    let effect = match kind.effect {
-        Effect::Keeps => "keeps every byte, unless the connection ends early",
-        Effect::Mutates => "changes bytes",
-        Effect::Loses => "loses bytes: lifting it resets the connections that lost any",
-    };
     say!("{}: {}", kind.name, kind.about);
+    let (direction, effect) = (kind.direction_word(), kind.effect_words());
     say!("direction {direction}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
     say!("");
     fields(kind);

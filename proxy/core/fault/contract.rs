@@ -17,28 +17,9 @@ use super::registry::{Entry, KINDS, Made, kind};
 use super::{Effect, End, Flow, Gate, Opening};
 use crate::chain::Ready;
 use crate::curve::Curve;
+use crate::parse::COMMON;
 use crate::plan::{Active, Slice};
 use crate::time::{MILLI, Time};
-
-/// Fields of `[[fault]]` that are no kind's own.
-const COMMON: [&str; 16] = [
-    "name",
-    "kind",
-    "proxy",
-    "direction",
-    "percentage",
-    "key",
-    "at",
-    "for",
-    "every",
-    "times",
-    "first",
-    "nth",
-    "each",
-    "min_hits",
-    "match",
-    "phase",
-];
 
 /// Besides the examples.
 const HARDER: [(&str, &str); 16] = [

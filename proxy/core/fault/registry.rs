@@ -112,6 +112,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The direction where none is written, in the language's word.
+    pub fn direction_word(&self) -> &'static str {
+        match self.direction {
+            None => "both",
+            Some(Flow::Upstream) => "upstream",
+            Some(Flow::Downstream) => "downstream",
+        }
+    }
+
+    /// What it does to bytes, in words that follow "it".
+    pub fn effect_words(&self) -> &'static str {
+        match self.effect {
+            Effect::Keeps => "keeps every byte, unless the connection ends early",
+            Effect::Mutates => "changes bytes",
+            Effect::Loses => "loses bytes: lifting it resets the connections that lost any",
+        }
+    }
+
     const fn of<K: Kind>() -> Entry {
         Entry {
             name: K::NAME,
