@@ -71,33 +71,45 @@ pub fn published(file: &Path) -> Result<Option<Place>, String> {
     text.trim().parse().map(Some)
 }
 
-/// Takes the entry back when it is dropped, unless another squall has put its own there since.
+/// Puts back what it found when it is dropped, unless another squall has put its own there since.
 #[derive(Debug)]
 pub struct Published {
     file: PathBuf,
     place: Place,
+    before: Option<Place>,
 }
 
-/// Writes `place` into `file`, readable by this user only. The latest squall wins.
+/// Writes `place` into `file`, readable by this user only. The latest squall wins until it ends: a drill beside a
+/// running `squall serve` gives the place back.
 pub fn publish(file: PathBuf, place: Place) -> io::Result<Published> {
     let dir = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
         _ => check_owner(dir)?,
     }
+    let before = published(&file).ok().flatten();
+    replace(&file, &place)?;
+    Ok(Published { file, place, before })
+}
+
+/// Written beside and renamed: a reader sees the old place or the new one.
+fn replace(file: &Path, place: &Place) -> io::Result<()> {
     let fresh = file.with_extension(std::process::id().to_string());
     let _ = std::fs::remove_file(&fresh);
     let mut to = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     io::Write::write_all(&mut to, format!("{place}\n").as_bytes())?;
-    std::fs::rename(&fresh, &file)?;
-    Ok(Published { file, place })
+    std::fs::rename(&fresh, file)
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if std::fs::read_to_string(&self.file).is_ok_and(|text| text.trim() == self.place.to_string()) {
-            let _ = std::fs::remove_file(&self.file);
+        if published(&self.file).ok().flatten().as_ref() != Some(&self.place) {
+            return;
         }
+        let _ = match &self.before {
+            Some(before) => replace(&self.file, before),
+            None => std::fs::remove_file(&self.file),
+        };
     }
 }
 
@@ -147,7 +159,8 @@ mod tests {
         assert_eq!(published(&file), Ok(Some(two)));
         assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         drop(second);
-        assert_eq!(published(&file), Ok(None));
+        assert_eq!(published(&file), Ok(Some(Place::Tcp("127.0.0.1:1".into()))), "what was there before is back");
+        std::fs::remove_file(&file).unwrap();
         std::fs::remove_dir(&dir).unwrap();
     }
 

@@ -49,7 +49,7 @@ fn on_a_full_disk_a_run_can_be_aborted_and_no_new_one_starts() {
     let file = room.file("squall.toml", &config("disk", &upstream));
     // three pages: what the start writes and the first events
     let mount = format!("mount -t tmpfs -o size=12k none {}", disk.display());
-    let Some(serve) = room.serve_on(&mount, &["--config", &file]) else { return };
+    let serve = room.serve_on(&mount, &["--config", &file]);
     room.squall(&RESET).exits(0);
     (0..100).for_each(|_| assert!(round_trip(&serve.proxy("a")).is_err()));
     room.squall(&["abort"]).exits(0).says("aborted inject-a-reset-1");

@@ -88,7 +88,7 @@ fn a_ring_that_only_names_close_ends_at_the_first_connection() {
     let file = room.file("ring.toml", &ring);
     room.squall(&["check", &file]).exits(0);
     let mount = format!("mount --bind {hosts} /etc/hosts");
-    let Some(serve) = room.serve_on(&mount, &["--config", &file]) else { return };
+    let serve = room.serve_on(&mount, &["--config", &file]);
     assert!(round_trip(&serve.proxy("a")).is_err());
     let listed = room.squall(&["proxy", "list", "--json"]).exits(0).out;
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
