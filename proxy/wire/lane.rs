@@ -31,6 +31,8 @@ pub(crate) struct Lane {
     pub(crate) finished: bool,
     /// See [`Socket::poll_read_with`].
     pub(crate) stale: bool,
+    /// The source is known to be empty, and the task will be woken when it is not.
+    pub(crate) waiting: bool,
     splicing: bool,
     large: u8,
     small: u8,

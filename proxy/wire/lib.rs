@@ -6,7 +6,13 @@
 //! selected has a `squall_core::chain::Chain`, which decides; the pump reads, waits, writes and resets.
 //!
 //! Plans reach the workers through `squall_core::cell::Cell`: every poll looks at its epoch, and a bell makes each
-//! worker walk its own connections, so that nothing waits for traffic.
+//! worker walk its own connections, a bounded part at a time, so that nothing waits for traffic: first all are permitted
+//! to go on, then what was held is written.
+//!
+//! What faults cannot see: the kernel reads ahead of them. A sender under a slow rate or a hold gets rid of what the
+//! receive buffer of its connection takes (a few hundred KiB at first, up to `tcp_rmem`'s maximum) before it feels
+//! back-pressure; what the receiver sees is paced where it is written, so its rate is exact. The buffer is not made smaller
+//! for the time of a fault, because Linux has no way back from that: the connection would stay slower after an abort.
 
 mod bell;
 pub mod clock;

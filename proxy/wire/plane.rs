@@ -123,6 +123,11 @@ impl Common {
         self.peers[worker].rope.pull();
     }
 
+    /// Wakes a worker.
+    pub(crate) fn ring(&self, worker: usize) {
+        self.peers[worker].rope.pull();
+    }
+
     /// What a worker was told since it last asked.
     pub(crate) fn orders(&self, worker: usize) -> Vec<Order> {
         std::mem::take(&mut *lock(&self.peers[worker].inbox))

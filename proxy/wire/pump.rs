@@ -6,7 +6,7 @@
 mod ending;
 mod faulted;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -54,8 +54,9 @@ enum Stage {
 /// A connection in the worker's table.
 pub(crate) struct Link {
     conn: RefCell<Conn>,
-    local: Rc<Local>,
     waker: OnceCell<Waker>,
+    /// It has something to do since it looked again.
+    called: Cell<bool>,
 }
 
 impl Link {
@@ -71,7 +72,7 @@ impl Link {
         let conn = Conn {
             version: local.version.get().wrapping_sub(u32::from(selectable)), // look at the slice first, if there is one
             worker,
-            local: local.clone(),
+            local,
             slot,
             client,
             server: None,
@@ -85,11 +86,7 @@ impl Link {
             timer: None,
             draining: false,
         };
-        Link { conn: RefCell::new(conn), local, waker: OnceCell::new() }
-    }
-
-    pub(crate) fn local(&self) -> &Local {
-        &self.local
+        Link { conn: RefCell::new(conn), waker: OnceCell::new(), called: Cell::new(false) }
     }
 
     /// The timer has come.
@@ -102,17 +99,29 @@ impl Link {
         }
     }
 
-    /// The slice may have changed.
-    pub(crate) fn look_again(&self, now: Now) {
-        let looked = self.guarded(|conn| conn.look_again(now));
-        if looked != Some(false)
-            && let Some(waker) = self.waker.get()
-        {
+    /// The slice may have changed. Whether there is something to do now: it waits for [`Link::go_on`].
+    pub(crate) fn look_again(&self, now: Now) -> bool {
+        if self.guarded(|conn| conn.look_again(now)) == Some(false) {
+            return false;
+        }
+        self.called.set(true);
+        true
+    }
+
+    /// Does what there is to do since it looked again, if that is so and it has not been done yet.
+    pub(crate) fn go_on(&self) -> bool {
+        let Some(waker) = self.waker.get() else { return false };
+        if !self.called.take() {
+            return false;
+        }
+        if self.guarded(|conn| conn.write_out(&mut Context::from_waker(waker))) != Some(true) {
             waker.wake_by_ref();
         }
+        true
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.called.set(false);
         self.guarded(|conn| conn.poll(cx)).unwrap_or(Poll::Ready(()))
     }
 
@@ -350,10 +359,13 @@ impl Conn {
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
-        let moved = match self.chain {
-            None => self.poll_plain(cx),
-            Some(_) => self.poll_faulted(cx),
-        };
+        let mut moved = Ok(None);
+        if self.chain.is_some() {
+            moved = self.poll_faulted(cx);
+        }
+        if self.chain.is_none() && matches!(moved, Ok(None)) {
+            moved = self.poll_plain(cx); // from the start, or because no fault is left
+        }
         if self.draining {
             self.settle(false);
         }
@@ -381,6 +393,7 @@ impl Conn {
                 watch(ends.0, cx).map_err(|broken| (flow, broken))?;
                 continue;
             }
+            lane.waiting = false;
             let (mut delivered, mut read) = (0, 0);
             let mut relay = || -> Result<bool, Broken> {
                 for _ in 0..ROUNDS {

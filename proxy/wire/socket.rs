@@ -125,6 +125,20 @@ impl Socket {
         })
     }
 
+    /// Reads into what an empty vector has room for.
+    pub(crate) fn poll_read_block(
+        &self,
+        cx: &mut Context<'_>,
+        stale: &mut bool,
+        block: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        let size = block.capacity();
+        self.poll_read_with(cx, stale, |fd| {
+            let n = rustix::io::read(fd, rustix::buffer::spare_capacity(block))?;
+            Ok((n, n == size))
+        })
+    }
+
     /// Writes.
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_with(cx, |fd| {

@@ -32,6 +32,12 @@ pub(crate) const BUFFER: usize = 64 * 1024;
 /// Records that are sent at once; fewer wait up to [`RECORDS_WAIT`].
 const RECORDS_BATCH: usize = 256;
 const RECORDS_WAIT: Time = 10 * MILLI;
+/// How long the connections are looked at after a change before sockets get a turn, ns; and how many are looked at
+/// between two looks at the clock.
+const LOOKING: Time = 2 * MILLI;
+const LOOKED_AT_ONCE: usize = 16;
+/// How many connections write what was let go before sockets get a turn.
+const WRITTEN_AT_ONCE: usize = 64;
 /// Entries of the timer that are served before sockets get a turn.
 const TIMER_BATCH: usize = 256;
 
@@ -117,6 +123,8 @@ pub(crate) struct Worker {
     pub(crate) common: Arc<Common>,
     pub(crate) shard: Arc<Shard>,
     pub(crate) buffer: RefCell<Box<[u8]>>,
+    /// Empty; what fills most of it keeps it.
+    pub(crate) block: RefCell<Vec<u8>>,
     pub(crate) pipes: Pool,
     pub(crate) timers: Queue,
     pub(crate) records: RefCell<Vec<Record>>,
@@ -125,6 +133,11 @@ pub(crate) struct Worker {
     listeners: RefCell<HashMap<u64, AbortHandle>>,
     records_due: Cell<Option<Time>>,
     epoch: Cell<u64>,
+    /// The epoch of the latest walk begun.
+    walked: Cell<u64>,
+    /// The next slot to look at, and the next to have written; none: all are done.
+    look_at: Cell<Option<usize>>,
+    write_at: Cell<Option<usize>>,
     alarm: Alarm,
     leases: Alarm,
 }
@@ -138,6 +151,7 @@ impl Worker {
             common,
             shard,
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            block: RefCell::default(),
             pipes: Pool::default(),
             timers: Queue::default(),
             records: RefCell::default(),
@@ -146,6 +160,9 @@ impl Worker {
             listeners: RefCell::default(),
             records_due: Cell::new(None),
             epoch: Cell::new(0),
+            walked: Cell::new(0),
+            look_at: Cell::new(None),
+            write_at: Cell::new(None),
             alarm: Alarm::new(Base::Monotonic)?,
             leases: Alarm::new(Base::Boot)?,
         });
@@ -159,15 +176,17 @@ impl Worker {
                 keeper.leases_ran_out();
             }
         });
-        worker.carry_out();
         loop {
-            bell.rung().await?;
             if worker.take_orders() {
                 worker.links.borrow_mut().clear();
                 worker.send_records();
                 return Ok(());
             }
             worker.carry_out();
+            match worker.look_at.get().or(worker.write_at.get()) {
+                Some(_) => tokio::task::yield_now().await,
+                None => bell.rung().await?,
+            }
         }
     }
 
@@ -343,34 +362,69 @@ impl Worker {
         }
     }
 
-    /// Carries out what was published for every connection, and says so.
+    /// Carries out what was published for every connection, and says so: first all are permitted to go on, then they
+    /// write. Does a bounded part; `look_at` and `write_at` tell whether more is left.
     fn carry_out(&self) {
         self.follow();
         let epoch = self.epoch.get();
-        if self.shard.epoch.load(Ordering::Relaxed) == epoch {
+        if self.walked.replace(epoch) != epoch {
+            self.look_at.set(Some(0));
+        }
+        self.look_around();
+        if self.look_at.get().is_some() {
             return;
         }
-        self.walk(|_| true);
-        let now = SystemClock::mono();
-        self.shard.permitted_at.store(now, Ordering::Relaxed);
-        if self.shard.draining.load(Ordering::Relaxed) == 0 {
-            self.shard.drained_at.store(now, Ordering::Relaxed);
+        if self.shard.epoch.load(Ordering::Relaxed) != epoch {
+            let now = SystemClock::mono();
+            self.shard.permitted_at.store(now, Ordering::Relaxed);
+            if self.shard.draining.load(Ordering::Relaxed) == 0 {
+                self.shard.drained_at.store(now, Ordering::Relaxed);
+            }
+            self.shard.epoch.store(epoch, Ordering::Release);
         }
-        self.shard.epoch.store(epoch, Ordering::Release);
+        self.have_written();
     }
 
-    /// Has every connection whose slice has changed look at it, and wakes those that then have something to do.
-    fn walk(&self, of: impl Fn(&Local) -> bool) {
-        let now = self.now();
+    /// Has connections whose slice has changed look at it. Each also does so by itself before it moves a byte.
+    fn look_around(&self) {
+        let Some(begin) = self.look_at.get() else { return };
         let end = self.links.borrow().capacity();
-        for slot in 0..end {
+        let mut now = self.now();
+        let until = now.mono + LOOKING;
+        for slot in begin..end {
+            if slot % LOOKED_AT_ONCE == 0 {
+                now = self.now();
+                if now.mono >= until {
+                    return self.look_at.set(Some(slot));
+                }
+            }
             let link = self.links.borrow().get(slot).cloned();
-            if let Some(link) = link
-                && of(link.local())
-            {
-                link.look_again(now);
+            if link.is_some_and(|link| link.look_again(now)) {
+                self.write_at.set(Some(0));
             }
         }
+        self.look_at.set(None);
+    }
+
+    /// Has connections that have something to do since they looked again do it.
+    fn have_written(&self) {
+        let Some(begin) = self.write_at.get() else { return };
+        let end = self.links.borrow().capacity();
+        let mut written = 0;
+        for slot in begin..end {
+            if written == WRITTEN_AT_ONCE {
+                return self.write_at.set(Some(slot));
+            }
+            let link = self.links.borrow().get(slot).cloned();
+            written += usize::from(link.is_some_and(|link| link.go_on()));
+        }
+        self.write_at.set(None);
+    }
+
+    /// Has all connections look at their slices soon.
+    fn walk(&self) {
+        self.look_at.set(Some(0));
+        self.common.ring(self.id);
     }
 
     /// A connection that was let go has been written out, or is gone.
@@ -405,7 +459,7 @@ impl Worker {
         local.state.set(state_of(local.slice.borrow().as_ref(), now));
         local.version.set(local.version.get().wrapping_add(1));
         self.arm_edge(&local, now);
-        self.walk(|other| other.proxy.id == proxy);
+        self.walk();
     }
 
     /// The earliest lease known here has run out, or was renewed since.
@@ -418,7 +472,7 @@ impl Worker {
                 self.arm_edge(local, now);
             }
         }
-        self.walk(|_| true);
+        self.walk();
     }
 
     async fn keep_time(self: Rc<Self>) {

@@ -2,19 +2,22 @@
 
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use squall_core::chain::{Chain, Ready};
 use squall_core::fault::{End, Flow};
 use squall_core::time::MILLI;
 
-use super::{Conn, FLOWS, ROUNDS, measure, watch};
-use crate::lane::Broken;
+use super::{Conn, FLOWS, ROUNDS, Stage, measure, watch};
+use crate::lane::{Broken, Lane};
 use crate::socket::Socket;
+use crate::worker::{BUFFER, Worker};
 
 /// Pieces per write.
-const SLOTS: usize = 16;
+const SLOTS: usize = 64;
+/// A read this large keeps the memory it went into; a smaller one is copied, so that little is held for nothing.
+const KEEPS_BLOCK: usize = BUFFER / 2;
 
 /// What became of one attempt to move bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Conn {
             let retry = self.worker.now().mono + MILLI;
             self.wake_at(Some(self.timer.map_or(retry, |at| at.min(retry))));
         }
-        if busy || idle {
+        if busy && !idle {
             cx.waker().wake_by_ref(); // there may be more: after the others
         }
         Ok(None)
@@ -77,6 +80,7 @@ impl Conn {
         };
         let ends = ends(flow, client, server);
         let lane = &mut lanes[flow as usize];
+        lane.waiting = false;
         let mut delivered = 0;
         let flushed = lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered);
         local.meter.delivered(flow, delivered);
@@ -90,6 +94,7 @@ impl Conn {
         }
         let credit = chain.credit(flow);
         let mut buffer = worker.buffer.borrow_mut();
+        let mut taken = Bytes::new();
         let read = if credit > 0 {
             let through = (&worker.pipes, &mut **buffer);
             delivered = 0;
@@ -105,10 +110,17 @@ impl Conn {
                 watch(ends.0, cx)?;
                 return Ok(Moved::Starved);
             }
-            lane.poll_read(cx, ends.0, &mut buffer[..room])
+            let read = poll_take(lane, cx, ends.0, room, worker, &mut buffer);
+            read.map_ok(|bytes| {
+                taken = bytes;
+                taken.len()
+            })
         };
         let n = match read {
-            Poll::Pending => return Ok(Moved::Nothing),
+            Poll::Pending => {
+                lane.waiting = true;
+                return Ok(Moved::Nothing);
+            }
             Poll::Ready(read) => read?,
         };
         let now = worker.now();
@@ -121,7 +133,7 @@ impl Conn {
         if credit > 0 {
             chain.skipped(flow, n, now);
         } else {
-            chain.push(flow, Bytes::copy_from_slice(&buffer[..n]), talk, now);
+            chain.push(flow, taken, talk, now);
         }
         if local.measure.get() && (flow == Flow::Upstream || credit > 0) {
             measure(local, asked, flow, now.mono);
@@ -165,10 +177,28 @@ impl Conn {
         }
     }
 
+    /// Writes what was let go, without a turn of the task. False: the task has to look.
+    pub(super) fn write_out(&mut self, cx: &mut Context<'_>) -> bool {
+        if !matches!(self.stage, Stage::Open) {
+            return false;
+        }
+        self.give_out_once(cx);
+        self.hold_back(self.queued());
+        if !self.chain.as_ref().is_some_and(|chain| chain.is_idle()) || !self.lanes.iter().all(|lane| lane.waiting) {
+            return false;
+        }
+        self.settle(false);
+        self.chain = None;
+        self.wake_at(None);
+        true
+    }
+
     /// Writes what is ready in both directions as far as that goes without waiting.
     pub(super) fn give_out_once(&mut self, cx: &mut Context<'_>) {
         for flow in FLOWS {
-            let Conn { worker, local, client, server: Some(server), lanes, chain, .. } = &mut *self else { return };
+            let Conn { worker, local, client, server: Some(server), lanes, chain, asked, .. } = &mut *self else {
+                return;
+            };
             let sink = ends(flow, client, server).1;
             let lane = &mut lanes[flow as usize];
             let mut delivered = 0;
@@ -180,8 +210,32 @@ impl Conn {
                 }
             }
             local.meter.delivered(flow, delivered);
+            if delivered > 0 && local.measure.get() && flow == Flow::Downstream {
+                measure(local, asked, flow, worker.now().mono);
+            }
         }
     }
+}
+
+/// Reads at most `room` bytes to keep.
+fn poll_take(
+    lane: &mut Lane,
+    cx: &mut Context<'_>,
+    source: &Socket,
+    room: usize,
+    worker: &Worker,
+    buffer: &mut [u8],
+) -> Poll<Result<Bytes, Broken>> {
+    if room < BUFFER {
+        let n = ready!(lane.poll_read(cx, source, &mut buffer[..room]))?;
+        return Poll::Ready(Ok(Bytes::copy_from_slice(&buffer[..n])));
+    }
+    let mut block = worker.block.borrow_mut();
+    block.reserve_exact(BUFFER);
+    let n = ready!(source.poll_read_block(cx, &mut lane.stale, &mut block)).map_err(Broken::Source)?;
+    let bytes = if n >= KEEPS_BLOCK { std::mem::take(&mut *block).into() } else { Bytes::copy_from_slice(&block) };
+    block.clear();
+    Poll::Ready(Ok(bytes))
 }
 
 fn ends<'a>(flow: Flow, client: &'a Socket, server: &'a Socket) -> (&'a Socket, &'a Socket) {
