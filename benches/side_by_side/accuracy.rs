@@ -24,52 +24,43 @@ pub fn unselected_faults(n: usize) -> String {
     text
 }
 
-fn latency(delay: &str) -> String {
+fn latency(delay: &str, proxy: &str) -> String {
     format!(
-        "name = \"late\"\n{HEAD}[[fault]]\nkind = \"latency\"\nproxy = \"bench\"\ndirection = \"downstream\"\ndelay = \"{delay}\"\n"
+        "name = \"late-{proxy}\"\n{HEAD}[[fault]]\nkind = \"latency\"\nproxy = \"{proxy}\"\ndirection = \"downstream\"\ndelay = \"{delay}\"\n"
     )
 }
 
-/// Error of injected delays as a client feels it on one connection, and as the ledger has it with many held at once.
+/// Error of injected delays on one connection, alone and while many others are held by a second experiment on another
+/// proxy of the same worker: as the client feels it (less the round trip without fault) and as the ledger has it.
 pub async fn delays(upstream: SocketAddr, dir: &Path, effort: Effort) {
     let squall = Peer::squall("squall", upstream, dir);
     println!(
-        "\n| injected delay | felt by one connection, error p50 / p99 (µs) | with {} held, error p50 / p99 (µs) |",
-        effort.many
+        "\n| injected delay | others held | error felt by the client, p50 / p99 (µs) | in the ledger, p50 / p99 (µs) |"
     );
-    println!("|---|---|---|");
-    for (delay, requested, trips) in
-        [("500us", 500.0, 600), ("1ms", 1_000.0, 600), ("10ms", 10_000.0, 200), ("100ms", 100_000.0, 60)]
-    {
-        let mut stream = load::echoes(squall.address, 1).await.expect("a connection").remove(0);
-        let mut bare = trips_us(&mut stream, 1_000, Duration::from_micros(300)).await;
-        let floor = median(&mut bare);
-        let id = squall.start_scenario(&latency(delay), dir);
-        let mut felt = trips_us(&mut stream, trips, Duration::from_micros(300)).await;
-        for value in &mut felt {
-            *value -= floor + requested;
+    println!("|---|---|---|---|");
+    let mut stream = load::echoes(squall.address, 1).await.expect("a connection").remove(0);
+    for many in [0, effort.many] {
+        let mut others = load::echoes(squall.second, many).await.expect("connections");
+        let holding = squall.start_scenario(&latency("5m", "second"), dir);
+        for other in &mut others {
+            other.write_all(b"x").await.expect("a byte");
         }
-        stop(&squall, &id);
-
-        let mut streams = load::echoes(squall.address, effort.many).await.expect("connections");
-        let id = squall.start_scenario(&latency(delay), dir);
-        let begin = Instant::now();
-        while begin.elapsed() < effort.time * 3 {
-            for stream in &mut streams {
-                stream.write_all(b"x").await.expect("a byte");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for (delay, requested, trips) in
+            [("500us", 500.0, 2_000), ("1ms", 1_000.0, 1_000), ("10ms", 10_000.0, 300), ("100ms", 100_000.0, 100)]
+        {
+            let floor = median(&mut trips_us(&mut stream, 1_000, Duration::from_micros(300)).await);
+            let id = squall.start_scenario(&latency(delay, "bench"), dir);
+            let mut felt = trips_us(&mut stream, trips, Duration::from_micros(300)).await;
+            for value in &mut felt {
+                *value -= floor + requested;
             }
-            let mut byte = [0];
-            for stream in &mut streams {
-                stream.read_exact(&mut byte).await.expect("its echo");
-            }
+            stop(&squall, &id);
+            let (p50, p99) = ledger_error(&squall, &id);
+            let [felt50, felt99] = [0.5, 0.99].map(|part| quantile(&mut felt, part));
+            println!("| {delay} | {many} | {felt50:.0} / {felt99:.0} | {p50:.0} / {p99:.0} |");
         }
-        stop(&squall, &id);
-        let (p50, p99) = ledger_error(&squall, &id);
-        println!(
-            "| {delay} | {:.0} / {:.0} | {p50:.0} / {p99:.0} |",
-            quantile(&mut felt, 0.5),
-            quantile(&mut felt, 0.99)
-        );
+        stop(&squall, &holding);
     }
 }
 
@@ -88,14 +79,22 @@ async fn trips_us(stream: &mut tokio::net::TcpStream, n: usize, pause: Duration)
 
 /// p50 and p99 of achieved − scheduled in µs, from the report.
 fn ledger_error(squall: &Peer, id: &str) -> (f64, f64) {
-    let report = squall.request("GET", &format!("/v1/experiments/{id}/report"), "application/json", "");
-    let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
+    let report = report(squall, id);
     let error = &report["faults"][0]["values"][0]["error"];
     (error["p50"].as_f64().unwrap_or(f64::NAN), error["p99"].as_f64().unwrap_or(f64::NAN))
 }
 
+fn report(squall: &Peer, id: &str) -> serde_json::Value {
+    let report = squall.request("GET", &format!("/v1/experiments/{id}/report"), "application/json", "");
+    serde_json::from_str(&report).expect("a report")
+}
+
 fn stop(squall: &Peer, id: &str) {
     squall.request("POST", &format!("/v1/experiments/{id}/abort"), "application/json", "{}");
+    over(squall, id);
+}
+
+fn over(squall: &Peer, id: &str) {
     let begin = Instant::now();
     loop {
         let state = field(&squall.request("GET", &format!("/v1/experiments/{id}"), "application/json", ""), "state");
@@ -114,7 +113,7 @@ pub async fn one_stream(upstream: SocketAddr, dir: &Path, effort: Effort) {
     let (mut bare, mut late) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         bare.push(load::bulk(squall.address, 1, time).await.expect("bulk").0);
-        let id = squall.start_scenario(&latency("100ms"), dir);
+        let id = squall.start_scenario(&latency("100ms", "bench"), dir);
         late.push(load::bulk(squall.address, 1, time).await.expect("bulk").0);
         stop(&squall, &id);
     }
@@ -122,6 +121,24 @@ pub async fn one_stream(upstream: SocketAddr, dir: &Path, effort: Effort) {
         "\none stream under 100 ms latency: {:.2} of the stream without fault",
         median(&mut late) / median(&mut bare)
     );
+}
+
+/// What arrives under a bandwidth fault, against the rate asked for.
+pub async fn bandwidth(upstream: SocketAddr, dir: &Path, effort: Effort) {
+    let squall = Peer::squall("squall", upstream, dir);
+    println!("\n| rate | arrives | off by |");
+    println!("|---|---|---|");
+    for (rate, asked) in
+        [("10kB/s", 1e4), ("100kB/s", 1e5), ("1MB/s", 1e6), ("10MB/s", 1e7), ("100MB/s", 1e8), ("1GB/s", 1e9)]
+    {
+        let id = squall.start_scenario(
+            &format!("name = \"slow\"\n{HEAD}[[fault]]\nkind = \"bandwidth\"\nproxy = \"bench\"\nrate = \"{rate}\"\n"),
+            dir,
+        );
+        let got = load::arriving(squall.address, effort.time, effort.time * 4).await.expect("a stream");
+        stop(&squall, &id);
+        println!("| {rate} | {:.4} MB/s | {:+.2} % |", got / 1e6, (got / asked - 1.0) * 100.0);
+    }
 }
 
 /// What a publish of 1,000 faults costs with thousands of connections open: the longest gap that a ping-pong felt.
@@ -165,19 +182,21 @@ pub async fn abort(upstream: SocketAddr, dir: &Path, effort: Effort) {
     let mut rows = Vec::new();
     for _ in 0..effort.rounds.min(5) {
         let mut streams = load::echoes(squall.address, effort.many).await.expect("connections");
-        squall.start_scenario(&latency("60s"), dir);
+        let id = squall.start_scenario(&latency("60s", "bench"), dir);
         for stream in &mut streams {
             stream.write_all(b"x").await.expect("a byte");
         }
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let answer = squall.request("POST", "/v1/abort", "application/json", "{}");
+        squall.request("POST", "/v1/abort", "application/json", "{}");
         let mut byte = [0];
         for stream in &mut streams {
             stream.read_exact(&mut byte).await.expect("the held byte");
         }
         drop(streams);
         let floor = bare_writes(effort.many).await;
-        let us = |name: &str| field(&answer, name).parse::<f64>().unwrap_or(f64::NAN);
+        over(&squall, &id);
+        let release = report(&squall, &id)["release"].to_string(); // the final figures, however long it took
+        let us = |name: &str| field(&release, name).parse::<f64>().unwrap_or(f64::NAN);
         rows.push([us("stopped_injecting_us"), us("released"), us("permitted_us"), us("drained_us"), floor]);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

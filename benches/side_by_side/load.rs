@@ -74,6 +74,24 @@ pub async fn bulk(to: SocketAddr, streams: usize, time: Duration) -> std::io::Re
     Ok((read as f64 / begin.elapsed().as_secs_f64(), read))
 }
 
+/// Bytes per second that arrive on one stream, from the first read after `settle` to the last one `time` later.
+pub async fn arriving(to: SocketAddr, settle: Duration, time: Duration) -> std::io::Result<f64> {
+    let mut stream = open(to, b'S').await?;
+    let mut buffer = vec![0; CHUNK];
+    let begin = Instant::now();
+    let (mut first, mut last, mut read) = (None, begin, 0_u64);
+    while last < begin + settle + time {
+        let n = stream.read(&mut buffer).await?;
+        last = Instant::now();
+        match first {
+            Some(_) => read += n as u64,
+            None if last >= begin + settle => first = Some(last),
+            None => {}
+        }
+    }
+    Ok(read as f64 / (last - first.unwrap_or(begin)).as_secs_f64())
+}
+
 /// Round trips of 64 bytes per second over `connections`.
 pub async fn round_trips(to: SocketAddr, connections: usize, time: Duration) -> std::io::Result<(f64, u64)> {
     let mut clients = JoinSet::new();

@@ -55,6 +55,9 @@ fn main() {
         if wants("stream") {
             accuracy::one_stream(upstream, &dir, effort).await;
         }
+        if wants("bandwidth") {
+            accuracy::bandwidth(upstream, &dir, effort).await;
+        }
         if wants("publish") {
             accuracy::publish(upstream, &dir, effort).await;
         }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Peer {
     pub name: &'static str,
     pub address: SocketAddr,
+    /// A second proxy of the same squall.
+    pub second: SocketAddr,
     child: Option<Child>,
     /// Where squall's control port is.
     pub control: Option<String>,
@@ -27,26 +29,29 @@ impl Drop for Peer {
 impl Peer {
     /// No proxy at all.
     pub fn direct(upstream: SocketAddr) -> Peer {
-        Peer { name: "direct", address: upstream, child: None, control: None }
+        Peer { name: "direct", address: upstream, second: upstream, child: None, control: None }
     }
 
     /// squall without a fault; pinned to one core it has one worker.
     pub fn squall(name: &'static str, upstream: SocketAddr, dir: &Path) -> Peer {
         let address = free_port();
-        let control = free_port().to_string();
+        let (second, control) = (free_port(), free_port().to_string());
         let config = dir.join(format!("{}.toml", name.replace(' ', "-")));
         let state = config.with_extension("state");
         write(
             &config,
             &format!(
                 "environment = \"local\"\n[control]\nlisten = \"{control}\"\nstate = \"{}\"\n\
-                 [[proxy]]\nname = \"bench\"\nlisten = \"{address}\"\nupstream = \"{upstream}\"\n",
+                 [[proxy]]\nname = \"bench\"\nlisten = \"{address}\"\nupstream = \"{upstream}\"\n\
+                 [[proxy]]\nname = \"second\"\nlisten = \"{second}\"\nupstream = \"{upstream}\"\n",
                 state.display()
             ),
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
         command.args(["serve", "--config"]).arg(&config);
-        Peer::start(name, address, command, Some(control))
+        let mut peer = Peer::start(name, address, command, Some(control));
+        peer.second = second;
+        peer
     }
 
     /// HAProxy in TCP mode with splicing.
@@ -93,7 +98,7 @@ impl Peer {
         let child = child.unwrap_or_else(|why| {
             panic!("{name} does not start ({why}): apt-get install haproxy nginx libnginx-mod-stream util-linux")
         });
-        let peer = Peer { name, address, child: Some(child), control };
+        let peer = Peer { name, address, second: address, child: Some(child), control };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(begin.elapsed() < Duration::from_secs(10), "{name} does not listen on {address}");
