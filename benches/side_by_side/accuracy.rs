@@ -193,6 +193,7 @@ pub async fn abort(upstream: SocketAddr, dir: &Path, effort: Effort) {
             stream.read_exact(&mut byte).await.expect("the held byte");
         }
         drop(streams);
+        tokio::time::sleep(Duration::from_secs(2)).await; // until all ends are closed: the floor needs the descriptors
         let floor = bare_writes(effort.many).await;
         over(&squall, &id);
         let release = report(&squall, &id)["release"].to_string(); // the final figures, however long it took

@@ -137,9 +137,10 @@ impl Engine {
             wake: Notify::new(),
         });
         let weak = Arc::downgrade(&inner);
-        std::thread::Builder::new()
-            .name("squall-ledger".into())
-            .spawn(move || evidence::write(&store, &ledger, &noted, |id| weak.upgrade()?.runs.find(id)))?;
+        std::thread::Builder::new().name("squall-ledger".into()).spawn(move || {
+            yield_to_traffic();
+            evidence::write(&store, &ledger, &noted, |id| weak.upgrade()?.runs.find(id));
+        })?;
         let alive = Arc::new(Alive(inner.clone()));
         Ok(Engine { inner, alive })
     }
@@ -507,4 +508,11 @@ fn drawn_seed() -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writing evidence must not compete with a worker that lets go of what was held, where they share a core. Where the system
+/// does not know priorities by thread, nothing changes.
+fn yield_to_traffic() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }
