@@ -130,7 +130,7 @@ fn a_rising_percentage_only_ever_adds() {
 #[test]
 fn a_percentage_in_steps_takes_in_at_each_step_whom_the_draws_say() {
     const LINES: usize = 20;
-    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '700ms' }";
+    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '2s' }";
     let stage = Stage::new();
     let text = scenario("ladder", &[fault]);
     let draws: Vec<f64> = {
@@ -146,7 +146,8 @@ fn a_percentage_in_steps_takes_in_at_each_step_whom_the_draws_say() {
         seen.borrow_mut().insert(tally.selected);
         tally.selected == below(60.0)
     });
-    let allowed = [0, below(20.0), below(60.0)];
-    assert!(seen.borrow().iter().all(|n| allowed.contains(n)), "{seen:?}, allowed {allowed:?}");
+    // values between the steps can be read while the worker is at it
+    let seen = seen.into_inner();
+    assert!(seen.contains(&below(20.0)) && seen.last() == Some(&below(60.0)), "{seen:?}");
     trial.stop();
 }
