@@ -33,7 +33,7 @@ struct Memory {
 impl Fault for Hiccup {
     const KIND: &'static str = "hiccup";
     // 3. It decides about bytes, not about connections being opened; and every byte arrives.
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;

@@ -59,12 +59,23 @@ pub enum Needs {
 }
 
 /// Which hooks a kind has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
+    /// Asked whether a listener takes connections ([`Fault::door`]).
+    pub door: bool,
     /// Asked when a connection is opened ([`Fault::open`]).
     pub open: bool,
     /// Asked about the bytes of a connection ([`Fault::stream`]).
     pub stream: bool,
+    /// Asked about datagrams ([`Fault::packet`]).
+    pub packet: bool,
+}
+
+impl Hooks {
+    /// None: the base for those that are written out.
+    pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false };
+    /// The bytes of a connection, and nothing else.
+    pub const STREAM: Hooks = Hooks { stream: true, ..Hooks::NONE };
 }
 
 /// One kind of fault. The value is the configuration and never changes; what it remembers is kept beside it: `State` per
@@ -108,6 +119,24 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     /// When to be asked with [`Item::Tick`], data or not.
     fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
         let _ = cx;
+        None
+    }
+
+    /// Whether the listener takes connections while the window is open. Asked once per opening, without a unit: only a
+    /// fault that selects everybody may answer anything but `Open`.
+    fn door(&self) -> Door {
+        Door::Open
+    }
+
+    /// Decides about one datagram of an association (all datagrams between one client and the upstream).
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let _ = (cx, datagram);
+        Packet::Pass
+    }
+
+    /// Why what it does is only near to what it stands for, in words; none: it is the thing itself. Ledger and report
+    /// say so.
+    fn approximated(&self) -> Option<&'static str> {
         None
     }
 }
@@ -315,6 +344,52 @@ pub enum Gate {
     Refuse(End),
 }
 
+/// What a listener does with those who knock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// It takes them.
+    #[default]
+    Open,
+    /// It refuses them, as if nobody listened.
+    Closed,
+    /// It does not answer: their packets vanish.
+    Deaf,
+}
+
+/// A datagram at a fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Its payload as it stands here: faults before this one may have changed it.
+    pub bytes: &'a [u8],
+    /// Its number among those of its direction of the association, from 0: the step of its draws. A copy has its
+    /// original's.
+    pub number: u64,
+    /// When it arrived at this fault.
+    pub arrived: Time,
+}
+
+/// A decision about a datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// It goes on.
+    Pass,
+    /// It goes on at this time; others may overtake it.
+    Hold(Time),
+    /// It waits until the fault is lifted or changed.
+    Keep,
+    /// It vanishes.
+    Drop,
+    /// This goes on in its place.
+    Replace(Bytes),
+    /// It goes on, and `times` copies after it, `gap` ns apart.
+    Copy {
+        /// Copies besides the original.
+        times: u8,
+        /// ns from one to the next.
+        gap: Time,
+    },
+}
+
 /// A fault with its types erased: what a plan holds. Implemented for every [`Fault`].
 pub trait AnyFault: Debug + Send + Sync {
     /// See [`Fault::KIND`].
@@ -337,6 +412,12 @@ pub trait AnyFault: Debug + Send + Sync {
     fn stream(&self, cx: AnyCx<'_>, offer: &Offer<'_>) -> Act;
     /// See [`Fault::alarm`].
     fn alarm(&self, cx: AnyCx<'_>) -> Option<Time>;
+    /// See [`Fault::door`].
+    fn door(&self) -> Door;
+    /// See [`Fault::packet`].
+    fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
+    /// See [`Fault::approximated`].
+    fn approximated(&self) -> Option<&'static str>;
 }
 
 /// [`Cx`] with its types erased.
@@ -405,5 +486,14 @@ impl<F: Fault> AnyFault for F {
     }
     fn alarm(&self, cx: AnyCx<'_>) -> Option<Time> {
         cx.typed().and_then(|cx| Fault::alarm(self, &cx))
+    }
+    fn door(&self) -> Door {
+        Fault::door(self)
+    }
+    fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
+        cx.typed().map_or(Packet::Pass, |mut cx| Fault::packet(self, &mut cx, datagram))
+    }
+    fn approximated(&self) -> Option<&'static str> {
+        Fault::approximated(self)
     }
 }

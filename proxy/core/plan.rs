@@ -270,7 +270,7 @@ mod tests {
 
     impl Fault for Nothing {
         const KIND: &'static str = "nothing";
-        const HOOKS: Hooks = Hooks { open: false, stream: true };
+        const HOOKS: Hooks = Hooks::STREAM;
         const EFFECT: Effect = Effect::Keeps;
         type Shared = ();
         type State = ();

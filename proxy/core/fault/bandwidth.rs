@@ -107,7 +107,7 @@ per   = "connection"
 
 impl Fault for Bandwidth {
     const KIND: &'static str = "bandwidth";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = Buckets;
     type State = Memory;

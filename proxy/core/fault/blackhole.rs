@@ -71,7 +71,7 @@ idle  = "5s"
 
 impl Fault for Blackhole {
     const KIND: &'static str = "blackhole";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Loses;
     type Shared = Directions;
     type State = Memory;

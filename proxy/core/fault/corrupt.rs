@@ -63,7 +63,7 @@ struct Flip {
 
 impl Fault for Corrupt {
     const KIND: &'static str = "corrupt";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Mutates;
     type Shared = ();
     type State = ();

@@ -167,7 +167,7 @@ bytes = "64KiB"
 
 impl Fault for Cut {
     const KIND: &'static str = "cut";
-    const HOOKS: Hooks = Hooks { open: true, stream: true };
+    const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;

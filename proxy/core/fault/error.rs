@@ -85,7 +85,7 @@ fn check_header(name: &str, value: &str) -> Result<(), Misfit> {
 
 impl Fault for Error {
     const KIND: &'static str = "error";
-    const HOOKS: Hooks = Hooks { open: false, stream: false };
+    const HOOKS: Hooks = Hooks::NONE;
     const EFFECT: Effect = Effect::Mutates;
     type Shared = ();
     type State = ();

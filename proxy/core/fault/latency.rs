@@ -61,7 +61,7 @@ distribution = "normal"
 
 impl Fault for Latency {
     const KIND: &'static str = "latency";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;

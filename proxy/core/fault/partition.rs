@@ -84,7 +84,7 @@ fn injection(what: What, step: u64, figure: u64) -> Injection {
 
 impl Fault for Partition {
     const KIND: &'static str = "partition";
-    const HOOKS: Hooks = Hooks { open: true, stream: true };
+    const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = Memory;

@@ -77,7 +77,7 @@ gap       = "1ms"
 
 impl Fault for Slicer {
     const KIND: &'static str = "slicer";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;

@@ -21,7 +21,7 @@ struct Losing;
 
 impl Fault for Keeping {
     const KIND: &'static str = "keeping";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = ();
@@ -29,7 +29,7 @@ impl Fault for Keeping {
 
 impl Fault for Losing {
     const KIND: &'static str = "losing";
-    const HOOKS: Hooks = Hooks { open: false, stream: true };
+    const HOOKS: Hooks = Hooks::STREAM;
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = ();

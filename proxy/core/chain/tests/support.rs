@@ -163,7 +163,7 @@ impl<const EFFECT: u8> Script<EFFECT> {
 
 impl<const EFFECT: u8> Fault for Script<EFFECT> {
     const KIND: &'static str = "script";
-    const HOOKS: Hooks = Hooks { open: true, stream: true };
+    const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
     const EFFECT: Effect = match EFFECT {
         0 => Effect::Keeps,
         1 => Effect::Mutates,

@@ -197,7 +197,7 @@ pub(crate) enum Script {
     Panic,
 }
 
-const HOOKS: Hooks = Hooks { open: true, stream: true };
+const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
 
 impl Fault for Script {
     const KIND: &'static str = "script";
