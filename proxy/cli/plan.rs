@@ -31,10 +31,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Outcome {
     let files = args.files.iter().map(PathBuf::as_path).collect::<Vec<_>>();
-    let parse::Outcome { scenarios, .. } = files::load(&files, &files::settings(args.set))?;
+    let parse::Outcome { scenarios, config, .. } = files::load(&files, &files::settings(args.set))?;
     if scenarios.is_empty() {
         return Err(Failure::input("none of the files is a scenario (it has `name` and `[[fault]]`)"));
     }
+    let proxies = config.map(|config| config.proxies).unwrap_or_default();
     let plans: Vec<Preview> = scenarios
         .iter()
         .map(|scenario| {
@@ -42,7 +43,7 @@ pub(crate) fn run(args: Args) -> Outcome {
                 tell!("note: {} names no seed, and a start draws one; shown for seed 0", scenario.name);
                 0
             });
-            preview(scenario, seed, usize::from(args.units))
+            preview(scenario, &proxies, seed, usize::from(args.units))
         })
         .collect();
     match (args.json, plans.as_slice()) {

@@ -48,6 +48,12 @@ struct Add {
     /// How long a connect to the upstream may take, as in 5s
     #[arg(long, value_name = "DURATION")]
     connect_timeout: Option<String>,
+    /// The node whose connections it carries, for faults between groups of nodes
+    #[arg(long, value_name = "NODE")]
+    from: Option<String>,
+    /// The node that it carries them to
+    #[arg(long, value_name = "NODE")]
+    to: Option<String>,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -59,6 +65,8 @@ pub(crate) fn run(args: Args) -> Outcome {
                 upstream: add.upstream,
                 max_connections: add.max_connections,
                 connect_timeout: add.connect_timeout,
+                from: add.from,
+                to: add.to,
                 ..ProxyRequest::default()
             };
             let proxy = client.put_proxy(&add.name, &request)?.proxy;

@@ -73,6 +73,12 @@ pub struct ProxyRequest {
     /// How long a connect to the upstream may take, as in "5s".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_timeout: Option<String>,
+    /// The node whose connections it carries, for faults between groups of nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The node that it carries them to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
 }
 
 /// An experiment in the status.

@@ -19,10 +19,13 @@ pub mod slicer;
 use std::any::Any;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::draw::Draw;
+use crate::groups::Groups;
+use crate::select::Connections;
 use crate::time::Time;
 
 /// "As much as there is", where a fault passes without limit.
@@ -134,11 +137,37 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         Packet::Pass
     }
 
+    /// Which connections it takes, by when they were opened.
+    fn connections(&self) -> Connections {
+        Connections::All
+    }
+
+    /// What it is where it is put to act; none: the same everywhere.
+    ///
+    /// # Errors
+    /// Why it can't act there, in words: the start is refused.
+    fn settle(&self, place: &Place) -> Result<Option<Self>, String> {
+        let _ = place;
+        Ok(None)
+    }
+
+    /// The groups of nodes between which it acts, on the proxies that link them; none: on every proxy that it names.
+    fn groups(&self) -> Option<&Groups> {
+        None
+    }
+
     /// Why what it does is only near to what it stands for, in words; none: it is the thing itself. Ledger and report
     /// say so.
     fn approximated(&self) -> Option<&'static str> {
         None
     }
+}
+
+/// Where a fault is put to act: on one proxy, as part of one experiment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The direction it acts in; none: both.
+    pub flow: Option<Flow>,
 }
 
 /// What a fault is told besides the offer.
@@ -416,6 +445,15 @@ pub trait AnyFault: Debug + Send + Sync {
     fn door(&self) -> Door;
     /// See [`Fault::packet`].
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
+    /// See [`Fault::connections`].
+    fn connections(&self) -> Connections;
+    /// See [`Fault::settle`].
+    ///
+    /// # Errors
+    /// As there.
+    fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String>;
+    /// See [`Fault::groups`].
+    fn groups(&self) -> Option<&Groups>;
     /// See [`Fault::approximated`].
     fn approximated(&self) -> Option<&'static str>;
 }
@@ -492,6 +530,15 @@ impl<F: Fault> AnyFault for F {
     }
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
         cx.typed().map_or(Packet::Pass, |mut cx| Fault::packet(self, &mut cx, datagram))
+    }
+    fn connections(&self) -> Connections {
+        Fault::connections(self)
+    }
+    fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String> {
+        Ok(Fault::settle(self, place)?.map(|settled| Arc::new(settled) as Arc<dyn AnyFault>))
+    }
+    fn groups(&self) -> Option<&Groups> {
+        Fault::groups(self)
     }
     fn approximated(&self) -> Option<&'static str> {
         Fault::approximated(self)

@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod dist;
 pub mod draw;
 pub mod fault;
+pub mod groups;
 pub mod limits;
 pub mod matcher;
 pub mod observe;

@@ -24,11 +24,12 @@ use std::sync::Arc;
 pub(crate) use draft::{
     ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft,
 };
-pub(crate) use draft::{ProxyDraft, ServiceDraft, WorkloadDraft};
+pub(crate) use draft::{ProxyDraft, ServiceDraft, WorkloadDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;
 pub(crate) use reader::Reader;
+pub(crate) use words::{did_you_mean, expected, nearest};
 pub use world::glob;
 
 use crate::config::{Config, Safety};

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::draw::DrawKey;
 use crate::fault::{Act, AnyCx, AnyFault, Flow, Item, Offer, Span, Until};
-use crate::scenario::{Checked, FaultSpec, WorkloadSpec};
+use crate::parse::glob;
+use crate::scenario::{Checked, FaultSpec, ProxySpec, WorkloadSpec};
 use crate::select::{Count, Key};
 use crate::time::{SECOND, Time};
 use crate::unit::Duration;
@@ -56,6 +57,9 @@ pub struct FaultPreview {
     pub direction: String,
     /// What it does, in words.
     pub summary: String,
+    /// Between groups of nodes: the proxies that it cuts, as far as they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<Cut>,
     /// Why it can't run yet, where it can't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_available: Option<String>,
@@ -63,6 +67,15 @@ pub struct FaultPreview {
     pub told_for: f64,
     /// The first units, by ordinal; none where another key stands for the unit.
     pub units: Vec<UnitPreview>,
+}
+
+/// A proxy that a fault between groups of nodes cuts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Cut {
+    /// Its name.
+    pub proxy: String,
+    /// `upstream`, `downstream` or `both`.
+    pub direction: &'static str,
 }
 
 /// What is decided for one unit.
@@ -79,9 +92,10 @@ pub struct UnitPreview {
     pub delays: Vec<Time>,
 }
 
-/// Tells what a scenario will do with this seed to the first `units` units of each fault.
+/// Tells what a scenario will do with this seed to the first `units` units of each fault. `others`: proxies that it does
+/// not bring itself.
 #[allow(clippy::cast_precision_loss)]
-pub fn preview(checked: &Checked, seed: u64, units: usize) -> Preview {
+pub fn preview(checked: &Checked, others: &[ProxySpec], seed: u64, units: usize) -> Preview {
     let end = checked.planned_end().unwrap_or(0);
     Preview {
         name: checked.name.clone(),
@@ -89,7 +103,7 @@ pub fn preview(checked: &Checked, seed: u64, units: usize) -> Preview {
         seed,
         planned: seconds(end),
         timeline: timeline(checked, end),
-        faults: checked.faults.iter().map(|fault| decisions(checked, fault, seed, units, end)).collect(),
+        faults: checked.faults.iter().map(|fault| decisions(checked, others, fault, seed, units, end)).collect(),
         warnings: checked.faults.iter().filter_map(|fault| hits_nobody(checked, fault, end)).collect(),
     }
 }
@@ -131,7 +145,14 @@ fn timeline(checked: &Checked, end: Time) -> Vec<Moment> {
     moments.into_iter().flat_map(told).collect()
 }
 
-fn decisions(checked: &Checked, fault: &FaultSpec, seed: u64, units: usize, end: Time) -> FaultPreview {
+fn decisions(
+    checked: &Checked,
+    others: &[ProxySpec],
+    fault: &FaultSpec,
+    seed: u64,
+    units: usize,
+    end: Time,
+) -> FaultPreview {
     let open = fault.window.length.unwrap_or(end.saturating_sub(fault.window.at));
     let elapsed = open.saturating_sub(1);
     let key = DrawKey::new(seed, &checked.name, &fault.name);
@@ -150,17 +171,30 @@ fn decisions(checked: &Checked, fault: &FaultSpec, seed: u64, units: usize, end:
         name: fault.name.clone(),
         kind: fault.kind.to_owned(),
         proxy: fault.proxy.clone(),
-        direction: match fault.flow {
-            None => "both",
-            Some(Flow::Upstream) => "upstream",
-            Some(Flow::Downstream) => "downstream",
-        }
-        .to_owned(),
+        direction: flow_word(fault.flow).to_owned(),
         summary: fault.summary.clone(),
+        cuts: cuts(checked, others, fault),
         not_available: fault.fault.as_ref().err().cloned(),
         told_for: seconds(elapsed),
         units: (0..told).map(unit).collect(),
     }
+}
+
+/// A direction in the language's word.
+fn flow_word(flow: Option<Flow>) -> &'static str {
+    match flow {
+        None => "both",
+        Some(Flow::Upstream) => "upstream",
+        Some(Flow::Downstream) => "downstream",
+    }
+}
+
+fn cuts(checked: &Checked, others: &[ProxySpec], fault: &FaultSpec) -> Vec<Cut> {
+    let groups = fault.fault.as_ref().ok().and_then(|fault| fault.groups());
+    let named = checked.proxies.iter().chain(others).filter(|spec| glob(&fault.proxy, &spec.name));
+    let links: Vec<_> = named.map(ProxySpec::link).collect();
+    let cuts = groups.and_then(|groups| groups.cuts(&links).ok()).unwrap_or_default();
+    cuts.into_iter().map(|(proxy, flow)| Cut { proxy: proxy.to_owned(), direction: flow_word(flow) }).collect()
 }
 
 /// Asks the fault itself about the first answers of a request-and-answer connection, or about its first requests where
@@ -263,6 +297,9 @@ impl fmt::Display for Preview {
             )?;
             if let Some(why) = &fault.not_available {
                 writeln!(f, "  can not be started: {why}")?;
+            }
+            for Cut { proxy, direction } in &fault.cuts {
+                writeln!(f, "  cuts {proxy} ({direction})")?;
             }
             if fault.units.is_empty() {
                 writeln!(f, "  who is selected depends on the key of each unit")?;

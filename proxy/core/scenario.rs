@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::curve::Curve;
 use crate::dist::Distribution;
 use crate::fault::{AnyFault, Flow};
+use crate::groups::Link;
 use crate::plan::OnAbort;
 use crate::select::{Count, Key};
 use crate::time::Time;
@@ -142,6 +143,10 @@ pub struct ProxySpec {
     pub connect_timeout: Time,
     /// Objective (0 to 1) and window (ns) of its service level.
     pub slo: Option<(f64, Time)>,
+    /// The node whose connections it carries, for faults between groups of nodes.
+    pub from: Option<String>,
+    /// The node that it carries them to.
+    pub to: Option<String>,
 }
 
 /// `protocol`
@@ -159,6 +164,13 @@ pub enum Protocol {
     Http,
     /// HTTP or bytes, told by the first bytes.
     Auto,
+}
+
+impl ProxySpec {
+    /// The link that it is between nodes.
+    pub fn link(&self) -> Link<'_> {
+        Link::new(&self.name, self.from.as_deref(), self.to.as_deref())
+    }
 }
 
 impl Protocol {

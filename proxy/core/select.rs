@@ -113,6 +113,30 @@ impl Count {
     }
 }
 
+/// Which connections, by when they were opened. Each opening of the window is looked at by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Connections {
+    /// All of them.
+    #[default]
+    All,
+    /// Only those opened while it acts.
+    New,
+    /// Only those that were open when it came on.
+    Established,
+}
+
+impl Connections {
+    /// Whether a connection that was opened at `opened` is among them, for a window open since `since`.
+    pub fn take(self, opened: Time, since: Time) -> bool {
+        match self {
+            Connections::All => true,
+            Connections::New => opened >= since,
+            Connections::Established => opened < since,
+        }
+    }
+}
+
 /// `max_active_faults`: an exact limit on units affected at one moment.
 #[derive(Debug)]
 pub struct Cap {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squall_core::config::Safety;
+use squall_core::fault::{AnyFault, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
-use squall_core::scenario::{Checked, GuardAction, GuardCondition, Metric};
+use squall_core::scenario::{Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec};
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 
@@ -29,12 +30,22 @@ pub(crate) struct Ground<'a> {
     pub(crate) keep: Keep,
 }
 
+/// A fault on one of its proxies.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) proxy: Arc<str>,
+    /// In which direction it acts there; none: both.
+    pub(crate) flow: Option<Flow>,
+    /// What it is there.
+    pub(crate) fault: Arc<dyn AnyFault>,
+}
+
 /// A scenario with every name resolved against what runs here.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) schedule: Schedule,
     /// Per fault: the proxies that it acts on.
-    pub(crate) targets: Vec<Vec<Arc<str>>>,
+    pub(crate) targets: Vec<Vec<Target>>,
     pub(crate) watches: Vec<Watch>,
     pub(crate) watching: Watching,
     /// What the forecast watches.
@@ -47,7 +58,8 @@ pub(crate) struct Resolved {
 
 /// Resolves a scenario, or lists everything that is in the way.
 pub(crate) fn resolve(checked: &Checked, ground: &Ground<'_>) -> Result<Resolved, Vec<String>> {
-    let mut arming = Arming { checked, ground, names: Vec::new(), against: Vec::new(), watches: Vec::new() };
+    let mut arming =
+        Arming { checked, ground, names: Vec::new(), links: Vec::new(), against: Vec::new(), watches: Vec::new() };
     arming.check_policy();
     arming.check_proxies();
     let targets = arming.resolve_faults();
@@ -104,6 +116,7 @@ struct Arming<'a> {
     ground: &'a Ground<'a>,
     /// Proxies that the scenario brings and those that run.
     names: Vec<Arc<str>>,
+    links: Vec<&'a ProxySpec>,
     against: Vec<String>,
     watches: Vec<Watch>,
 }
@@ -142,6 +155,7 @@ impl Arming<'_> {
     fn check_proxies(&mut self) {
         for running in self.ground.proxies {
             self.names.push(running.spec.name.as_str().into());
+            self.links.push(&running.spec);
         }
         let limits = Limits::new(self.ground.safety);
         if let Err(why) = &limits {
@@ -153,6 +167,7 @@ impl Arming<'_> {
                 continue;
             }
             self.names.push(spec.name.as_str().into());
+            self.links.push(spec);
             if !spec.protocol.is_available() {
                 self.against.push(not_http(&format!("proxy `{}`", spec.name)));
             }
@@ -183,27 +198,48 @@ impl Arming<'_> {
         }
     }
 
-    fn resolve_faults(&mut self) -> Vec<Vec<Arc<str>>> {
-        let checked = self.checked;
-        let targets = checked.faults.iter().map(|fault| {
-            let name = &fault.name;
-            match &fault.fault {
-                Err(why) => self.against.push(format!("fault `{name}`: {why}")),
-                Ok(_) if fault.phase.is_some() || fault.matches.is_some() || matches!(fault.key, Key::Http(_)) => {
-                    self.against.push(not_http(&format!("fault `{name}`")));
-                }
-                Ok(_) => {}
+    fn resolve_faults(&mut self) -> Vec<Vec<Target>> {
+        self.checked.faults.iter().map(|fault| self.resolve_fault(fault)).collect()
+    }
+
+    fn resolve_fault(&mut self, fault: &FaultSpec) -> Vec<Target> {
+        let who = format!("fault `{}`", fault.name);
+        let made = match &fault.fault {
+            Err(why) => {
+                self.against.push(format!("{who}: {why}"));
+                None
             }
-            if fault.proxy.starts_with("host:") {
-                self.against.push(format!(
-                    "fault `{name}`: `{}` needs squall wrap, which this version does not have",
-                    fault.proxy
-                ));
-                return Vec::new();
+            Ok(_) if fault.phase.is_some() || fault.matches.is_some() || matches!(fault.key, Key::Http(_)) => {
+                self.against.push(not_http(&who));
+                None
             }
-            self.proxies(&format!("fault `{name}`"), &fault.proxy)
-        });
-        targets.collect()
+            Ok(made) => Some(made),
+        };
+        if fault.proxy.starts_with("host:") {
+            self.against.push(format!("{who}: `{}` needs squall wrap, which this version does not have", fault.proxy));
+            return Vec::new();
+        }
+        let proxies = self.proxies(&who, &fault.proxy);
+        let (Some(made), false) = (made, proxies.is_empty()) else { return Vec::new() };
+        let places: Vec<(Arc<str>, Option<Flow>)> = match made.groups() {
+            None => proxies.into_iter().map(|proxy| (proxy, fault.flow)).collect(),
+            Some(groups) => {
+                let named = self.links.iter().filter(|spec| proxies.iter().any(|proxy| **proxy == *spec.name));
+                let cuts = groups.cuts(&named.map(|spec| spec.link()).collect::<Vec<_>>());
+                self.or_against(&who, cuts).into_iter().flatten().map(|(proxy, flow)| (proxy.into(), flow)).collect()
+            }
+        };
+        let settled = |(proxy, flow): (Arc<str>, Option<Flow>)| {
+            let settled = made.settle(&Place { flow });
+            let settled = self.or_against(&format!("{who} on `{proxy}`"), settled)?;
+            Some(Target { proxy, flow, fault: settled.unwrap_or_else(|| made.clone()) })
+        };
+        places.into_iter().filter_map(settled).collect()
+    }
+
+    /// What it is, or why it can't be told, which goes on the list.
+    fn or_against<T>(&mut self, who: &str, what: Result<T, String>) -> Option<T> {
+        what.map_err(|why| self.against.push(format!("{who}: {why}"))).ok()
     }
 
     fn proxies(&mut self, who: &str, pattern: &str) -> Vec<Arc<str>> {
@@ -228,7 +264,7 @@ impl Arming<'_> {
         }
     }
 
-    fn resolve_watches(&mut self, targets: &[Vec<Arc<str>>]) -> (Watching, Option<usize>) {
+    fn resolve_watches(&mut self, targets: &[Vec<Target>]) -> (Watching, Option<usize>) {
         let checked = self.checked;
         let mut watching = Watching::default();
         for guard in &checked.guards {
@@ -256,7 +292,7 @@ impl Arming<'_> {
     }
 
     /// The workload's target, else all proxies that the faults name.
-    fn watch(&mut self, who: &str, proxy: Option<&str>, metric: Option<Metric>, targets: &[Vec<Arc<str>>]) -> usize {
+    fn watch(&mut self, who: &str, proxy: Option<&str>, metric: Option<Metric>, targets: &[Vec<Target>]) -> usize {
         let workloads = self.checked.workloads.iter().enumerate();
         let mut watch = Watch::default();
         if let Some(pattern) = proxy {
@@ -268,7 +304,7 @@ impl Arming<'_> {
             watch.proxies = reached.map(Arc::from).collect();
             watch.workloads = workloads.map(|(n, _)| n).collect();
             if watch.proxies.is_empty() {
-                watch.proxies = targets.iter().flatten().cloned().collect();
+                watch.proxies = targets.iter().flatten().map(|target| target.proxy.clone()).collect();
             }
             watch.proxies.sort();
             watch.proxies.dedup();

@@ -10,6 +10,8 @@ use squall_core::plan::{Active, FaultRef, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::select::{Cap, Select};
 
+use crate::arm::Target;
+
 /// Who an experiment is, for its faults.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -45,7 +47,7 @@ impl Compiler {
 
     /// Makes an experiment's faults, with serials by stage, then name. `targets`: for each fault the proxies that it acts
     /// on. Nothing is published.
-    pub(crate) fn compile(&mut self, who: &Identity, checked: &Checked, targets: &[Vec<Arc<str>>]) -> Actives {
+    pub(crate) fn compile(&mut self, who: &Identity, checked: &Checked, targets: &[Vec<Target>]) -> Actives {
         let own_cap = checked.max_active_faults.map(|max| match &self.cap {
             Some(all) => Cap::within(max, all),
             None => Cap::new(max),
@@ -53,15 +55,12 @@ impl Compiler {
         let cap = own_cap.or_else(|| self.cap.clone());
         let faults = checked.faults.iter().zip(targets).enumerate();
         let mut order: Vec<_> =
-            faults.filter_map(|(n, (spec, to))| spec.fault.as_ref().ok().map(|fault| (n, spec, fault, to))).collect();
-        order.sort_by_key(|(_, spec, fault, _)| (stage(fault.as_ref()), spec.name.as_str()));
+            faults.flat_map(|(n, (spec, targets))| targets.iter().map(move |target| (n, spec, target))).collect();
+        order.sort_by_key(|(_, spec, target)| (stage(target.fault.as_ref()), spec.name.as_str()));
         let mut actives: Actives = vec![Vec::new(); checked.faults.len()];
-        for (n, spec, fault, proxies) in order {
-            for proxy in proxies {
-                self.serial += 1;
-                let active = active(self.serial, who, checked, spec, fault, proxy, cap.as_ref());
-                actives[n].push(Arc::new(active));
-            }
+        for (n, spec, target) in order {
+            self.serial += 1;
+            actives[n].push(Arc::new(active(self.serial, who, checked, spec, target, cap.as_ref())));
         }
         actives
     }
@@ -130,8 +129,7 @@ fn active(
     who: &Identity,
     checked: &Checked,
     spec: &FaultSpec,
-    fault: &Arc<dyn AnyFault>,
-    proxy: &Arc<str>,
+    target: &Target,
     cap: Option<&Arc<Cap>>,
 ) -> Active {
     let name = FaultRef {
@@ -139,13 +137,13 @@ fn active(
         experiment_name: checked.name.as_str().into(),
         fault: spec.name.as_str().into(),
         kind: spec.kind,
-        proxy: proxy.clone(),
+        proxy: target.proxy.clone(),
     };
     Active {
         serial,
         name: Arc::new(name),
         draws: DrawKey::new(who.seed, &checked.name, &spec.name),
-        flow: spec.flow,
+        flow: target.flow,
         select: Select {
             percentage: spec.percentage.clone(),
             key: spec.key.clone(),
@@ -154,8 +152,8 @@ fn active(
         },
         window: spec.window,
         switch: who.switch.clone(),
-        fault: fault.clone(),
-        shared: Arc::from(fault.new_shared()),
+        fault: target.fault.clone(),
+        shared: Arc::from(target.fault.new_shared()),
         tally: Arc::new(Tally::default()),
         on_abort: checked.on_abort,
     }
@@ -167,13 +165,19 @@ mod tests {
     use super::*;
     use crate::trial::{fault, scenario};
 
-    fn proxies(names: &[&str]) -> Vec<Arc<str>> {
-        names.iter().map(|name| (*name).into()).collect()
+    /// All faults on these proxies.
+    fn on(checked: &Checked, proxies: &[&str]) -> Vec<Vec<Target>> {
+        let target = |spec: &FaultSpec, proxy: &&str| Target {
+            proxy: (*proxy).into(),
+            flow: None,
+            fault: spec.fault.clone().unwrap(),
+        };
+        checked.faults.iter().map(|spec| proxies.iter().map(|proxy| target(spec, proxy)).collect()).collect()
     }
 
-    fn start(compiler: &mut Compiler, cell: &Cell, id: &str, checked: &Checked, targets: &[Vec<Arc<str>>]) -> Actives {
+    fn start(compiler: &mut Compiler, cell: &Cell, id: &str, checked: &Checked, proxies: &[&str]) -> Actives {
         let who = Identity { id: id.into(), seed: 7, switch: cell.switch() };
-        let actives = compiler.compile(&who, checked, targets);
+        let actives = compiler.compile(&who, checked, &on(checked, proxies));
         compiler.add(cell, &who.id, &actives, Vec::new());
         actives
     }
@@ -188,8 +192,7 @@ mod tests {
     fn order_in_the_file_changes_nothing() {
         let (cell, mut compiler) = (Cell::default(), Compiler::default());
         let checked = scenario("s").fault(fault("b")).fault(fault("c").losing()).fault(fault("a")).checked();
-        let targets = vec![proxies(&["p"]); 3];
-        start(&mut compiler, &cell, "s-1", &checked, &targets);
+        start(&mut compiler, &cell, "s-1", &checked, &["p"]);
         assert_eq!(names(&cell, "p"), ["c", "a", "b"]);
     }
 
@@ -197,9 +200,9 @@ mod tests {
     fn another_experiment_leaves_lineage_and_untouched_slices_alone() {
         let (cell, mut compiler) = (Cell::default(), Compiler::default());
         let checked = scenario("s").fault(fault("a")).checked();
-        start(&mut compiler, &cell, "s-1", &checked, &[proxies(&["p", "q"])]);
+        start(&mut compiler, &cell, "s-1", &checked, &["p", "q"]);
         let before = cell.plan().load_full();
-        start(&mut compiler, &cell, "s-2", &checked, &[proxies(&["q"])]);
+        start(&mut compiler, &cell, "s-2", &checked, &["q"]);
         let during = cell.plan().load_full();
         assert!(Arc::ptr_eq(before.slice("p").unwrap(), during.slice("p").unwrap()));
         let (old, new) = (before.slice("q").unwrap(), during.slice("q").unwrap());
@@ -218,8 +221,8 @@ mod tests {
         let (cell, mut compiler) = (Cell::default(), Compiler::default());
         let checked = scenario("s").fault(fault("a")).checked();
         let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch() };
-        let actives = compiler.compile(&who, &checked, &[proxies(&["p"])]);
-        compiler.add(&cell, &who.id, &actives, proxies(&["watched"]));
+        let actives = compiler.compile(&who, &checked, &on(&checked, &["p"]));
+        compiler.add(&cell, &who.id, &actives, vec!["watched".into()]);
         let plan = cell.plan().load_full();
         assert!(plan.slice("watched").unwrap().measure_turns && !plan.slice("p").unwrap().measure_turns);
     }
@@ -229,8 +232,8 @@ mod tests {
         let mut compiler = Compiler::new(Some(1));
         let cell = Cell::default();
         let checked = scenario("s").fault(fault("a")).max_active(5).checked();
-        let first = start(&mut compiler, &cell, "s-1", &checked, &[proxies(&["p"])]);
-        let second = start(&mut compiler, &cell, "s-2", &checked, &[proxies(&["p"])]);
+        let first = start(&mut compiler, &cell, "s-1", &checked, &["p"]);
+        let second = start(&mut compiler, &cell, "s-2", &checked, &["p"]);
         let take = |actives: &Actives| actives[0][0].select.cap.as_ref().unwrap().take();
         let permit = take(&first);
         assert!(permit.is_some() && take(&second).is_none());

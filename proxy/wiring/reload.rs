@@ -141,6 +141,8 @@ mod tests {
             max_connections: None,
             connect_timeout: 5 * SECOND,
             slo: None,
+            from: None,
+            to: None,
         }
     }
 

@@ -1,8 +1,10 @@
 //! partition: the other side is out of reach, for connections that are open and for new ones, until it heals.
 
+mod nodes;
+
 use std::time::{Duration, Instant};
 
-use crate::support::{End, Stage, pattern};
+use crate::support::{End, Line, Peer, Stage, pattern};
 
 #[test]
 fn hang_holds_everything_and_delivers_it_when_it_heals() {
@@ -35,7 +37,8 @@ fn hang_holds_everything_and_delivers_it_when_it_heals() {
 fn drop_swallows_and_resets_when_it_heals() {
     let stage = Stage::new();
     let (mut line, mut quiet) = (stage.live_line(), stage.live_line());
-    let trial = stage.start("kind = 'partition'\nhow = 'drop'").has_met(2);
+    // not quite everybody: new connections are made, and hear nothing
+    let trial = stage.start("kind = 'partition'\nhow = 'drop'\npercentage = 99.9").has_met(2);
     line.client.say(&pattern(2_000));
     let mut fresh = stage.dial();
     fresh.say(b"hello?");
@@ -107,4 +110,131 @@ fn with_latency_what_it_held_is_not_late_twice() {
     line.works();
     assert!(began.elapsed() >= Duration::from_millis(200), "the partition has healed, the latency goes on");
     trial.stop();
+}
+
+/// `how` in one direction only, on a connection that is open: the side that is cut off, and the other.
+fn one_way<'a>(line: &'a mut Line, direction: &str) -> (&'a mut Peer, &'a mut Peer) {
+    match direction {
+        "upstream" => (&mut line.client, &mut line.server),
+        _ => (&mut line.server, &mut line.client),
+    }
+}
+
+#[test]
+fn hang_in_one_direction_lets_the_other_speak() {
+    for direction in ["upstream", "downstream"] {
+        let stage = Stage::new();
+        let mut line = stage.live_line();
+        let trial = stage.start(&format!("kind = 'partition'\ndirection = '{direction}'")).has_met(1);
+        let (cut_off, other) = one_way(&mut line, direction);
+        cut_off.say(b"into the dark");
+        trial.until("partition", |tally| tally.held == 1);
+        other.say(b"heard");
+        assert_eq!(cut_off.hear(5), b"heard", "{direction}");
+        other.hears_nothing_for(50);
+        let mut fresh = stage.dial();
+        fresh.say(b"hello?");
+        trial.until("partition", |tally| tally.held == 2);
+        stage.nobody_comes_for(50); // a handshake needs both directions
+        trial.stop();
+        assert_eq!(other.hear(13), b"into the dark", "{direction}");
+        assert_eq!(stage.accept().hear(6), b"hello?");
+        line.works();
+    }
+}
+
+#[test]
+fn drop_in_one_direction_loses_what_is_said_that_way_alone() {
+    for direction in ["upstream", "downstream"] {
+        let stage = Stage::new();
+        let (mut line, mut quiet) = (stage.live_line(), stage.live_line());
+        let fault = format!("kind = 'partition'\nhow = 'drop'\ndirection = '{direction}'\nconnections = 'established'");
+        let trial = stage.start(&fault).has_met(2);
+        for line in [&mut line, &mut quiet] {
+            let (cut_off, other) = one_way(line, direction);
+            other.say(b"heard");
+            assert_eq!(cut_off.hear(5), b"heard", "{direction}");
+        }
+        let (cut_off, other) = one_way(&mut line, direction);
+        cut_off.say(b"into the dark");
+        trial.until("partition", |tally| tally.injected >= 1);
+        other.hears_nothing_for(50);
+        stage.live_line();
+        trial.stop();
+        assert_eq!((line.client.end(), line.server.end()), (End::Reset, End::Reset), "{direction}: with a gap");
+        quiet.works();
+        let ledger = trial.ledger("partition");
+        assert!(ledger.iter().all(|record| record["flow"] == direction), "{ledger:#?}");
+    }
+}
+
+#[test]
+fn reject_in_one_direction_resets_as_soon_as_something_is_said_that_way() {
+    for direction in ["upstream", "downstream"] {
+        let stage = Stage::new();
+        let mut line = stage.live_line();
+        let fault = format!("kind = 'partition'\nhow = 'reject'\ndirection = '{direction}'");
+        let trial = stage.start(&fault).has_met(1);
+        let (cut_off, other) = one_way(&mut line, direction);
+        other.say(b"heard");
+        assert_eq!(cut_off.hear(5), b"heard", "{direction}");
+        cut_off.say(b"?");
+        assert_eq!((line.client.end(), line.server.end()), (End::Reset, End::Reset), "{direction}");
+        assert_eq!(stage.refused(), End::Reset);
+        stage.nobody_comes_for(50);
+        trial.stop();
+        stage.live_line();
+    }
+}
+
+#[test]
+fn new_connections_alone_are_cut_while_those_open_go_on() {
+    for how in ["hang", "drop", "reject"] {
+        let stage = Stage::new();
+        let mut line = stage.live_line();
+        let trial = stage.start(&format!("kind = 'partition'\nhow = '{how}'\nconnections = 'new'\npercentage = 99.9"));
+        let mut fresh = stage.dial();
+        match how {
+            "hang" => {
+                trial.until("partition", |tally| tally.held == 1);
+            }
+            "drop" => {
+                fresh.say(b"hello?");
+                trial.until("partition", |tally| tally.injected == 1);
+                fresh.hears_nothing_for(50);
+            }
+            _ => assert_eq!(fresh.end(), End::Reset),
+        }
+        line.works();
+        assert_eq!(trial.tally("partition").eligible, 1, "{how}: who was there before is not counted");
+        trial.stop();
+        line.works();
+    }
+}
+
+#[test]
+fn established_connections_alone_are_cut_while_new_ones_pass() {
+    for how in ["hang", "drop", "reject"] {
+        let stage = Stage::new();
+        let mut line = stage.live_line();
+        let trial = stage.start(&format!("kind = 'partition'\nhow = '{how}'\nconnections = 'established'"));
+        let mut fresh = stage.live_line();
+        match how {
+            "reject" => assert_eq!((line.client.end(), line.server.end()), (End::Reset, End::Reset)),
+            _ => {
+                line.client.say(b"still there?");
+                trial.until("partition", |tally| tally.injected == 1);
+                line.server.hears_nothing_for(50);
+            }
+        }
+        fresh.works();
+        assert_eq!(trial.tally("partition").eligible, 1, "{how}");
+        trial.stop();
+        match how {
+            "hang" => assert_eq!(line.server.hear(12), b"still there?"),
+            "drop" => assert_eq!((line.client.end(), line.server.end()), (End::Reset, End::Reset)),
+            _ => {}
+        }
+        fresh.works();
+    }
 }

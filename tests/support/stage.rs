@@ -30,6 +30,18 @@ impl Stage {
         Peer::new(TcpStream::connect(self.serve.address).unwrap())
     }
 
+    /// How a connection that is refused ends, at whatever point the client learns it.
+    #[track_caller]
+    pub fn refused(&self) -> super::End {
+        match TcpStream::connect(self.serve.address) {
+            Ok(stream) => Peer::new(stream).end(),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}");
+                super::End::Reset
+            }
+        }
+    }
+
     /// The server's end of the connection that squall makes next.
     pub fn accept(&self) -> Peer {
         self.upstream.set_nonblocking(false).unwrap();

@@ -12,7 +12,7 @@ use crate::draw::Draw;
 use crate::fault::{AnyCx, End, Flow, Gate, Injection, Opening, Span, Until, What};
 use crate::observe::Record;
 use crate::plan::{Active, OnAbort, Tally};
-use crate::select::Permit;
+use crate::select::{Connections, Permit};
 use crate::time::{Now, Time};
 use crate::window::Phase;
 
@@ -50,6 +50,8 @@ pub(super) struct Unit {
     /// The selection draw, 0 to 100.
     share: f64,
     part: Part,
+    /// When the connection was opened.
+    opened: Time,
     /// Whether it acts: selected, switch on, window open, a place under the cap. As of the last [`Unit::refresh`].
     pub(super) acting: bool,
     /// No longer in the plan.
@@ -86,6 +88,7 @@ impl Unit {
             draw,
             share: draw.percentage(),
             part: Part::Unknown,
+            opened: talk.opened,
             acting: false,
             gone: false,
             elapsed: 0,
@@ -111,7 +114,7 @@ impl Unit {
     pub(super) fn refresh(&mut self, now: Now) {
         let phase = if self.gone { Phase::CLOSED } else { self.active.phase(now) };
         self.edge = phase.next_edge;
-        self.acting = phase.open_since.is_some_and(|open| self.takes_part() && self.is_selected(open, now));
+        self.acting = phase.open_since.is_some_and(|open| self.takes_part(open) && self.is_selected(open, now));
         if self.part == Part::In && !self.acting && !self.selected && !self.may_come_on() {
             self.part = Part::Out;
         }
@@ -123,8 +126,15 @@ impl Unit {
         }
     }
 
-    /// Counts the unit when it first meets an open window.
-    fn takes_part(&mut self) -> bool {
+    /// Counts the unit when it first meets an open window that takes connections as old as it.
+    fn takes_part(&mut self, open: Time) -> bool {
+        let connections = self.active.fault.connections();
+        if !connections.take(self.opened, open) {
+            if connections == Connections::New {
+                self.part = Part::Out; // it only gets older
+            }
+            return false;
+        }
         if self.part == Part::Unknown {
             let number = self.active.tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
             self.part = if self.active.select.count.takes(number) { Part::In } else { Part::Out };

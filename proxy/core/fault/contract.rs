@@ -22,7 +22,7 @@ use crate::plan::{Active, Slice};
 use crate::time::{MILLI, Time};
 
 /// Besides the examples.
-const HARDER: [(&str, &str); 16] = [
+const HARDER: [(&str, &str); 18] = [
     ("latency", "delay = '20ms'\njitter = '20ms'"),
     ("latency", "quantiles = { p50 = '1ms', p99 = '30ms' }"),
     ("latency", "delay = { from = '0ms', to = '30ms', over = '50ms' }"),
@@ -38,6 +38,8 @@ const HARDER: [(&str, &str); 16] = [
     ("slicer", "size = '7B'\nvariation = '6B'\ngap = '5us'"),
     ("partition", "how = 'drop'"),
     ("partition", "how = 'reject'"),
+    ("partition", "connections = 'established'"),
+    ("partition", "how = 'drop'\nconnections = 'new'"),
     ("corrupt", "one_per = '3B'"),
 ];
 

@@ -1,20 +1,28 @@
-//! `partition`: the other side can't be reached.
+//! `partition`: the other side can't be reached, or nodes can't reach each other.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
-use crate::fault::{Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Until, What};
+use crate::fault::{
+    Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Place, Until, What,
+};
+use crate::groups::Groups;
+use crate::select::Connections;
 use crate::time::Time;
 
-/// Cuts one proxy off from its upstream.
+/// Cuts proxies off from their upstreams, or groups of nodes from each other, over the proxies that link them.
 ///
 /// A connection's handshake with squall is completed by the kernel before squall sees it, so a client finds a connection
 /// established that then is held, dropped or reset. Plan and report say so of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     how: How,
+    connections: Connections,
+    groups: Option<Groups>,
+    /// In one direction only.
+    one_way: bool,
 }
 
 /// The fields of a partition.
@@ -24,6 +32,16 @@ pub struct Config {
     /// What becomes of bytes and connections meanwhile.
     #[serde(default)]
     how: How,
+    /// Which connections, by when they were opened. Each opening of the window is looked at by itself.
+    #[serde(default)]
+    connections: Connections,
+    /// Groups of nodes that can't reach each other: of the proxies named, those are cut that lead from a node of one
+    /// group to a node of another. A proxy's nodes are its `from` and `to`. A proxy's name, or a glob, stands for the
+    /// node behind it where no node has that name.
+    groups: Option<Vec<Vec<String>>>,
+    /// With `groups`: only what the first group sends to the others is cut, whoever opened the connection.
+    #[serde(default)]
+    one_way: bool,
 }
 
 /// `how`
@@ -37,7 +55,8 @@ pub enum How {
     /// Bytes are swallowed; connections that lost any are reset when the partition heals. New connections are accepted
     /// and hear nothing.
     Drop,
-    /// Established connections are reset, new ones refused with a reset.
+    /// Established connections are reset, in one direction only as soon as something is sent that way; new ones are
+    /// refused with a reset.
     Reject,
 }
 
@@ -65,16 +84,31 @@ times = 3
     type Makes = Partition;
 
     fn build(config: Config) -> Result<Partition, Misfit> {
-        Ok(Partition { how: config.how })
+        let Config { how, connections, groups, one_way } = config;
+        if one_way && groups.is_none() {
+            return Err(Misfit::new("one_way", "`one_way` needs `groups`; without them `direction` says which way"));
+        }
+        let groups = groups.map(|groups| Groups::new(groups, one_way)).transpose();
+        let groups = groups.map_err(|why| Misfit::new("groups", why))?;
+        Ok(Partition { how, connections, groups, one_way: false })
     }
 
     fn summary(fault: &Partition) -> String {
-        match fault.how {
+        let mut text = match fault.how {
             How::Hang => "hang",
             How::Drop => "drop",
             How::Reject => "reject (approximated: the kernel completes the handshake)",
         }
-        .to_owned()
+        .to_owned();
+        text.push_str(match fault.connections {
+            Connections::All => "",
+            Connections::New => ", new connections",
+            Connections::Established => ", established connections",
+        });
+        if let Some(groups) = &fault.groups {
+            text.push_str(&format!(", {groups}"));
+        }
+        text
     }
 }
 
@@ -88,6 +122,18 @@ impl Fault for Partition {
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = Memory;
+
+    fn connections(&self) -> Connections {
+        self.connections
+    }
+
+    fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
+    }
+
+    fn settle(&self, place: &Place) -> Result<Option<Partition>, String> {
+        Ok(Some(Partition { one_way: place.flow.is_some(), ..self.clone() }))
+    }
 
     fn open(&self, cx: &mut Cx<'_, Self>, _: &Opening) -> Gate {
         match self.how {
@@ -105,6 +151,7 @@ impl Fault for Partition {
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         match (self.how, offer.item) {
+            (How::Reject, Item::Tick) if self.one_way => Act::Pass(0),
             (How::Reject, _) => {
                 cx.inject(injection(What::Reset, offer.offset, offer.offset));
                 Act::Kill(End::Reset)
@@ -139,12 +186,17 @@ impl Partition {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::fault::driver::Driver;
     use crate::time::SECOND;
 
     fn run(how: How) -> Driver<Partition> {
-        let mut driver = Driver::new(Partition { how }, Flow::Upstream).attached(SECOND, 10);
+        run_with(Partition { how, connections: Connections::All, groups: None, one_way: false })
+    }
+
+    fn run_with(fault: Partition) -> Driver<Partition> {
+        let mut driver = Driver::new(fault, Flow::Upstream).attached(SECOND, 10);
         driver.at(2 * SECOND).push(&[1; 5]);
         driver.at(3 * SECOND).push(&[1; 5]);
         driver.at(4 * SECOND).fin();
@@ -171,5 +223,13 @@ mod tests {
         let driver = run(How::Reject);
         assert_eq!(driver.ended, Some((SECOND, End::Reset)));
         assert_eq!((driver.injected.len(), driver.injected[0].what), (1, What::Reset));
+    }
+
+    #[test]
+    fn reject_in_one_direction_waits_for_a_byte() {
+        let both = Partition { how: How::Reject, connections: Connections::All, groups: None, one_way: false };
+        let settle = |flow| both.settle(&Place { flow }).unwrap().unwrap();
+        assert_eq!(run_with(settle(Some(Flow::Upstream))).ended, Some((2 * SECOND, End::Reset)));
+        assert_eq!(run_with(settle(None)).ended, Some((SECOND, End::Reset)));
     }
 }

@@ -91,6 +91,11 @@ pub(crate) struct ProxyDraft {
     pub(crate) connect_timeout: Option<Duration>,
     /// Its service level.
     pub(crate) slo: Option<Slo>,
+    /// The node whose connections it carries, for faults between `groups` of nodes: what stands before `-to-` in the
+    /// proxy's name unless written.
+    pub(crate) from: Option<Name>,
+    /// The node that it carries them to: what stands behind `-to-` in the name, or the whole name, unless written.
+    pub(crate) to: Option<Name>,
 }
 
 /// `slo`

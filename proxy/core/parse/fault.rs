@@ -4,11 +4,11 @@ use super::draft::{Direction, FaultHead, KeyWord, is_name};
 use super::node::Table;
 use super::reader::{Reader, item, join};
 use super::words;
-use super::world::World;
+use super::world::{Known, World};
 use crate::curve::Curve;
 use crate::diagnostic::Diagnostic;
-use crate::fault::Flow;
 use crate::fault::registry::{Entry, KINDS, Made, kind};
+use crate::fault::{AnyFault, Flow};
 use crate::scenario::{FaultSpec, Phase};
 use crate::select::{Count, Key};
 use crate::unit::Percentage;
@@ -61,7 +61,7 @@ pub(crate) fn read(
     let http = http_words(&head, entry);
     if let Some((field, what)) = http.first()
         && world.named(&head.proxy).next().is_some()
-        && !world.named(&head.proxy).any(super::world::Known::may_be_http)
+        && !world.named(&head.proxy).any(Known::may_be_http)
     {
         let message = format!("{what} needs HTTP, and `{}` carries bytes: this fault could never act", head.proxy);
         let help = "give the proxy `protocol = \"http\"`, or leave it out";
@@ -69,6 +69,7 @@ pub(crate) fn read(
     }
     check_match(reader, table, &path, &head);
     let Made { fault, summary } = made?;
+    check_groups(reader, table, &path, fault.as_ref(), world);
     let not_yet = match http.first() {
         Some((_, what)) => Some(format!("{what} needs the HTTP data plane, which this version does not have")),
         None if head.proxy.starts_with("host:") => {
@@ -202,6 +203,22 @@ fn check_proxy(reader: &mut Reader, table: &Table, path: &str, proxy: &str, worl
         return;
     }
     reference(reader, table, path, "proxy", proxy, world);
+}
+
+/// Groups say themselves which way they cut, and have to cut something.
+fn check_groups(reader: &mut Reader, table: &Table, path: &str, fault: &dyn AnyFault, world: &World) {
+    let Some(groups) = fault.groups() else { return };
+    if table.has("direction") {
+        let message = "`direction` speaks of one proxy, and between groups proxies lead both ways";
+        let help = "`one_way = true` cuts only what the first group sends to the others";
+        reader.at(Diagnostic::error(message).help(help), table, path, "direction");
+    }
+    let links: Vec<_> = world.named(table.text("proxy").unwrap_or_default()).map(Known::link).collect();
+    if !links.is_empty()
+        && let Err(why) = groups.cuts(&links)
+    {
+        reader.error(table, path, "groups", why);
+    }
 }
 
 /// Checks a name or glob of a proxy.

@@ -42,6 +42,8 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
         max_connections: draft.max_connections,
         connect_timeout: draft.connect_timeout.map_or(TIMEOUT, |timeout| timeout.0),
         slo,
+        from: draft.from.map(|node| node.0),
+        to: draft.to.map(|node| node.0),
     })
 }
 

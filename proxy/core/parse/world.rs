@@ -4,6 +4,7 @@ use super::address::{Target, arrives, target};
 use super::node::Table;
 use super::reader::{Reader, item};
 use super::words;
+use crate::groups::Link;
 use crate::scenario::{Protocol, ProxySpec};
 
 /// Everything that has a name.
@@ -25,6 +26,8 @@ pub(crate) struct Known {
     /// None: wrongly written.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) slo: bool,
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
     /// Which document defines it; none: it runs already.
     pub(crate) document: Option<usize>,
 }
@@ -37,8 +40,15 @@ impl Known {
             upstream: spec.upstream.clone(),
             protocol: Some(spec.protocol),
             slo: spec.slo.is_some(),
+            from: spec.from.clone(),
+            to: spec.to.clone(),
             document: None,
         }
+    }
+
+    /// The link that it is between nodes.
+    pub(crate) fn link(&self) -> Link<'_> {
+        Link::new(&self.name, self.from.as_deref(), self.to.as_deref())
     }
 
     /// Speaks HTTP, or may do so.
@@ -66,6 +76,8 @@ impl World {
                 upstream: text("upstream"),
                 protocol,
                 slo: table.has("slo"),
+                from: table.text("from").map(str::to_owned),
+                to: table.text("to").map(str::to_owned),
                 document: Some(document),
             });
             self.strict = true;

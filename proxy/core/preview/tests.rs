@@ -14,7 +14,7 @@ fn golden(file: &str) -> Checked {
 #[test]
 fn tells_the_timeline_and_the_first_decisions() {
     let checked = golden("redis-slow.toml");
-    let told = preview(&checked, 42, 200);
+    let told = preview(&checked, &[], 42, 200);
     let at: Vec<_> = told.timeline.iter().map(|moment| moment.at).collect();
     assert_eq!(at, [0.0, 5.0, 10.0, 20.0, 20.0, 22.0, 22.5, 26.0, 26.5, 30.0, 30.5, 30.5, 35.5]);
     let late = &told.faults[0];
@@ -27,8 +27,8 @@ fn tells_the_timeline_and_the_first_decisions() {
     assert!((8..35).contains(&selected), "{selected}");
     assert!(reset.units.iter().all(|unit| unit.selected == (unit.draw < 10.0)));
     // the same seed tells the same, another one something else
-    assert_eq!(told.to_string(), preview(&checked, 42, 200).to_string());
-    assert_ne!(reset.units, preview(&checked, 43, 200).faults[1].units);
+    assert_eq!(told.to_string(), preview(&checked, &[], 42, 200).to_string());
+    assert_ne!(reset.units, preview(&checked, &[], 43, 200).faults[1].units);
     assert!(told.warnings.is_empty(), "{:?}", told.warnings);
     assert!(told.to_string().contains("flapping begins: partition"), "{told}");
 }
@@ -49,6 +49,23 @@ fn warns_of_faults_that_hit_nobody() {
         );
         let source = Arc::new(Source { name: "a".into(), text });
         let (checked, _) = scenario(&source, &Options::default()).unwrap();
-        assert_eq!(preview(&checked, 1, 5).warnings.len(), usize::from(warned), "{what}");
+        assert_eq!(preview(&checked, &[], 1, 5).warnings.len(), usize::from(warned), "{what}");
     }
+}
+
+#[test]
+fn tells_which_links_a_partition_between_groups_cuts() {
+    let proxy = |name: &str| format!("[[proxy]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nupstream = 'a:1'\n");
+    let fault = "[[fault]]\nkind = 'partition'\nproxy = '*'\ngroups = [['n1'], ['n2', 'n3']]\none_way = true\n";
+    let links: String = ["n1-to-n2", "n2-to-n1", "n2-to-n3", "n1-to-n3"].map(proxy).concat();
+    let text = format!("name = 'a'\nmax_duration = '1m'\n{links}{fault}");
+    let source = Arc::new(Source { name: "a.toml".into(), text });
+    let checked = scenario(&source, &Options::default()).unwrap().0;
+    let told = preview(&checked, &[], 1, 1);
+    let cut = |proxy: &str, direction| Cut { proxy: proxy.into(), direction };
+    let cuts = [cut("n1-to-n2", "upstream"), cut("n2-to-n1", "downstream"), cut("n1-to-n3", "upstream")];
+    assert_eq!(told.faults[0].cuts, cuts);
+    assert!(told.to_string().contains("hang, n1 > n2, n3\n  cuts n1-to-n2 (upstream)\n"), "{told}");
+    let other = ProxySpec { name: "n3-to-n1".into(), ..checked.proxies[0].clone() };
+    assert!(preview(&checked, &[other], 1, 1).faults[0].cuts.contains(&cut("n3-to-n1", "downstream")));
 }

@@ -193,6 +193,8 @@ pub(crate) fn proxy(name: &str, upstream: &str) -> ProxySpec {
         max_connections: None,
         connect_timeout: SECOND,
         slo: None,
+        from: None,
+        to: None,
     }
 }
 

@@ -186,6 +186,8 @@ impl App for Program {
             max_connections: request.max_connections,
             connect_timeout: 5 * SECOND,
             slo: None,
+            from: None,
+            to: None,
         })
     }
 

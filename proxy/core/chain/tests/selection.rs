@@ -9,7 +9,7 @@ use crate::window::Window;
 
 fn accept(slice: &Slice, ordinal: u64, now: u64) -> Pump {
     let mut pump = Pump::new(ordinal);
-    pump.now = now;
+    (pump.now, pump.talk.opened) = (now, now);
     pump.retune(Some(slice));
     pump
 }
@@ -166,4 +166,47 @@ fn a_falling_percentage_lets_them_go_by_itself() {
     pump.set(MILLI);
     pump.write_all();
     assert_eq!((pump.down().len(), pump.released), (10, 1));
+}
+
+/// A partition of these connections, open as in [`twice`].
+fn parted(connections: &str) -> std::sync::Arc<Slice> {
+    let mode = Mode::Real("partition", format!("connections = '{connections}'"));
+    let mut active = Stand::new().active(1, Some(DOWN), mode);
+    twice(&mut active);
+    slice([active])
+}
+
+/// Whether a byte that comes now is held.
+fn holds(pump: &mut Pump, now: u64) -> bool {
+    pump.set(now);
+    pump.read(DOWN, 1, true);
+    pump.write_all();
+    pump.is_holding()
+}
+
+#[test]
+fn new_takes_who_comes_while_it_acts_and_counts_nobody_else() {
+    let slice = parted("new");
+    let mut during = accept(&slice, 1, 2 * MILLI);
+    assert!(holds(&mut during, 3 * MILLI));
+    assert!(!holds(&mut during, 10 * MILLI));
+    let mut between = accept(&slice, 2, 11 * MILLI);
+    let mut second = accept(&slice, 3, 21 * MILLI);
+    assert_eq!([&mut during, &mut between, &mut second].map(|pump| holds(pump, 22 * MILLI)), [false, false, true]);
+    assert!(during.chain.is_none() && between.chain.is_none(), "nothing is left to decide");
+    let tally = slice.actives[0].tally.read();
+    assert_eq!((tally.eligible, tally.selected), (2, 2));
+}
+
+#[test]
+fn established_takes_who_was_there_when_it_came_on_at_each_opening() {
+    let slice = parted("established");
+    let mut during = accept(&slice, 1, 2 * MILLI);
+    assert!(!holds(&mut during, 3 * MILLI));
+    let tally = &slice.actives[0].tally;
+    assert_eq!(tally.read().eligible, 0);
+    let mut between = accept(&slice, 2, 11 * MILLI);
+    let mut second = accept(&slice, 3, 21 * MILLI);
+    assert_eq!([&mut during, &mut between, &mut second].map(|pump| holds(pump, 22 * MILLI)), [true, true, false]);
+    assert_eq!((tally.read().eligible, tally.read().selected), (2, 2));
 }

@@ -43,6 +43,11 @@ const FAULTS: &[(&str, &str)] = &[
     ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"58s\"", "the plan takes 63s, longer than `max_duration`"),
     ("kind = \"reset\"\nproxy = \"redis\"\nat = \"60s\"", "never act"),
     ("kind = \"latency\"\nproxy = \"redis\"", "a.toml:7:1"),
+    ("kind = \"partition\"\nproxy = \"redis\"\nconnections = \"nwe\"", "did you mean `new`?"),
+    ("kind = \"partition\"\nproxy = \"redis\"\ngroups = [[\"redis\"]]", "at least two groups"),
+    ("kind = \"partition\"\nproxy = \"redis\"\none_way = true", "`one_way` needs `groups`"),
+    ("kind = \"partition\"\nproxy = \"*\"\ngroups = [[\"redis\"], [\"web\"]]", "`web` is no node: expected `redis`"),
+    ("kind = \"partition\"\nproxy = \"*\"\ngroups = [[\"redis\"], [\"redis\"]]", "`redis` is in two groups"),
     ("kind = \"latency\"\nproxy = \"redis\"\njitter = \"5ms\"", "says no delay"),
 ];
 
@@ -64,6 +69,17 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:9\"\nupstream = \"localhost:9\"", "would be routed to itself"),
     ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"proxy:b\"", "would be routed to itself"),
+    (
+        "[[proxy]]\nname = \"web-to-db\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n[[fault]]\nkind = \"partition\"\n\
+         proxy = \"*\"\nfor = \"1s\"\ngroups = [[\"db\"], [\"redis\"]]",
+        "no proxy leads from one group to another, so nothing would be cut; a proxy says with `from`",
+    ),
+    (
+        "[[proxy]]\nname = \"web-to-db\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n[[fault]]\nkind = \"partition\"\n\
+         proxy = \"*\"\nfor = \"1s\"\ngroups = [[\"web\"], [\"db\"]]\ndirection = \"upstream\"",
+        "`direction` speaks of one proxy, and between groups proxies lead both ways",
+    ),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nfrom = \"N 1\"", "is out of range"),
     ("[[proxy]]\nname = \"b\"\nlisten = \"example.com:1\"\nupstream = \"a:1\"", "not on a host name"),
     (
         "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nprotocol = \"htp\"",

@@ -39,6 +39,8 @@ pub(crate) fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
         max_connections: None,
         connect_timeout: 5 * SECOND,
         slo: None,
+        from: None,
+        to: None,
     }
 }
 
