@@ -85,6 +85,31 @@ fn the_kinds_are_told_with_fields_and_an_example() {
 }
 
 #[test]
+fn presets_are_told_with_figures_and_source_and_planned_as_their_parts() {
+    let room = Room::new();
+    let list = room.squall(&["faults"]).exits(0);
+    for preset in ["slow-3g", "geo-satellite", "aws:within-region", "aws:REGION/REGION"] {
+        assert!(list.out.lines().any(|line| line.starts_with(preset)), "{preset} in {}", list.out);
+    }
+    let one = room.squall(&["faults", "slow-3g"]).exits(0);
+    for word in ["400ms round trip", "source: Chrome", "latency-up", "delay = \"200ms\"", "rate = \"500kbit\""] {
+        assert!(one.out.contains(word), "{word} in {}", one.out);
+    }
+    room.squall(&["faults", "aws:eu-west-1/us-east-1"]).exits(0).says("70ms round trip");
+    room.squall(&["faults", "slow-4gg"]).exits(2).says("slow-4g");
+    room.squall(&["inject", "api", "preset=slow-3gg", "--for", "1s"]).exits(2).says("preset=slow-3g");
+    room.squall(&["inject", "api", "preset=slow-3g", "--for", "1s"]).exits(4).says("no running squall found");
+    let file = room.path("slow.toml").to_str().unwrap().to_owned();
+    room.squall(&["inject", "api", "preset=slow-3g", "percentage=50", "--for", "60s", "--save", &file]).exits(0);
+    let plan = room.squall(&["plan", &file]).exits(0).out;
+    for part in
+        ["slow-3g-latency-up: latency on api (upstream)", "slow-3g-bandwidth-down: bandwidth on api (downstream)"]
+    {
+        assert!(plan.contains(part), "{part} in {plan}");
+    }
+}
+
+#[test]
 fn the_library_is_in_the_binary() {
     let room = Room::new();
     room.squall(&["scenarios", "stripe"]).exits(0).says("stripe/rate-limit");

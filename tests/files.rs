@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use squall_core::fault::registry;
+use squall_core::preset;
 
 use crate::support::Room;
 use crate::support::programs::{installed, run};
@@ -105,7 +106,38 @@ fn the_reference_of_faults_is_up_to_date() {
         text.push_str(&list(kind, &names(kind) - &common));
         text.push_str(&format!("\n```toml\n{example}\n```\n"));
     }
+    text.push_str(&presets());
     is_up_to_date("docs/faults.md", &text);
+}
+
+/// The links by name, and the round trips between AWS regions.
+fn presets() -> String {
+    let mut text = String::from(
+        "\n## Presets\n\nIn place of `kind` stands `preset`: a link by name. It is several faults, named after it (`slow-3g-latency-up`, \
+         `slow-3g-bandwidth-down`), which share the fields that every fault has and select the same connections, as long as \
+         they count alike: connections that arrive at the same moment may be counted in another order by `first`, `nth` and `each`. \
+         With `direction` only that direction's are made. Each connection has the link for itself. A round trip is split half to each \
+         direction; where it has a spread, each time within it is as likely. `min_hits` is held against the \
+         latency, which every byte passes, not against the others.\n\n```toml\n[[fault]]\npreset = \"slow-3g\"\nproxy  = \
+         \"redis\"\nfor    = \"30s\"\n```\n\n| preset | link | source | as of |\n|---|---|---|---|\n",
+    );
+    for (name, link) in preset::listed() {
+        text.push_str(&format!("| `{name}` | {} | {} | {} |\n", link.about(), link.source, link.as_of));
+    }
+    let matrix = preset::find("aws:us-east-1/us-west-2").unwrap();
+    text.push_str(&format!(
+        "\n`aws:REGION/REGION`, the regions in either order, is the median round trip between them in ms (source: {}; {}):\n\n|",
+        matrix.source, matrix.as_of
+    ));
+    let columns = &preset::AWS_REGIONS[1..];
+    columns.iter().for_each(|region| text.push_str(&format!(" | {region}")));
+    text.push_str(&format!(" |\n|---{}|\n", "|---".repeat(columns.len())));
+    for (row, times) in preset::AWS_ROUND_TRIPS.iter().enumerate() {
+        text.push_str(&format!("| {} |{}", preset::AWS_REGIONS[row], " |".repeat(row)));
+        times.iter().for_each(|ms| text.push_str(&format!(" {ms} |")));
+        text.push('\n');
+    }
+    text
 }
 
 #[test]

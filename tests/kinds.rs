@@ -7,6 +7,7 @@ mod cut;
 mod latency;
 mod ledger;
 mod partition;
+mod preset;
 mod selection;
 mod several;
 mod slicer;

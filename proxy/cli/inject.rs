@@ -16,8 +16,8 @@ use crate::exit::{Exit, Failure, Outcome};
 pub(crate) struct Args {
     /// The proxy
     proxy: String,
-    /// The kind of fault (`squall faults`)
-    #[arg(value_parser = faults::names())]
+    /// The kind of fault, or `preset=` and the name of one (`squall faults`)
+    #[arg(value_parser = faults::names(Some), hide_possible_values = true)]
     kind: String,
     /// Fields of the fault: delay=200ms jitter=50ms percentage=10
     #[arg(value_name = "KEY=VALUE", value_parser = field)]
@@ -49,7 +49,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 
 fn field(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not key=value"))?;
-    if ["kind", "proxy", "for"].contains(&key) {
+    if ["kind", "preset", "proxy", "for"].contains(&key) {
         return Err(format!("`{key}` has a place of its own on the command line"));
     }
     Ok((key.to_owned(), value.to_owned()))

@@ -4,9 +4,12 @@
 
 use sha2::{Digest, Sha256};
 
-/// Seed and fault, mixed by a hash when the plan is compiled: 64 bits of key.
+/// Seed and fault, mixed by a hash when the plan is compiled: 64 bits of key, and as many for selection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrawKey([u32; 2]);
+pub struct DrawKey {
+    draws: [u32; 2],
+    selection: [u32; 2],
+}
 
 impl DrawKey {
     /// The key for a fault. Names are hashed, so that the order in a file changes nothing.
@@ -15,7 +18,13 @@ impl DrawKey {
         text.extend_from_slice(experiment.as_bytes());
         text.push(0);
         text.extend_from_slice(fault.as_bytes());
-        DrawKey(halves(hash(&text)))
+        let key = halves(hash(&text));
+        DrawKey { draws: key, selection: key }
+    }
+
+    /// The same draws, on the units that `other` selects: the parts of a preset are on the same ones.
+    pub fn selecting_as(self, other: DrawKey) -> DrawKey {
+        DrawKey { selection: other.selection, ..self }
     }
 
     /// The draws of one unit: an ordinal, or the [`hash`] of a key.
@@ -37,9 +46,13 @@ pub const SELECTION: u64 = u64::MAX;
 impl Draw {
     /// 64 random bits for a step.
     pub fn at(&self, step: u64) -> u64 {
+        self.block(step, self.key.draws)
+    }
+
+    fn block(&self, step: u64, key: [u32; 2]) -> u64 {
         let [a, b] = halves(self.unit);
         let [c, d] = halves(step);
-        let block = philox4x32([a, b, c, d], self.key.0);
+        let block = philox4x32([a, b, c, d], key);
         u64::from(block[0]) | u64::from(block[1]) << 32
     }
 
@@ -50,7 +63,7 @@ impl Draw {
 
     /// The selection draw, 0 up to but not including 100: a unit is selected while this is below the percentage.
     pub fn percentage(&self) -> f64 {
-        fraction(self.at(SELECTION)) * 100.0
+        fraction(self.block(SELECTION, self.key.selection)) * 100.0
     }
 }
 

@@ -4,7 +4,7 @@
 pub mod bandwidth;
 pub mod blackhole;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod corrupt;
 pub mod cut;
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod observe;
 pub mod parse;
 pub mod plan;
 pub mod plane;
+pub mod preset;
 pub mod preview;
 pub mod read;
 pub mod scenario;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::draw::DrawKey;
 use crate::fault::{Act, AnyCx, AnyFault, Flow, Item, Offer, Span, Until};
 use crate::parse::glob;
 use crate::scenario::{Checked, FaultSpec, ProxySpec, WorkloadSpec};
@@ -155,7 +154,7 @@ fn decisions(
 ) -> FaultPreview {
     let open = fault.window.length.unwrap_or(end.saturating_sub(fault.window.at));
     let elapsed = open.saturating_sub(1);
-    let key = DrawKey::new(seed, &checked.name, &fault.name);
+    let key = fault.draws(seed, &checked.name);
     let told = if fault.key == Key::Ordinal { units as u64 } else { 0 };
     let percentage = fault.percentage.at(elapsed);
     let unit = |unit: u64| {
@@ -235,7 +234,7 @@ fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, ela
 fn hits_nobody(checked: &Checked, fault: &FaultSpec, end: Time) -> Option<String> {
     let aimed = |workload: &&WorkloadSpec| workload.target == format!("proxy:{}", fault.proxy);
     let workloads: Vec<&WorkloadSpec> = checked.workloads.iter().filter(aimed).collect();
-    if workloads.is_empty() || fault.key != Key::Ordinal {
+    if workloads.is_empty() || fault.key != Key::Ordinal || fault.min_hits == 0 {
         return None;
     }
     let length = fault.window.length.unwrap_or(end.saturating_sub(fault.window.at));

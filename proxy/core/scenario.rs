@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::curve::Curve;
 use crate::dist::Distribution;
+use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow};
 use crate::groups::Link;
 use crate::plan::OnAbort;
@@ -274,6 +275,8 @@ pub enum Arrivals {
 pub struct FaultSpec {
     /// Its name: the kind, unless written.
     pub name: String,
+    /// The name of the preset that it is a part of: its parts select the same units.
+    pub preset: Option<String>,
     /// The kind as written: a preset keeps its own name.
     pub kind: &'static str,
     /// Proxies by name, globs allowed, or `host:NAME`.
@@ -298,6 +301,17 @@ pub struct FaultSpec {
     pub fault: Result<Arc<dyn AnyFault>, String>,
     /// The fault's own fields, for plan and report, in words (`delay 200ms ± 50ms normal`).
     pub summary: String,
+}
+
+impl FaultSpec {
+    /// Its randomness in an experiment of this name.
+    pub fn draws(&self, seed: u64, experiment: &str) -> DrawKey {
+        let own = DrawKey::new(seed, experiment, &self.name);
+        match &self.preset {
+            Some(preset) => own.selecting_as(DrawKey::new(seed, experiment, preset)),
+            None => own,
+        }
+    }
 }
 
 /// `phase`

@@ -8,12 +8,14 @@ use crate::parse::{
     ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft, ProxyDraft,
     ServiceDraft, WorkloadDraft,
 };
+use crate::preset;
 
 /// The schema of a scenario.
 pub fn scenario() -> Value {
     let mut generator = SchemaGenerator::default();
     let mut schema = Head::json_schema(&mut generator).to_value();
-    let faults: Vec<Value> = KINDS.iter().map(|entry| fault(entry, &mut generator)).collect();
+    let mut faults: Vec<Value> = KINDS.iter().map(|entry| fault(entry, &mut generator)).collect();
+    faults.push(network(&mut generator));
     let lists = [
         ("parameter", list::<ParameterDraft>(&mut generator)),
         ("service", list::<ServiceDraft>(&mut generator)),
@@ -45,21 +47,43 @@ fn list<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
 
 /// One kind: the fields that every fault has, and its own.
 fn fault(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
-    let mut schema = FaultHead::json_schema(generator).to_value();
+    let kind = json!({ "const": entry.name, "description": entry.about });
+    let mut schema = table(entry.name, entry.about, "kind", kind, generator);
     let own = (entry.schema)(generator).to_value();
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         let fields = own.get("properties").and_then(Value::as_object).into_iter().flatten();
         properties.extend(fields.map(|(name, schema)| (name.clone(), schema.clone())));
-        properties.insert("kind".into(), json!({ "const": entry.name, "description": entry.about }));
     }
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.extend(own.get("required").and_then(Value::as_array).into_iter().flatten().cloned());
     }
-    if let Some(schema) = schema.as_object_mut() {
-        schema.insert("title".into(), entry.name.into());
-        schema.insert("description".into(), entry.about.into());
-    }
     schema
+}
+
+/// A preset in place of a kind: the fields that every fault has, and no others.
+fn network(generator: &mut SchemaGenerator) -> Value {
+    let about = "A link by name: latency and bandwidth in both directions";
+    let listed = preset::listed().map(|(name, link)| json!({ "const": name, "description": link.about() }));
+    let pairs = json!({ "enum": preset::aws_pairs().collect::<Vec<_>>(), "description": "Between two AWS regions" });
+    let word = json!({ "description": about, "anyOf": listed.chain([pairs]).collect::<Vec<_>>() });
+    table("preset", about, "preset", word, generator)
+}
+
+/// The fields that every fault has, with the one word, `kind` or `preset`, that says what it does.
+fn table(title: &str, about: &str, word: &str, schema: Value, generator: &mut SchemaGenerator) -> Value {
+    let mut common = FaultHead::json_schema(generator).to_value();
+    if let Some(properties) = common.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, _| !["kind", "preset"].contains(&name.as_str()));
+        properties.insert(word.into(), schema);
+    }
+    if let Some(required) = common.get_mut("required").and_then(Value::as_array_mut) {
+        required.push(word.into());
+    }
+    if let Some(common) = common.as_object_mut() {
+        common.insert("title".into(), title.into());
+        common.insert("description".into(), about.into());
+    }
+    common
 }
 
 fn finish<const N: usize>(

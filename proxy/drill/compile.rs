@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use squall_core::cell::{Cell, Switch};
-use squall_core::draw::DrawKey;
 use squall_core::fault::{AnyFault, Effect};
 use squall_core::plan::{Active, FaultRef, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
@@ -142,7 +141,7 @@ fn active(
     Active {
         serial,
         name: Arc::new(name),
-        draws: DrawKey::new(who.seed, &checked.name, &spec.name),
+        draws: spec.draws(who.seed, &checked.name),
         flow: target.flow,
         select: Select {
             percentage: spec.percentage.clone(),

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod pump;
+pub(crate) mod pump;
 mod schema;
 
 use std::collections::BTreeSet;

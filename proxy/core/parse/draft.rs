@@ -196,11 +196,14 @@ pub(crate) enum WorkloadWord {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultHead {
-    /// Draws, ledger and metrics carry it: the kind unless written.
+    /// Draws, ledger and metrics carry it: the kind or preset unless written.
     pub(crate) name: Option<Name>,
     /// What it does.
     #[allow(dead_code)] // looked up before, for the fields
-    pub(crate) kind: String,
+    pub(crate) kind: Option<String>,
+    /// A link by name in place of `kind`: several faults, by direction.
+    #[allow(dead_code)] // looked up before
+    pub(crate) preset: Option<String>,
     /// Proxies by name, globs allowed, or `host:NAME`.
     pub(crate) proxy: String,
     /// Towards the server, towards the client, or both; the default is the kind's.

@@ -1,7 +1,7 @@
 //! `[[fault]]`
 
 use super::draft::{Direction, FaultHead, KeyWord, is_name};
-use super::node::Table;
+use super::node::{Node, Table, Value};
 use super::reader::{Reader, item, join};
 use super::words;
 use super::world::{Known, World};
@@ -9,6 +9,7 @@ use crate::curve::Curve;
 use crate::diagnostic::Diagnostic;
 use crate::fault::registry::{Entry, KINDS, Made, kind};
 use crate::fault::{AnyFault, Flow};
+use crate::preset::{self, Link, Part};
 use crate::scenario::{FaultSpec, Phase};
 use crate::select::{Count, Key};
 use crate::unit::Percentage;
@@ -18,6 +19,7 @@ use crate::window::Window;
 pub(crate) const COMMON: &[&str] = &[
     "name",
     "kind",
+    "preset",
     "proxy",
     "direction",
     "percentage",
@@ -34,31 +36,28 @@ pub(crate) const COMMON: &[&str] = &[
     "match",
 ];
 
-/// Reads and checks one fault.
+/// Reads and checks one table: a fault, or the parts of a preset.
 pub(crate) fn read(
     reader: &mut Reader,
     table: &Table,
     index: usize,
     world: &World,
     max_percentage: Option<f64>,
-) -> Option<FaultSpec> {
+) -> Vec<FaultSpec> {
     let path = item("fault", table, index);
     let (common, own) = table.split(|key| COMMON.contains(&key));
-    let entry = known_kind(reader, table, &path);
-    let made = match entry {
-        Some(entry) => (entry.read)(reader, &own, &path),
-        None => None,
-    };
+    let makings = makings(reader, table, &own, &path);
     let head: Option<FaultHead> = reader.read(&common, &path);
     if let Some(proxy) = table.text("proxy") {
         check_proxy(reader, table, &path, proxy, world);
     }
-    let (entry, head) = (entry?, head?);
+    let (Some(makings), Some(head)) = (makings, head) else { return Vec::new() };
     let window = window(reader, table, &path, &head);
     let count = count(reader, table, &path, &head);
     let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
-    check_percentage(reader, table, &path, &percentage, count?, max_percentage);
-    let http = http_words(&head, entry);
+    let Some(count) = count else { return Vec::new() };
+    check_percentage(reader, table, &path, &percentage, count, max_percentage);
+    let http = http_words(&head, makings.iter().find_map(|making| making.entry.http_only.then_some(making.entry)));
     if let Some((field, what)) = http.first()
         && world.named(&head.proxy).next().is_some()
         && !world.named(&head.proxy).any(Known::may_be_http)
@@ -68,8 +67,10 @@ pub(crate) fn read(
         reader.at(Diagnostic::error(message).help(help), table, &path, field);
     }
     check_match(reader, table, &path, &head);
-    let Made { fault, summary } = made?;
-    check_groups(reader, table, &path, fault.as_ref(), world);
+    for made in makings.iter().filter_map(|making| making.made.as_ref()) {
+        check_groups(reader, table, &path, made.fault.as_ref(), world);
+    }
+    let Some(window) = window else { return Vec::new() };
     let not_yet = match http.first() {
         Some((_, what)) => Some(format!("{what} needs the HTTP data plane, which this version does not have")),
         None if head.proxy.starts_with("host:") => {
@@ -77,27 +78,138 @@ pub(crate) fn read(
         }
         None => None,
     };
-    let flow = match head.direction {
-        None => entry.direction,
-        Some(Direction::Both) => None,
-        Some(Direction::Upstream) => Some(Flow::Upstream),
-        Some(Direction::Downstream) => Some(Flow::Downstream),
+    let shared = Shared { percentage, count, window, not_yet };
+    makings.into_iter().filter_map(|making| making.spec(&head, &shared)).collect()
+}
+
+/// What the faults of one table have in common, beside its head.
+struct Shared {
+    percentage: Curve<f64>,
+    count: Count,
+    window: Window,
+    not_yet: Option<String>,
+}
+
+/// One fault of a table.
+struct Making {
+    entry: &'static Entry,
+    /// None: its fields are wrong, and that is on record.
+    made: Option<Made>,
+    /// The preset's own name, and what this part is called and does.
+    part: Option<(String, Part)>,
+}
+
+impl Making {
+    fn spec(self, head: &FaultHead, shared: &Shared) -> Option<FaultSpec> {
+        let Made { fault, summary } = self.made?;
+        let written = match head.direction {
+            None => None,
+            Some(Direction::Both) => Some(None),
+            Some(Direction::Upstream) => Some(Some(Flow::Upstream)),
+            Some(Direction::Downstream) => Some(Some(Flow::Downstream)),
+        };
+        let named = head.name.as_ref().map(|name| name.0.clone());
+        let min_hits = head.min_hits.unwrap_or(1);
+        let (name, preset, flow, min_hits) = match self.part {
+            None => (named.unwrap_or(self.entry.name.into()), None, written.unwrap_or(self.entry.direction), min_hits),
+            Some((_, part)) if written.flatten().is_some_and(|flow| flow != part.flow) => return None,
+            Some((preset, part)) => {
+                let name = format!("{preset}-{}", part.suffix);
+                (name, Some(preset), Some(part.flow), if part.counts { min_hits } else { 0 })
+            }
+        };
+        Some(FaultSpec {
+            name,
+            preset,
+            kind: self.entry.name,
+            proxy: head.proxy.clone(),
+            flow,
+            percentage: shared.percentage.clone(),
+            key: head.key.clone().map_or(Key::Ordinal, |KeyWord(key)| key),
+            count: shared.count,
+            window: shared.window,
+            min_hits,
+            phase: head.phase,
+            matches: head.matches.clone(),
+            fault: shared.not_yet.clone().map_or(Ok(fault), Err),
+            summary,
+        })
+    }
+}
+
+/// The names that the faults of a table will have.
+pub(crate) fn names(table: &Table) -> Vec<String> {
+    match table.text("preset").and_then(preset::find) {
+        Some(link) => {
+            let name = preset_name(table);
+            link.parts().iter().map(|part| format!("{name}-{}", part.suffix)).collect()
+        }
+        None => table.called().map(str::to_owned).into_iter().collect(),
+    }
+}
+
+/// The name of a preset: its own, with what no name may have replaced, unless one is written.
+fn preset_name(table: &Table) -> String {
+    let name = table.called().unwrap_or_default();
+    name.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect()
+}
+
+/// What a table makes, by its kind or preset.
+fn makings(reader: &mut Reader, table: &Table, own: &Table, path: &str) -> Option<Vec<Making>> {
+    if !table.has("preset") {
+        if !table.has("kind") {
+            let help = "or `preset`: `squall faults` lists both";
+            let field = join(path, "kind");
+            reader.push(Diagnostic::error("`kind` is missing").help(help), &field, table.span.clone());
+        }
+        let entry = known_kind(reader, table, path)?;
+        return Some(vec![Making { entry, made: (entry.read)(reader, own, path), part: None }]);
+    }
+    if table.has("kind") {
+        reader.error(table, path, "preset", "`preset` stands in place of `kind`: write one of them");
+        return None;
+    }
+    let link = known_preset(reader, table, path)?;
+    for entry in &own.entries {
+        let key = &entry.key;
+        let mut diagnostic = Diagnostic::error(format!("unknown field `{key}`: a preset says everything by itself"));
+        diagnostic.help = words::nearest(key, COMMON.iter().copied()).map(words::did_you_mean);
+        reader.push(diagnostic, &join(path, key), entry.key_span.clone());
+    }
+    let name = preset_name(table);
+    if let Some(long) = names(table).iter().find(|name| !is_name(name)) {
+        let message =
+            format!("the preset's faults would have names such as `{long}`, and a name has up to 63 characters");
+        reader.error(table, path, if table.has("name") { "name" } else { "preset" }, message);
+        return None;
+    }
+    let making = |part: Part| {
+        let entry = kind(part.kind)?;
+        let text = |(key, value): &(&'static str, String)| {
+            let node = Node { value: Value::Text(value.clone()), span: None };
+            super::node::Entry { key: (*key).to_owned(), key_span: None, node }
+        };
+        let fields = Table { entries: part.fields.iter().map(text).collect(), span: table.span.clone() };
+        Some(Making { entry, made: (entry.read)(reader, &fields, path), part: Some((name.clone(), part)) })
     };
-    Some(FaultSpec {
-        name: head.name.map_or_else(|| entry.name.to_owned(), |name| name.0),
-        kind: entry.name,
-        proxy: head.proxy,
-        flow,
-        percentage,
-        key: head.key.map_or(Key::Ordinal, |KeyWord(key)| key),
-        count: count?,
-        window: window?,
-        min_hits: head.min_hits.unwrap_or(1),
-        phase: head.phase,
-        matches: head.matches,
-        fault: not_yet.map_or(Ok(fault), Err),
-        summary,
-    })
+    link.parts().into_iter().map(making).collect()
+}
+
+fn known_preset(reader: &mut Reader, table: &Table, path: &str) -> Option<Link> {
+    let name = table.text("preset")?;
+    if let Some(link) = preset::find(name) {
+        return Some(link);
+    }
+    let mut diagnostic = Diagnostic::error(format!("there is no preset `{name}`"));
+    let pairs = std::iter::once("aws:REGION/REGION");
+    diagnostic.label = Some(words::expected(preset::listed().map(|(name, _)| *name).chain(pairs)));
+    let all = preset::names();
+    diagnostic.help = match name.strip_prefix("aws:").and_then(|pair| pair.split_once('/')) {
+        Some((one, other)) if one == other => Some("inside a region it is `aws:within-region`".into()),
+        _ => words::nearest(name, all.iter().map(String::as_str)).map(words::did_you_mean),
+    };
+    reader.at(diagnostic, table, path, "preset");
+    None
 }
 
 fn known_kind(reader: &mut Reader, table: &Table, path: &str) -> Option<&'static Entry> {
@@ -247,9 +359,9 @@ pub(crate) fn reference(reader: &mut Reader, table: &Table, path: &str, key: &st
 }
 
 /// What of a fault only HTTP has: the field and what it is called.
-fn http_words(head: &FaultHead, entry: &Entry) -> Vec<(&'static str, String)> {
+fn http_words(head: &FaultHead, http_only: Option<&Entry>) -> Vec<(&'static str, String)> {
     let mut words = Vec::new();
-    if entry.http_only {
+    if let Some(entry) = http_only {
         words.push(("kind", format!("the kind `{}`", entry.name)));
     }
     if let Some(KeyWord(Key::Http(key))) = &head.key {
@@ -268,7 +380,7 @@ fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead)
     let Some(rule) = &head.matches else {
         return;
     };
-    let inner = table.node("match").and_then(super::node::Node::as_table).unwrap_or(table);
+    let inner = table.node("match").and_then(Node::as_table).unwrap_or(table);
     let path = join(path, "match");
     if let Some((field, why)) = rule.impossible() {
         reader.error(inner, &path, field, format!("this rule can match nothing: {why}"));

@@ -169,6 +169,11 @@ impl Table {
         self.node(key).and_then(Node::as_text)
     }
 
+    /// What a table of a list goes by where it is spoken of.
+    pub(crate) fn called(&self) -> Option<&str> {
+        ["name", "kind", "preset"].into_iter().find_map(|key| self.text(key))
+    }
+
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
     }

@@ -1,8 +1,13 @@
-//! A scenario from one line: `squall inject PROXY KIND key=value … --for 60s`.
+//! A scenario from one line: `squall inject PROXY KIND key=value … --for 60s`, or `preset=NAME` in place of the kind.
 
 /// The text of a scenario with one fault, to be checked like any other. Values that spell a number, a truth value, a
-/// list or a table are written bare, all others as text. `length` is the fault's `for`, as in "60s".
+/// list or a table are written bare, all others as text. `kind` is a kind, or `preset=` and the name of a preset.
+/// `length` is the fault's `for`, as in "60s".
 pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &str) -> String {
+    let (word, kind) = match kind.strip_prefix("preset=") {
+        Some(preset) => ("preset", preset),
+        None => ("kind", kind),
+    };
     let slug: String = format!("inject-{}-{kind}", proxy.replace('*', "all"))
         .chars()
         .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
@@ -14,7 +19,7 @@ pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &
         "hypothesis = \"none stated\"".to_owned(),
         String::new(),
         "[[fault]]".to_owned(),
-        format!("kind  = {}", text(kind)),
+        format!("{word} = {}", text(kind)),
         format!("proxy = {}", text(proxy)),
         format!("for   = {}", text(length)),
     ];

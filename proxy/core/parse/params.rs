@@ -146,9 +146,10 @@ pub(crate) fn set_paths(root: &mut Table, sets: &mut Sets) {
         match &entry.node.value {
             Value::List(list) => {
                 let tables = list.iter().filter_map(Node::as_table);
-                let named = tables.filter_map(|table| Some((table.text("name").or(table.text("kind"))?, table)));
+                let named = tables.filter_map(|table| Some((table.called()?, table)));
                 for (name, table) in named {
-                    let fields = table.entries.iter().filter(|field| field.key != "name" && field.key != "kind");
+                    let fields =
+                        table.entries.iter().filter(|field| !["name", "kind", "preset"].contains(&field.key.as_str()));
                     sets.known.extend(fields.map(|field| format!("{}.{name}.{}", entry.key, field.key)));
                 }
             }
@@ -177,7 +178,7 @@ fn set_path(root: &mut Table, name: &str, value: &str) -> bool {
                 return false;
             };
             let named = list.iter_mut().find_map(|node| match &mut node.value {
-                Value::Table(table) if table.text("name").or(table.text("kind")) == Some(item) => Some(table),
+                Value::Table(table) if table.called() == Some(item) => Some(table),
                 _ => None,
             });
             named.is_some_and(|table| put(table, field, value))

@@ -208,7 +208,7 @@ pub(crate) fn join(path: &str, key: &str) -> String {
 
 /// What stands for a table in a list of tables: `fault[late]`.
 pub(crate) fn item(list: &str, table: &Table, index: usize) -> String {
-    match table.text("name").or_else(|| table.text("kind")) {
+    match table.called() {
         Some(name) if name.len() <= 80 => format!("{list}[{name}]"),
         _ => format!("{list}[{index}]"),
     }

@@ -35,16 +35,16 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     }
     let faults: Vec<FaultSpec> = fault_tables
         .iter()
-        .filter_map(|(index, table)| fault::read(reader, table, *index, world, max_percentage))
+        .flat_map(|(index, table)| fault::read(reader, table, *index, world, max_percentage))
         .collect();
-    unique(reader, &fault_tables, "fault", "kind");
+    unique(reader, &fault_tables, "fault", fault::names);
     let services = list(reader, "service");
-    unique(reader, &services, "service", "");
+    unique(reader, &services, "service", name);
     let services = services.iter().filter_map(|(index, table)| stand::service(reader, table, *index)).collect();
     let proxies = list(reader, "proxy");
     let proxies = proxies.iter().filter_map(|(index, table)| stand::proxy(reader, table, *index, world)).collect();
     let workload_tables = list(reader, "workload");
-    unique(reader, &workload_tables, "workload", "");
+    unique(reader, &workload_tables, "workload", name);
     let workloads =
         workload_tables.iter().filter_map(|(index, table)| stand::workload(reader, table, *index, world)).collect();
 
@@ -141,7 +141,7 @@ fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], check
     let sound: std::collections::HashSet<&str> = checked.faults.iter().map(|fault| fault.name.as_str()).collect();
     for (index, table) in tables {
         // what was wrong in itself has been told already
-        if !table.text("name").or_else(|| table.text("kind")).is_some_and(|name| sound.contains(name)) {
+        if !fault::names(table).iter().any(|name| sound.contains(name.as_str())) {
             continue;
         }
         let at = table.text("at").and_then(|at| at.parse::<Duration>().ok());
@@ -154,23 +154,27 @@ fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], check
     }
 }
 
-/// Names of one list are unique; `default` is the field that stands in for a name.
-fn unique(reader: &mut Reader, tables: &[(usize, Table)], list: &str, default: &str) {
+fn name(table: &Table) -> Vec<String> {
+    table.text("name").map(str::to_owned).into_iter().collect()
+}
+
+/// Names of one list are unique; a table may bring several.
+fn unique(reader: &mut Reader, tables: &[(usize, Table)], list: &str, names: impl Fn(&Table) -> Vec<String>) {
     let mut seen = std::collections::HashMap::new();
     for (index, table) in tables {
-        let Some(name) = table.text("name").or_else(|| table.text(default)) else {
-            continue;
-        };
         let named = table.has("name");
-        let Some(other_named) = seen.insert(name, named) else {
-            continue;
-        };
+        let names = names(table);
+        let taken = names.iter().find_map(|name| seen.get(name).map(|other: &bool| (name.clone(), *other)));
+        seen.extend(names.into_iter().map(|name| (name, named)));
+        let Some((name, other_named)) = taken else { continue };
         let path = item(list, table, *index);
+        let default = if table.has("preset") { "preset" } else { "kind" };
         if named || other_named {
             let key = if named { "name" } else { default };
             reader.error(table, &path, key, format!("there is a {list} `{name}` already"));
         } else {
-            let message = format!("two faults of the kind `{name}` without a name");
+            let message =
+                format!("two faults of the {default} `{}` without a name", table.called().unwrap_or_default());
             let help = "give each a `name`: draws, ledger and metrics use it";
             reader.at(Diagnostic::error(message).help(help), table, &path, default);
         }

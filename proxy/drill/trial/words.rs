@@ -44,6 +44,7 @@ pub(crate) fn window(at: u64, length: u64) -> Window {
 pub(crate) fn fault(name: &str) -> FaultWords {
     FaultWords(FaultSpec {
         name: name.into(),
+        preset: None,
         kind: "keeping",
         proxy: "p".into(),
         flow: None,

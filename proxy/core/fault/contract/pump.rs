@@ -18,14 +18,14 @@ use crate::time::{MILLI, Now, SECOND, Time};
 use crate::window::Window;
 
 /// When the connection begins, and the fault's window opens.
-const START: Time = 1_000 * SECOND;
+pub(crate) const START: Time = 1_000 * SECOND;
 
 pub(super) fn now(mono: Time) -> Now {
     Now { mono, boot: mono }
 }
 
 /// A fault on every connection, its experiment running.
-pub(super) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) -> Active {
+pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) -> Active {
     let switch = Cell::default().switch();
     switch.start(START);
     let name = FaultRef {
@@ -52,7 +52,7 @@ pub(super) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
 
 /// How the same bytes are read.
 #[derive(Clone, Copy)]
-pub(super) enum Traffic {
+pub(crate) enum Traffic {
     /// Each message in one read.
     Whole,
     /// In reads of random sizes, past the chain where it gives credit.
@@ -71,12 +71,12 @@ const MESSAGES: [(Time, Flow, usize); 8] = [
     (101, Flow::Downstream, 0),
 ];
 
-pub(super) struct Pump {
+pub(crate) struct Pump {
     pub(super) talk: Talk,
     pub(super) chain: Chain,
     pub(super) now: Time,
     /// What came out, byte by byte, with its time.
-    pub(super) out: [Vec<(Time, u8)>; 2],
+    pub(crate) out: [Vec<(Time, u8)>; 2],
     pub(super) ended: Option<(Time, Ready)>,
     pub(super) records: Vec<Record>,
     fin: [bool; 2],
@@ -87,7 +87,7 @@ pub(super) struct Pump {
 }
 
 /// The whole conversation and ten seconds more; in the middle of it `again` is published.
-pub(super) fn traffic(slice: &Slice, how: Traffic, again: Option<&Slice>) -> Pump {
+pub(crate) fn traffic(slice: &Slice, how: Traffic, again: Option<&Slice>) -> Pump {
     let mut pump = Pump::new(slice);
     pump.schedule(how);
     if let Some(again) = again {
