@@ -401,6 +401,18 @@ impl Chain {
         }
     }
 
+    /// The share of this direction's packets that the kernel is to drop now, 0 to 1. Several faults drop independently.
+    pub fn vanishing(&self, flow: Flow) -> f64 {
+        let units = self.units.iter().filter(|unit| unit.streams(flow));
+        1.0 - units.fold(1.0, |kept, unit| kept * (1.0 - unit.vanishes()))
+    }
+
+    /// Under which fault's name that is counted, and what stands for the connection in its draws.
+    pub fn vanishes_by(&self, flow: Flow) -> Option<(&Arc<Active>, u64)> {
+        let unit = self.units.iter().find(|unit| unit.streams(flow) && unit.vanishes() > 0.0)?;
+        Some((&unit.active, unit.draw.unit()))
+    }
+
     /// Bytes queued in this direction, held or ready.
     pub fn queued(&self, flow: Flow) -> usize {
         self.lines[flow as usize].queued()

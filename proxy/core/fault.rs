@@ -131,6 +131,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         Door::Open
     }
 
+    /// Which share of the packets of a connection that it takes, in its direction, the kernel drops while it acts, 0 to 1.
+    /// Their senders send them again, so no byte is lost.
+    fn vanishes(&self) -> f64 {
+        0.0
+    }
+
     /// Decides about one datagram of an association (all datagrams between one client and the upstream).
     fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
         let _ = (cx, datagram);
@@ -168,6 +174,10 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
 pub struct Place {
     /// The direction it acts in; none: both.
     pub flow: Option<Flow>,
+    /// Whether it takes every connection, whatever comes: no percentage, count, key or limit.
+    pub everybody: bool,
+    /// Whether packets that travel upstream, and downstream, can be dropped in the kernel; if not, why.
+    pub drops: [Result<(), String>; 2],
 }
 
 /// What a fault is told besides the offer.
@@ -242,6 +252,8 @@ pub enum What {
     Stalled,
     /// The connection was refused: 0.
     Refused,
+    /// The kernel dropped packets, which their senders send again: packets.
+    Vanished,
 }
 
 /// What has passed a stage; kept by the engine, so that most faults need no state.
@@ -443,6 +455,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn alarm(&self, cx: AnyCx<'_>) -> Option<Time>;
     /// See [`Fault::door`].
     fn door(&self) -> Door;
+    /// See [`Fault::vanishes`].
+    fn vanishes(&self) -> f64;
     /// See [`Fault::packet`].
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
     /// See [`Fault::connections`].
@@ -527,6 +541,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn door(&self) -> Door {
         Fault::door(self)
+    }
+    fn vanishes(&self) -> f64 {
+        Fault::vanishes(self)
     }
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
         cx.typed().map_or(Packet::Pass, |mut cx| Fault::packet(self, &mut cx, datagram))

@@ -15,10 +15,10 @@ pub struct Record {
     pub fault: Arc<FaultRef>,
     /// Where it is counted.
     pub tally: Arc<Tally>,
-    /// The nth connection of the listener.
-    pub ordinal: u64,
+    /// The nth connection of the listener; none: nobody in particular, before there was a connection.
+    pub ordinal: Option<u64>,
     /// What stood for it in the draws: the ordinal or the hash of its key.
-    pub unit: u64,
+    pub unit: Option<u64>,
     /// The client.
     pub client: Option<SocketAddr>,
     /// The direction; none where a connection was refused.

@@ -28,6 +28,13 @@ pub trait DataPlane: Send + Sync {
     fn proxies(&self) -> Vec<ProxyInfo>;
     /// Figures of one proxy.
     fn reading(&self, name: &str) -> Option<Reading>;
+    /// Whether packets can be dropped in the kernel.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    fn drops_packets(&self) -> Result<(), String> {
+        Err("this data plane can't drop packets in the kernel".into())
+    }
     /// Whether a fault ended the connection that came from this client address (kept for a bounded number of the
     /// latest), and which: `experiment/fault`. Lets a workload tell injected failures from real ones.
     fn injected_end(&self, client: SocketAddr) -> Option<Arc<crate::plan::FaultRef>>;

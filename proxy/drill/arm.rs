@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squall_core::config::Safety;
+use squall_core::curve::Curve;
 use squall_core::fault::{AnyFault, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
@@ -28,6 +29,8 @@ pub(crate) struct Ground<'a> {
     /// Proxies that run already.
     pub(crate) proxies: &'a [ProxyInfo],
     pub(crate) keep: Keep,
+    /// Whether packets can be dropped in the kernel; if not, why.
+    pub(crate) drops: Result<(), String>,
 }
 
 /// A fault on one of its proxies.
@@ -229,12 +232,28 @@ impl Arming<'_> {
                 self.or_against(&who, cuts).into_iter().flatten().map(|(proxy, flow)| (proxy.into(), flow)).collect()
             }
         };
+        let everybody = self.takes_everybody(fault);
         let settled = |(proxy, flow): (Arc<str>, Option<Flow>)| {
-            let settled = made.settle(&Place { flow });
+            let settled = made.settle(&Place { flow, everybody, drops: self.drops(&proxy) });
             let settled = self.or_against(&format!("{who} on `{proxy}`"), settled)?;
             Some(Target { proxy, flow, fault: settled.unwrap_or_else(|| made.clone()) })
         };
         places.into_iter().filter_map(settled).collect()
+    }
+
+    fn takes_everybody(&self, fault: &FaultSpec) -> bool {
+        let all = fault.percentage == Curve::Constant(100.0) && fault.count == Count::All && fault.key == Key::Ordinal;
+        all && self.checked.max_active_faults.is_none() && self.ground.safety.max_active_faults.is_none()
+    }
+
+    /// Whether packets from a proxy's clients, and from its upstream, can be dropped in the kernel.
+    fn drops(&self, proxy: &str) -> [Result<(), String>; 2] {
+        let spec = self.links.iter().find(|spec| spec.name == proxy);
+        let sides = [spec.map_or("", |spec| spec.listen.as_str()), spec.map_or("", |spec| spec.upstream.as_str())];
+        sides.map(|address| match address.starts_with("unix:") {
+            true => Err(format!("{address} is a unix socket, which has no packets")),
+            false => self.ground.drops.clone(),
+        })
     }
 
     /// What it is, or why it can't be told, which goes on the list.

@@ -333,7 +333,8 @@ impl Inner {
             state => return Err(Refusal::State(format!("`{}` is {}; submit it again", entry.id, state.word()))),
         }
         let proxies = self.plane.proxies();
-        let ground = Ground { environment: &self.environment, safety: &self.safety, proxies: &proxies, keep };
+        let (environment, drops) = (&*self.environment, self.plane.drops_packets());
+        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, drops };
         let resolved = arm::resolve(&entry.checked, &ground);
         let reachable = arm::reachable(&self.safety.must_not_reach);
         match resolved {

@@ -178,6 +178,7 @@ fn name(what: What) -> (&'static str, bool) {
         What::Reset => ("reset", false),
         What::Stalled => ("stalled", false),
         What::Refused => ("refused", false),
+        What::Vanished => ("vanished", false),
     }
 }
 

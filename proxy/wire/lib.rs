@@ -18,6 +18,8 @@ mod bell;
 pub mod clock;
 mod dial;
 mod ends;
+mod entrance;
+mod filter;
 mod lane;
 mod listen;
 mod meter;

@@ -23,6 +23,8 @@ use crate::bell::{Rope, cast};
 use crate::clock::SystemClock;
 use crate::dial::Upstream;
 use crate::ends::Ends;
+use crate::entrance::Entrance;
+use crate::filter;
 use crate::listen::Bound;
 use crate::meter::Meter;
 use crate::ways::{BARRED, Door, Ways};
@@ -370,9 +372,10 @@ impl Plane {
     fn listen(&self, proxy: &Arc<Proxy>, bound: &Bound) -> io::Result<u64> {
         let listener = self.next.fetch_add(1, Ordering::Relaxed);
         let shares = self.common.peers.iter().map(|_| bound.share()).collect::<io::Result<Vec<_>>>()?;
+        let entrance = Entrance::new(bound.share()?);
         for (worker, socket) in shares.into_iter().enumerate() {
-            let tcp = bound.address.is_some();
-            self.common.order(worker, Order::Listen { proxy: proxy.clone(), listener, socket, tcp });
+            let (proxy, entrance, tcp) = (proxy.clone(), entrance.clone(), bound.address.is_some());
+            self.common.order(worker, Order::Listen { proxy, listener, entrance, socket, tcp });
         }
         Ok(listener)
     }
@@ -462,6 +465,10 @@ impl DataPlane for Plane {
         let mut reading = Reading::default();
         proxy.meters.iter().for_each(|meter| meter.add_to(&mut reading));
         Some(reading)
+    }
+
+    fn drops_packets(&self) -> Result<(), String> {
+        filter::permitted()
     }
 
     fn injected_end(&self, client: SocketAddr) -> Option<Arc<FaultRef>> {

@@ -5,6 +5,7 @@
 
 mod ending;
 mod faulted;
+mod vanish;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
@@ -21,6 +22,7 @@ use squall_core::fault::{End, Flow, Gate, Opening, Until};
 use squall_core::time::{Now, Time};
 
 use self::ending::Ending;
+use self::vanish::Filters;
 use crate::clock::SystemClock;
 use crate::dial::{Dialling, dial};
 use crate::lane::{Broken, Lane};
@@ -85,6 +87,7 @@ impl Link {
             held: 0,
             timer: None,
             draining: false,
+            filters: None,
         };
         Link { conn: RefCell::new(conn), waker: OnceCell::new(), called: Cell::new(false) }
     }
@@ -159,6 +162,8 @@ impl Future for Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let mut conn = self.0.conn.borrow_mut();
+        let now = SystemClock::mono();
+        conn.filter_nothing(now);
         conn.wake_at(None);
         conn.hold_back(0);
         conn.settle(true);
@@ -188,6 +193,8 @@ pub(crate) struct Conn {
     timer: Option<Time>,
     /// Let go by a change, and not written yet.
     draining: bool,
+    /// Packets vanish at its sockets.
+    filters: Option<Box<Filters>>,
 }
 
 impl Conn {
@@ -254,6 +261,7 @@ impl Conn {
         drop(records);
         self.worker.records_added();
         self.wake_at(next);
+        self.filter_packets(now.mono);
         if released {
             let shard = &self.worker.shard;
             shard.released.store(shard.released.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use crate::bell::Bell;
 use crate::clock::SystemClock;
+use crate::entrance::Entrance;
 use crate::listen::accept_all;
 use crate::meter::Meter;
 use crate::plane::{Common, Proxy};
@@ -45,7 +46,7 @@ const TIMER_BATCH: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Accept from this socket.
-    Listen { proxy: Arc<Proxy>, listener: u64, socket: OwnedFd, tcp: bool },
+    Listen { proxy: Arc<Proxy>, listener: u64, entrance: Arc<Entrance>, socket: OwnedFd, tcp: bool },
     /// Stop accepting from it.
     Unlisten { listener: u64 },
     /// A connection that waited at a listener which has been closed since.
@@ -117,6 +118,13 @@ fn state_of(slice: Option<&Arc<Slice>>, now: Now) -> u64 {
     })
 }
 
+/// A listener as one worker sees it.
+struct Listening {
+    proxy: u64,
+    entrance: Arc<Entrance>,
+    accepting: AbortHandle,
+}
+
 /// See the module.
 pub(crate) struct Worker {
     pub(crate) id: usize,
@@ -130,7 +138,7 @@ pub(crate) struct Worker {
     pub(crate) records: RefCell<Vec<Record>>,
     pub(crate) links: RefCell<Slab<Rc<Link>>>,
     locals: RefCell<HashMap<u64, Rc<Local>>>,
-    listeners: RefCell<HashMap<u64, AbortHandle>>,
+    listeners: RefCell<HashMap<u64, Listening>>,
     records_due: Cell<Option<Time>>,
     epoch: Cell<u64>,
     /// The epoch of the latest walk begun.
@@ -289,19 +297,22 @@ impl Worker {
     fn take_orders(self: &Rc<Self>) -> bool {
         for order in self.common.orders(self.id) {
             match order {
-                Order::Listen { proxy, listener, socket, tcp } => {
+                Order::Listen { proxy, listener, entrance, socket, tcp } => {
                     let local = self.local(&proxy);
                     match watch(socket) {
                         Ok(socket) => {
-                            let task = tokio::task::spawn_local(accept_all(self.clone(), local, socket, tcp));
-                            self.listeners.borrow_mut().insert(listener, task.abort_handle());
+                            let task = tokio::task::spawn_local(accept_all(self.clone(), local.clone(), socket, tcp));
+                            let accepting = task.abort_handle();
+                            let listening = Listening { proxy: proxy.id, entrance, accepting };
+                            self.listeners.borrow_mut().insert(listener, listening);
+                            self.mind_doors(&local, self.now());
                         }
                         Err(error) => tracing::error!(proxy = &*proxy.name, %error, "a listener could not be watched"),
                     }
                 }
                 Order::Unlisten { listener } => {
-                    if let Some(task) = self.listeners.borrow_mut().remove(&listener) {
-                        task.abort();
+                    if let Some(listening) = self.listeners.borrow_mut().remove(&listener) {
+                        listening.accepting.abort();
                     }
                 }
                 Order::Welcome { proxy, socket, tcp, client } => {
@@ -436,7 +447,19 @@ impl Worker {
         self.shard.draining.store(left, Ordering::Release);
     }
 
+    /// Makes the doors of a proxy what its faults say.
+    fn mind_doors(&self, local: &Local, now: Now) {
+        let slice = local.slice.borrow();
+        let listeners = self.listeners.borrow();
+        let own = listeners.values().filter(|listening| listening.proxy == local.proxy.id);
+        self.records.borrow_mut().extend(own.filter_map(|listening| listening.entrance.follow(slice.as_deref(), now)));
+        drop(listeners);
+        self.records_added();
+    }
+
+    /// Does what is due now that faults of a proxy have come on or gone off, and has itself woken for the next time.
     fn arm_edge(&self, local: &Local, now: Now) {
+        self.mind_doors(local, now);
         let slice = local.slice.borrow();
         let actives = slice.as_ref().map_or(&[][..], |slice| &slice.actives);
         let next = actives.iter().filter_map(|active| active.phase(now).next_edge).min();

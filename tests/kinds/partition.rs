@@ -1,6 +1,8 @@
 //! partition: the other side is out of reach, for connections that are open and for new ones, until it heals.
 
+mod deaf;
 mod nodes;
+mod silence;
 
 use std::time::{Duration, Instant};
 

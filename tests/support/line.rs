@@ -44,6 +44,11 @@ impl Peer {
         Peer(stream)
     }
 
+    /// Where it is.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
     #[track_caller]
     pub fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();

@@ -1,6 +1,7 @@
 //! What the tests are written in.
 
 mod echo;
+mod knock;
 mod line;
 pub mod namespace;
 pub mod postgres;
@@ -14,6 +15,7 @@ mod stage;
 pub mod wait;
 
 pub use echo::{echo, round_trip};
+pub use knock::{Knock, may_drop_packets, retransmissions};
 pub use line::{End, Line, Peer, pattern};
 pub use room::Room;
 pub use running::{Ended, Running};

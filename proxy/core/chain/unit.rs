@@ -266,6 +266,11 @@ impl Unit {
         self.active.fault.hooks().stream && self.active.flow.is_none_or(|only| only == flow)
     }
 
+    /// The share of packets that the kernel is to drop for it now.
+    pub(super) fn vanishes(&self) -> f64 {
+        if self.acting { self.active.fault.vanishes() } else { 0.0 }
+    }
+
     pub(super) fn is_held(&self) -> bool {
         self.held
     }
@@ -320,8 +325,8 @@ impl Unit {
         moment.records.push(Record {
             fault: self.active.name.clone(),
             tally: self.active.tally.clone(),
-            ordinal: moment.talk.ordinal,
-            unit: self.draw.unit(),
+            ordinal: Some(moment.talk.ordinal),
+            unit: Some(self.draw.unit()),
             client: moment.talk.client,
             flow,
             at: moment.now.mono,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
 use crate::fault::{
-    Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Place, Until, What,
+    ALL, Act, Cx, Door, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Place, Until, What,
 };
 use crate::groups::Groups;
 use crate::select::Connections;
@@ -23,6 +23,8 @@ pub struct Partition {
     groups: Option<Groups>,
     /// In one direction only.
     one_way: bool,
+    /// Whether the first packet of new connections vanishes, so that they wait for their handshake; none: not told yet.
+    deaf: Option<bool>,
 }
 
 /// The fields of a partition.
@@ -52,9 +54,16 @@ pub enum How {
     /// connections wait before the upstream is dialled.
     #[default]
     Hang,
-    /// Bytes are swallowed; connections that lost any are reset when the partition heals. New connections are accepted
-    /// and hear nothing.
+    /// Bytes are swallowed; connections that lost any are reset when the partition heals. New connections wait for their
+    /// handshake, as on a cut link, and are made when it heals: the kernel drops their packets, where it may
+    /// (CAP_NET_ADMIN) and every connection is taken. Else they are accepted and hear nothing, which is called
+    /// approximated.
     Drop,
+    /// Packets of the connections that it takes vanish in the kernel, handshakes included: nobody hears anything, nobody
+    /// is told, and when it heals TCP goes on by itself, without a byte lost, as soon as it sends again (after a cut of a
+    /// minute that may take a minute more). Refused at the start where the kernel may not drop packets
+    /// (CAP_NET_ADMIN), and on unix sockets.
+    Silence,
     /// Established connections are reset, in one direction only as soon as something is sent that way; new ones are
     /// refused with a reset.
     Reject,
@@ -90,13 +99,14 @@ times = 3
         }
         let groups = groups.map(|groups| Groups::new(groups, one_way)).transpose();
         let groups = groups.map_err(|why| Misfit::new("groups", why))?;
-        Ok(Partition { how, connections, groups, one_way: false })
+        Ok(Partition { how, connections, groups, one_way: false, deaf: None })
     }
 
     fn summary(fault: &Partition) -> String {
         let mut text = match fault.how {
             How::Hang => "hang",
             How::Drop => "drop",
+            How::Silence => "silence",
             How::Reject => "reject (approximated: the kernel completes the handshake)",
         }
         .to_owned();
@@ -118,7 +128,7 @@ fn injection(what: What, step: u64, figure: u64) -> Injection {
 
 impl Fault for Partition {
     const KIND: &'static str = "partition";
-    const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
+    const HOOKS: Hooks = Hooks { door: true, open: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = Memory;
@@ -132,7 +142,28 @@ impl Fault for Partition {
     }
 
     fn settle(&self, place: &Place) -> Result<Option<Partition>, String> {
-        Ok(Some(Partition { one_way: place.flow.is_some(), ..self.clone() }))
+        if self.how == How::Silence {
+            let flows = [Flow::Upstream, Flow::Downstream].into_iter();
+            let mut drops = flows
+                .filter(|flow| place.flow.is_none_or(|only| only == *flow))
+                .map(|flow| &place.drops[flow as usize]);
+            drops.try_for_each(Clone::clone).map_err(|why| format!("`how = \"silence\"` can't be had: {why}"))?;
+        }
+        let deaf = self.drops_new() && place.everybody && place.drops[Flow::Upstream as usize].is_ok();
+        Ok(Some(Partition { one_way: place.flow.is_some(), deaf: Some(deaf), ..self.clone() }))
+    }
+
+    fn door(&self) -> Door {
+        if self.deaf == Some(true) { Door::Deaf } else { Door::Open }
+    }
+
+    fn approximated(&self) -> Option<&'static str> {
+        let why = "new connections are made and hear nothing, where on a cut link they would wait for their handshake";
+        (self.drops_new() && self.deaf == Some(false)).then_some(why)
+    }
+
+    fn vanishes(&self) -> f64 {
+        if self.how == How::Silence { 1.0 } else { 0.0 }
     }
 
     fn open(&self, cx: &mut Cx<'_, Self>, _: &Opening) -> Gate {
@@ -141,7 +172,7 @@ impl Fault for Partition {
                 self.note_hold(cx, 0, 0);
                 Gate::Hold(Until::Change)
             }
-            How::Drop => Gate::Pass,
+            How::Drop | How::Silence => Gate::Pass,
             How::Reject => {
                 cx.inject(injection(What::Refused, 0, 0));
                 Gate::Refuse(End::Reset)
@@ -156,6 +187,7 @@ impl Fault for Partition {
                 cx.inject(injection(What::Reset, offer.offset, offer.offset));
                 Act::Kill(End::Reset)
             }
+            (How::Silence, _) => Act::Pass(ALL),
             (_, Item::Tick) => Act::Pass(0),
             (How::Hang, _) => {
                 self.note_hold(cx, offer.turn, offer.len() as u64);
@@ -175,6 +207,11 @@ impl Fault for Partition {
 }
 
 impl Partition {
+    /// Whether new connections are to wait for their handshake.
+    fn drops_new(&self) -> bool {
+        matches!(self.how, How::Drop | How::Silence) && self.connections != Connections::Established
+    }
+
     /// One record for each direction and opening of the window, when the first bytes are held; how many it came to is
     /// known when they are let go.
     fn note_hold(&self, cx: &mut Cx<'_, Self>, step: u64, bytes: u64) {
@@ -191,11 +228,15 @@ mod tests {
     use crate::fault::driver::Driver;
     use crate::time::SECOND;
 
-    fn run(how: How) -> Driver<Partition> {
-        run_with(Partition { how, connections: Connections::All, groups: None, one_way: false })
+    fn partition(how: How) -> Partition {
+        Partition { how, connections: Connections::All, groups: None, one_way: false, deaf: None }
     }
 
-    fn run_with(fault: Partition) -> Driver<Partition> {
+    fn place(flow: Option<Flow>) -> Place {
+        Place { flow, everybody: true, drops: [Ok(()), Ok(())] }
+    }
+
+    fn run(fault: Partition) -> Driver<Partition> {
         let mut driver = Driver::new(fault, Flow::Upstream).attached(SECOND, 10);
         driver.at(2 * SECOND).push(&[1; 5]);
         driver.at(3 * SECOND).push(&[1; 5]);
@@ -207,29 +248,52 @@ mod tests {
 
     #[test]
     fn hang_holds_everything() {
-        let driver = run(How::Hang);
+        let driver = run(partition(How::Hang));
         assert_eq!((driver.ended, driver.swallowed), (None, 0));
         assert_eq!((driver.injected.len(), driver.injected[0].what), (1, What::Held));
     }
 
     #[test]
     fn drop_swallows_everything() {
-        let driver = run(How::Drop);
+        let driver = run(partition(How::Drop));
         assert_eq!((driver.ended, driver.swallowed), (None, 10));
     }
 
     #[test]
     fn reject_resets_at_once_without_waiting_for_a_byte() {
-        let driver = run(How::Reject);
+        let driver = run(partition(How::Reject));
         assert_eq!(driver.ended, Some((SECOND, End::Reset)));
         assert_eq!((driver.injected.len(), driver.injected[0].what), (1, What::Reset));
     }
 
     #[test]
     fn reject_in_one_direction_waits_for_a_byte() {
-        let both = Partition { how: How::Reject, connections: Connections::All, groups: None, one_way: false };
-        let settle = |flow| both.settle(&Place { flow }).unwrap().unwrap();
-        assert_eq!(run_with(settle(Some(Flow::Upstream))).ended, Some((2 * SECOND, End::Reset)));
-        assert_eq!(run_with(settle(None)).ended, Some((SECOND, End::Reset)));
+        let settle = |flow| partition(How::Reject).settle(&place(flow)).unwrap().unwrap();
+        assert_eq!(run(settle(Some(Flow::Upstream))).ended, Some((2 * SECOND, End::Reset)));
+        assert_eq!(run(settle(None)).ended, Some((SECOND, End::Reset)));
+    }
+
+    #[test]
+    fn new_connections_wait_for_their_handshake_where_that_can_be_had_and_hits_nobody_else() {
+        let some = Place { everybody: false, ..place(None) };
+        let barred = Place { drops: [Err("no".into()), Ok(())], ..place(None) };
+        let refused = partition(How::Silence).settle(&barred).unwrap_err();
+        assert_eq!(refused, "`how = \"silence\"` can't be had: no");
+        let downstream = Place { flow: Some(Flow::Downstream), ..barred.clone() };
+        assert!(partition(How::Silence).settle(&downstream).is_ok(), "packets of clients are let in");
+        let established = Partition { connections: Connections::Established, ..partition(How::Drop) };
+        for (fault, place, door, near) in [
+            (partition(How::Drop), place(None), Door::Deaf, false),
+            (partition(How::Drop), place(Some(Flow::Downstream)), Door::Deaf, false),
+            (partition(How::Drop), some, Door::Open, true),
+            (partition(How::Drop), barred, Door::Open, true),
+            (established, place(None), Door::Open, false),
+            (partition(How::Silence), place(None), Door::Deaf, false),
+            (partition(How::Hang), place(None), Door::Open, false),
+        ] {
+            assert_eq!(fault.door(), Door::Open, "not before it is settled");
+            let settled = fault.settle(&place).unwrap().unwrap();
+            assert_eq!((settled.door(), settled.approximated().is_some()), (door, near), "{settled:?} {place:?}");
+        }
     }
 }

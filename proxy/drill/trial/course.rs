@@ -47,7 +47,7 @@ struct Course {
 fn course(words: ScenarioWords) -> Course {
     let checked = words.checked();
     let safety = Default::default();
-    let ground = Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned };
+    let ground = Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned, drops: Ok(()) };
     let resolved = resolve(&checked, &ground).unwrap();
     let run = Run::new(&checked, resolved.schedule, &resolved.watching);
     Course {

@@ -129,8 +129,8 @@ impl Rig {
                 records.push(Record {
                     fault: active.name.clone(),
                     tally: active.tally.clone(),
-                    ordinal,
-                    unit: ordinal,
+                    ordinal: Some(ordinal),
+                    unit: Some(ordinal),
                     client: None,
                     flow: Some(Flow::Downstream),
                     at: self.plane.hand.now().mono,

@@ -26,6 +26,7 @@ impl Conn {
             self.worker.common.note_end(self.worker.id, client, fault);
         }
         self.give_out_once(cx);
+        self.filter_nothing(self.worker.now().mono);
         self.chain = None;
         self.hold_back(0);
         self.settle(false);
