@@ -12,13 +12,15 @@ use squall_core::plane::ProxyInfo;
 use squall_core::read;
 use squall_core::scenario::{Checked, Protocol, ProxySpec};
 
-/// Reads and checks files that are meant to be used together. The outcome's messages include those about files that
-/// can't be read.
+use crate::library;
+
+/// Reads and checks files that are meant to be used together; the name of a shipped scenario stands for its file. The
+/// outcome's messages include those about files that can't be read.
 pub(crate) fn files(files: &[&Path], set: &[(String, String)]) -> parse::Outcome {
     let mut sources = Vec::new();
     let mut unreadable = Vec::new();
     for file in files {
-        match read::load(file) {
+        match shipped_or_file(file) {
             Ok(source) => sources.push(source),
             Err(mistake) => unreadable.push(mistake),
         }
@@ -86,6 +88,17 @@ pub(crate) fn carried(spec: &ProxySpec) -> Result<(), String> {
     match spec.protocol {
         Protocol::Udp => Err(format!("proxy `{}`: UDP needs a data plane that this version does not have", spec.name)),
         Protocol::Tcp | Protocol::Http | Protocol::Auto => Ok(()),
+    }
+}
+
+#[allow(clippy::result_large_err)] // once per file
+fn shipped_or_file(path: &Path) -> Result<Arc<Source>, Diagnostic> {
+    let shipped = path.to_str().filter(|_| !path.exists()).and_then(library::find);
+    match shipped {
+        Some(shipped) => {
+            Ok(Arc::new(Source { name: format!("{} (shipped)", shipped.path), text: shipped.text.into() }))
+        }
+        None => read::load(path),
     }
 }
 

@@ -141,6 +141,52 @@ fn presets() -> String {
 }
 
 #[test]
+fn the_reference_of_scenarios_is_up_to_date() {
+    let mut text = String::from(SCENARIOS);
+    for shipped in squall::library::all() {
+        let field = |name| shipped.field(name).map(|text| text.replace('|', "\\|"));
+        let lesson: Vec<String> = [field("title"), field("teaches")].into_iter().flatten().collect();
+        let (path, lesson, source) = (shipped.path, lesson.join(". "), field("source").unwrap_or_else(|| "–".into()));
+        text.push_str(&format!("| [{path}](../scenarios/{path}.toml) | {lesson} | {source} |\n"));
+    }
+    is_up_to_date("docs/scenarios.md", &text);
+}
+
+const SCENARIOS: &str = "\
+# Scenarios
+
+What squall brings: `squall scenarios WORD` lists those that mention a word, `squall scenarios --show NAME` prints one, and its
+name stands for its file: `squall drill outages/retry-storm`.
+
+## Running an outage
+
+An outage brings everything that it needs: stand-in services, a proxy before them, load. So it shows at once what it is about,
+and some are refuted as they stand, because that is what they teach; their first lines say which parameter changes it.
+
+- **Times, rates and shares** are parameters: `--set at=2s --set outage=5s`. `squall scenarios --show` has them with what they mean.
+- **Your own service** comes behind the proxy with `--set upstream=127.0.0.1:8080`. The load is then sent to it: requests for `/`,
+  or what `--set workload.clients.path=/orders` says. For another protocol, say what is sent and what must come back:
+  `--set workload.clients.kind=tcp --set workload.clients.send=$'PING\\r\\n' --set workload.clients.expect=$'+PONG\\r\\n'`.
+- **Your own clients** reach the proxy where you let it listen: `--set listen=127.0.0.1:18080`.
+- Anything beyond that is an edit: `squall scenarios --show outages/partition > mine.toml`.
+
+## Stand-in services
+
+`kind = \"http\"` answers every request after the latency that `answers` says. Three things make it break as real services do:
+
+- `capacity = 3`: no more than three requests are served at a moment. `queue = 512` more wait, in order; what comes beyond is
+  answered 503 at once. What has been taken in is done to its end, though the client may have gone.
+- `calls = [\"proxy:cache\", \"proxy:orders\"]`: before it answers it asks others (`GET /`, a connection each), until one answers below
+  500; `tries` and `timeout` are those of each call. If nobody answers, it says 502. A call takes its place of the capacity.
+- The report says what came to each service: connections, requests, and how many were turned away.
+
+## All of them
+
+| scenario | what it teaches | source |
+|---|---|---|
+";
+
+#[test]
 fn the_example_of_a_test_passes() {
     let mut example = Command::new(installed("python3"));
     example.arg("examples/retry_test.py").env("SQUALL", env!("CARGO_BIN_EXE_squall"));

@@ -8,6 +8,7 @@ mod cli;
 mod drill;
 mod files;
 mod kinds;
+mod outages;
 mod real;
 mod serve;
 mod support;

@@ -10,7 +10,7 @@ use crate::exit::{Exit, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Scenarios and configurations; names are resolved across all of them
+    /// Scenarios and configurations, or names of scenarios that squall brings; names are resolved across all of them
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Set a parameter: name=value

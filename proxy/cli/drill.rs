@@ -23,7 +23,8 @@ use crate::wiring::Wired;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Scenarios, run one after another; a configuration among them is told by its content
+    /// Scenarios, run one after another: files, or names of those that squall brings (`squall scenarios`); a
+    /// configuration among them is told by its content
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The configuration (squall.toml)

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scenario; a configuration may follow
+    /// The scenario's file, or the name of one that squall brings; a configuration may follow
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Connections shown for each fault

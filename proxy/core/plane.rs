@@ -102,6 +102,19 @@ pub trait Stand: Send + Sync {
 pub trait Service: Send + Sync {
     /// Where it listens.
     fn address(&self) -> SocketAddr;
+    /// Figures so far.
+    fn reading(&self) -> ServiceReading;
+}
+
+/// What has come to a service since its start: what was done, whatever became of the answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ServiceReading {
+    /// Connections accepted.
+    pub connections: u64,
+    /// HTTP requests that came whole.
+    pub requests: u64,
+    /// Of those, how many found the queue full and were answered 503.
+    pub turned_away: u64,
 }
 
 /// A running workload; ends when it is dropped.

@@ -192,6 +192,28 @@ pub struct ServiceSpec {
     pub listen: String,
 }
 
+/// What a service can do at one moment. Work that it has taken in it does to its end, whether or not the client still
+/// waits for it, as a database does with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests served at one moment, at least 1.
+    pub serving: u64,
+    /// Requests that may wait for a place, in the order in which they came; what comes beyond is answered 503 at once.
+    pub queue: u64,
+}
+
+/// Whom a service asks, with a GET on a connection of its own, before it answers. The first who answers below 500 is
+/// enough; if nobody does, its own answer is 502.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// `service:NAME` or `proxy:NAME`, asked in this order; once resolved, `address:port`.
+    pub targets: Vec<String>,
+    /// Attempts at each, at once after each other, at least 1.
+    pub tries: u32,
+    /// How long each attempt may take, ns.
+    pub timeout: Time,
+}
+
 /// What a service does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServiceKind {
@@ -203,6 +225,10 @@ pub enum ServiceKind {
         size: u64,
         /// Time to the answer.
         latency: Option<Distribution>,
+        /// How much it can do at one moment; none: everything that comes.
+        capacity: Option<Capacity>,
+        /// Whom it asks before it answers.
+        calls: Option<Calls>,
     },
     /// Sends back what it gets.
     Echo,

@@ -10,7 +10,7 @@ use squall_core::fault::{AnyFault, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
-use squall_core::scenario::{Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec};
+use squall_core::scenario::{Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec, ServiceKind};
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 
@@ -189,7 +189,12 @@ impl Arming<'_> {
         }
         let targets = self.checked.workloads.iter().map(|workload| (&workload.name, &workload.target, "workload"));
         let upstreams = self.checked.proxies.iter().map(|spec| (&spec.name, &spec.upstream, "proxy"));
-        for (name, address, what) in targets.chain(upstreams).collect::<Vec<_>>() {
+        let calls = self.checked.services.iter().filter_map(|service| match &service.kind {
+            ServiceKind::Http { calls: Some(calls), .. } => Some((&service.name, &calls.targets)),
+            _ => None,
+        });
+        let calls = calls.flat_map(|(name, targets)| targets.iter().map(move |target| (name, target, "service")));
+        for (name, address, what) in targets.chain(upstreams).chain(calls).collect::<Vec<_>>() {
             let missing = match address.split_once(':') {
                 Some(("proxy", to)) => !self.names.iter().any(|known| &**known == to),
                 Some(("service", to)) => !self.checked.services.iter().any(|service| service.name == to),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squall_core::draw::hash;
-use squall_core::plane::{DataPlane, ProxyInfo, Service, Stand, Workload, WorkloadReading};
-use squall_core::scenario::{Checked, ProxySpec, WorkloadSpec};
+use squall_core::plane::{DataPlane, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading};
+use squall_core::scenario::{Checked, ProxySpec, ServiceKind, ServiceSpec, WorkloadSpec};
 
 /// How long a workload may wait for what is under way when a run ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
@@ -32,11 +32,7 @@ impl Brought {
     ) -> Result<Brought, String> {
         let (proxies, services, workloads, last) = Default::default();
         let mut brought = Brought { plane: plane.clone(), proxies, services, workloads, last };
-        for spec in &checked.services {
-            let service = stand.service(spec).map_err(|why| format!("service `{}`: {why}", spec.name))?;
-            brought.services.push((spec.name.clone(), service));
-        }
-        brought.open(&checked.proxies)?;
+        brought.stand_up(stand, checked)?;
         for spec in &checked.workloads {
             let workload = brought.load(stand, spec, seed).map_err(|why| format!("workload `{}`: {why}", spec.name))?;
             brought.workloads.push(workload);
@@ -44,23 +40,42 @@ impl Brought {
         Ok(brought)
     }
 
-    /// Opens proxies, those first that others lead to.
-    fn open(&mut self, specs: &[ProxySpec]) -> Result<(), String> {
-        let mut waiting: Vec<&ProxySpec> = specs.iter().collect();
-        while !waiting.is_empty() {
-            let ready = |spec: &&ProxySpec| self.resolve(&spec.upstream).map(|upstream| ((*spec).clone(), upstream));
-            let Some((n, (mut spec, upstream))) =
-                waiting.iter().enumerate().find_map(|(n, spec)| Some((n, ready(spec)?)))
-            else {
-                let names: Vec<&str> = waiting.iter().map(|spec| spec.name.as_str()).collect();
-                return Err(format!("the upstream of {} leads nowhere or back to itself", names.join(", ")));
-            };
-            waiting.remove(n);
-            spec.upstream = upstream;
-            let info = self.plane.open(&spec).map_err(|why| format!("proxy `{}`: {why}", spec.name))?;
-            self.proxies.push(info);
+    /// Starts services and opens proxies, those first that others lead to.
+    fn stand_up(&mut self, stand: &dyn Stand, checked: &Checked) -> Result<(), String> {
+        let mut services: Vec<&ServiceSpec> = checked.services.iter().collect();
+        let mut proxies: Vec<&ProxySpec> = checked.proxies.iter().collect();
+        while !services.is_empty() || !proxies.is_empty() {
+            if let Some((n, spec)) = first(&services, |spec| self.resolve_service(spec)) {
+                services.remove(n);
+                let service = stand.service(&spec).map_err(|why| format!("service `{}`: {why}", spec.name))?;
+                self.services.push((spec.name, service));
+            } else if let Some((n, spec)) = first(&proxies, |spec| self.resolve_proxy(spec)) {
+                proxies.remove(n);
+                let info = self.plane.open(&spec).map_err(|why| format!("proxy `{}`: {why}", spec.name))?;
+                self.proxies.push(info);
+            } else {
+                let names = proxies.iter().map(|spec| &spec.name).chain(services.iter().map(|spec| &spec.name));
+                let names: Vec<&str> = names.map(String::as_str).collect();
+                return Err(format!("the way from {} leads nowhere or back to itself", names.join(", ")));
+            }
         }
+        // as the scenario lists them
+        let place = |name: &str| checked.services.iter().position(|spec| spec.name == name);
+        self.services.sort_by_key(|(name, _)| place(name));
         Ok(())
+    }
+
+    /// The service with the addresses of those whom it calls, once all of them are there.
+    fn resolve_service(&self, spec: &ServiceSpec) -> Option<ServiceSpec> {
+        let mut spec = spec.clone();
+        if let ServiceKind::Http { calls: Some(calls), .. } = &mut spec.kind {
+            calls.targets = calls.targets.iter().map(|target| self.resolve(target)).collect::<Option<_>>()?;
+        }
+        Some(spec)
+    }
+
+    fn resolve_proxy(&self, spec: &ProxySpec) -> Option<ProxySpec> {
+        Some(ProxySpec { upstream: self.resolve(&spec.upstream)?, ..spec.clone() })
     }
 
     fn load(&self, stand: &dyn Stand, spec: &WorkloadSpec, seed: u64) -> Result<Box<dyn Workload>, String> {
@@ -88,6 +103,11 @@ impl Brought {
         }
     }
 
+    /// Figures of every service, as the scenario lists them.
+    pub(crate) fn service_readings(&self) -> Vec<ServiceReading> {
+        self.services.iter().map(|(_, service)| service.reading()).collect()
+    }
+
     /// Figures of every workload, in order.
     pub(crate) fn readings(&self) -> Vec<WorkloadReading> {
         match self.workloads.is_empty() {
@@ -105,6 +125,11 @@ impl Brought {
             last.map(|(end, workload)| end.join().unwrap_or_else(|_| workload.reading())).collect()
         });
     }
+}
+
+/// The first that is ready, with its place.
+fn first<S>(waiting: &[&S], ready: impl Fn(&S) -> Option<S>) -> Option<(usize, S)> {
+    waiting.iter().enumerate().find_map(|(n, spec)| Some((n, ready(spec)?)))
 }
 
 impl Drop for Brought {

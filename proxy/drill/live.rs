@@ -320,6 +320,7 @@ impl Stopping {
             forecast: report::forecast(&entry.checked, &running.run, running.resolved.forecast),
             guards: report::guards(&running.run, &running.resolved.watches),
             probes: report::probes(&running.run),
+            services: report::services(&entry.checked, &running.brought.service_readings()),
             workloads: report::workloads(&entry.checked, &running.brought.readings()),
             moments: entry.moments(),
             release: entry.release().map(|release| release.report(Vec::new())),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 use squall_core::plan::TallyReading;
-use squall_core::plane::WorkloadReading;
+use squall_core::plane::{ServiceReading, WorkloadReading};
 use squall_core::scenario::{Checked, During, ExpectSpec, Metric};
 use squall_core::time::Time;
 
@@ -39,6 +39,7 @@ pub(crate) struct Story {
     pub(crate) forecast: Vec<Line>,
     pub(crate) guards: Vec<GuardStory>,
     pub(crate) probes: Vec<ProbeStory>,
+    pub(crate) services: Vec<Value>,
     pub(crate) workloads: Vec<Value>,
     pub(crate) moments: Vec<Moment>,
     /// How what was held at the end was let go.
@@ -138,7 +139,8 @@ impl Story {
             "state": self.state, "verdict": self.verdict, "why": self.why, "reason": self.reason,
             "seed": entry.seed, "digest": checked.digest, "began": self.began, "ended": self.ended,
             "elapsed_s": seconds(self.elapsed), "paused_s": seconds(self.paused), "planned_s": seconds(self.planned),
-            "timeline": self.moments, "faults": self.faults, "workloads": self.workloads,
+            "timeline": self.moments, "faults": self.faults, "services": self.services,
+            "workloads": self.workloads,
             "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
             "release": self.release, "residue": { "held": total.held, "clean": total.held == 0 },
             "ledger": self.ledger, "runbook": checked.runbook,
@@ -241,6 +243,16 @@ pub(crate) fn probes(run: &Run) -> Vec<ProbeStory> {
         first_failure: probe.first_failure.clone(),
     });
     probes.collect()
+}
+
+pub(crate) fn services(checked: &Checked, readings: &[ServiceReading]) -> Vec<Value> {
+    let services = checked.services.iter().zip(readings).map(|(spec, reading)| {
+        json!({
+            "name": spec.name, "connections": reading.connections, "requests": reading.requests,
+            "turned_away": reading.turned_away,
+        })
+    });
+    services.collect()
 }
 
 pub(crate) fn workloads(checked: &Checked, readings: &[WorkloadReading]) -> Vec<Value> {

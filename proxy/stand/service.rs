@@ -1,6 +1,8 @@
 //! Test doubles: a listener and one way to answer.
 
 mod banner;
+mod calls;
+mod capacity;
 mod echo;
 mod http;
 
@@ -8,8 +10,9 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use squall_core::plane::Service;
+use squall_core::plane::{Service, ServiceReading};
 use squall_core::scenario::{ServiceKind, ServiceSpec};
 use squall_core::time::{MILLI, Time};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,22 +31,25 @@ const BACK_OFF: Time = 10 * MILLI;
 
 /// Starts a service; an error is in words for people.
 pub(crate) fn start(spec: &ServiceSpec) -> Result<Box<dyn Service>, String> {
-    let double = Double::new(spec).map_err(|why| format!("service `{}`: {why}", spec.name))?;
+    let counts = Arc::new(Counts::default());
+    let double = Double::new(spec, &counts).map_err(|why| format!("service `{}`: {why}", spec.name))?;
     let cannot = |error: io::Error| format!("service `{}` can not listen on {}: {error}", spec.name, spec.listen);
     let listener = listen(&spec.listen).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
+    let counted = Arc::clone(&counts);
     let main = move |timer| async move {
         match TcpListener::from_std(listener) {
-            Ok(listener) => serve(listener, double, timer).await,
+            Ok(listener) => serve(listener, double, &counted, timer).await,
             Err(error) => tracing::error!(%error, %address, "service"),
         }
     };
     let thread = Thread::spawn(&format!("service {}", spec.name), main).map_err(cannot)?;
-    Ok(Box::new(LocalService { address, _thread: thread }))
+    Ok(Box::new(LocalService { address, counts, _thread: thread }))
 }
 
 struct LocalService {
     address: SocketAddr,
+    counts: Arc<Counts>,
     _thread: Thread,
 }
 
@@ -51,20 +57,36 @@ impl Service for LocalService {
     fn address(&self) -> SocketAddr {
         self.address
     }
+
+    fn reading(&self) -> ServiceReading {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Counts { connections, requests, turned_away } = &*self.counts;
+        ServiceReading { connections: read(connections), requests: read(requests), turned_away: read(turned_away) }
+    }
+}
+
+/// What has come: written by the service's thread.
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    requests: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+fn count(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
 enum Double {
-    Http(http::Answers),
+    Http(Arc<http::Answers>),
     Echo,
     Banner(Arc<str>),
 }
 
 impl Double {
-    fn new(spec: &ServiceSpec) -> Result<Double, String> {
+    fn new(spec: &ServiceSpec, counts: &Arc<Counts>) -> Result<Double, String> {
         Ok(match &spec.kind {
-            ServiceKind::Http { status, size, latency } => {
-                Double::Http(http::Answers::new(&spec.name, *status, *size, latency.clone())?)
-            }
+            ServiceKind::Http { .. } => Double::Http(Arc::new(http::Answers::new(spec, Arc::clone(counts))?)),
             ServiceKind::Echo => Double::Echo,
             ServiceKind::Banner { text } => Double::Banner(text.as_str().into()),
         })
@@ -104,7 +126,7 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-async fn serve(listener: TcpListener, double: Double, timer: Timer) {
+async fn serve(listener: TcpListener, double: Double, counts: &Counts, timer: Timer) {
     let double = Rc::new(double);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Ok(place) = Arc::clone(&room).acquire_owned().await {
@@ -116,6 +138,7 @@ async fn serve(listener: TcpListener, double: Double, timer: Timer) {
                 continue;
             }
         };
+        count(&counts.connections);
         let (double, timer) = (Rc::clone(&double), timer.clone());
         spawn_local(async move {
             let _ = stream.set_nodelay(true);

@@ -20,8 +20,12 @@ use tokio::sync::watch;
 
 use crate::thread::Thread;
 use arrivals::Generator;
-use dispatch::{Client, Dispatcher, Terms};
+pub(crate) use connect::connect;
+pub(crate) use dispatch::Client;
+use dispatch::{Dispatcher, Terms};
+pub(crate) use failure::Failure;
 use figures::Figures;
+pub(crate) use http::HttpClient;
 
 /// Highest rate that is tried, per second.
 const MAX_RATE: f64 = 1_000_000.0;
@@ -38,7 +42,7 @@ pub(crate) fn start(
 ) -> Result<Box<dyn Workload>, String> {
     let running = match &spec.kind {
         WorkloadKind::Http { .. } => {
-            http::HttpClient::new(spec, target).and_then(|client| run(client, spec, target, seed, injected))
+            HttpClient::new(spec, target).and_then(|client| run(client, spec, target, seed, injected))
         }
         WorkloadKind::Tcp { send, expect } => run(tcp::TcpClient::new(send, expect), spec, target, seed, injected),
     };

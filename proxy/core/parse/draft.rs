@@ -122,6 +122,18 @@ pub(crate) struct ServiceDraft {
     pub(crate) answers: Option<Answers>,
     /// What a banner service sends.
     pub(crate) text: Option<String>,
+    /// Requests that an http service serves at one moment; more wait. Left out: all that come. What it has taken in it
+    /// does to its end, whether or not the client still waits.
+    pub(crate) capacity: Option<u64>,
+    /// Requests that may wait, in order; what comes beyond is answered 503 at once: 1024 unless written.
+    pub(crate) queue: Option<u64>,
+    /// Whom an http service asks before it answers (GET /): `service:NAME` or `proxy:NAME`. The first who answers below
+    /// 500 is enough; if nobody does, its own answer is 502.
+    pub(crate) calls: Option<Vec<String>>,
+    /// Attempts at each of them, at once after each other: 1 unless written.
+    pub(crate) tries: Option<u32>,
+    /// How long each attempt may take: 5 s unless written.
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]

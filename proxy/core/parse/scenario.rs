@@ -40,7 +40,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     unique(reader, &fault_tables, "fault", fault::names);
     let services = list(reader, "service");
     unique(reader, &services, "service", name);
-    let services = services.iter().filter_map(|(index, table)| stand::service(reader, table, *index)).collect();
+    let services = services.iter().filter_map(|(index, table)| stand::service(reader, table, *index, world)).collect();
     let proxies = list(reader, "proxy");
     let proxies = proxies.iter().filter_map(|(index, table)| stand::proxy(reader, table, *index, world)).collect();
     let workload_tables = list(reader, "workload");

@@ -8,11 +8,17 @@ use super::reader::{Reader, item, join};
 use super::words;
 use super::world::World;
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
+use crate::scenario::{Calls, Capacity, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
 use crate::time::SECOND;
 
 /// Where a time-out is not written.
 const TIMEOUT: u64 = 5 * SECOND;
+/// Requests that wait for a service of limited capacity, where nothing is written.
+const QUEUE: u64 = 1024;
+/// Requests that a service may serve, or keep waiting, at one moment.
+const MOST_PLACES: u64 = 16_384;
+/// Others that a service may ask.
+const MOST_CALLS: usize = 16;
 
 /// Reads and checks one proxy.
 pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<ProxySpec> {
@@ -69,19 +75,22 @@ fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text:
 }
 
 /// Reads and checks one service.
-pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize) -> Option<ServiceSpec> {
+pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<ServiceSpec> {
     let path = item("service", table, index);
     let draft: ServiceDraft = reader.read(table, &path)?;
-    let listen = draft.listen.unwrap_or_else(|| "127.0.0.1:0".into());
+    let listen = draft.listen.clone().unwrap_or_else(|| "127.0.0.1:0".into());
     if let Err(why) = address::socket(&listen) {
         reader.error(table, &path, "listen", why);
     }
-    only_for(reader, table, &path, &["answers"], draft.kind == ServiceWord::Http, "http services");
+    let of_http = ["answers", "capacity", "queue", "calls", "tries", "timeout"];
+    only_for(reader, table, &path, &of_http, draft.kind == ServiceWord::Http, "http services");
     only_for(reader, table, &path, &["text"], draft.kind == ServiceWord::Banner, "banner services");
     let kind = match draft.kind {
         ServiceWord::Echo => ServiceKind::Echo,
         ServiceWord::Banner => ServiceKind::Banner { text: draft.text.unwrap_or_else(|| "squall\r\n".into()) },
         ServiceWord::Http => {
+            let (capacity, calls) =
+                (capacity(reader, table, &path, &draft), calls(reader, table, &path, &draft, world));
             let answers = draft.answers.unwrap_or_default();
             let status = answers.status.unwrap_or(200);
             let inner = table.node("answers").and_then(Node::as_table).unwrap_or(table);
@@ -97,10 +106,55 @@ pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize) -> Optio
                     None
                 }
             };
-            ServiceKind::Http { status, size: answers.size.map_or(0, |size| size.0), latency }
+            ServiceKind::Http { status, size: answers.size.map_or(0, |size| size.0), latency, capacity, calls }
         }
     };
     Some(ServiceSpec { name: draft.name.0, kind, listen })
+}
+
+fn capacity(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft) -> Option<Capacity> {
+    let Some(serving) = draft.capacity else {
+        if table.has("queue") {
+            reader.error(table, path, "queue", "nobody waits for a service without a `capacity`");
+        }
+        return None;
+    };
+    let queue = draft.queue.unwrap_or(QUEUE);
+    if !(1..=MOST_PLACES).contains(&serving) {
+        reader.error(table, path, "capacity", format!("between 1 and {MOST_PLACES} requests at one moment"));
+    }
+    if queue > MOST_PLACES {
+        reader.error(table, path, "queue", format!("at most {MOST_PLACES} requests wait"));
+    }
+    Some(Capacity { serving, queue })
+}
+
+fn calls(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft, world: &World) -> Option<Calls> {
+    let Some(targets) = &draft.calls else {
+        for key in ["tries", "timeout"].into_iter().filter(|key| table.has(key)) {
+            reader.error(table, path, key, format!("`{key}` is for a service that `calls` others"));
+        }
+        return None;
+    };
+    if !(1..=MOST_CALLS).contains(&targets.len()) {
+        reader.error(table, path, "calls", format!("between 1 and {MOST_CALLS} to ask"));
+    }
+    for text in targets {
+        match target(text) {
+            Ok(Target::Service(_) | Target::Proxy(_)) => check_target(reader, table, path, "calls", text, world),
+            _ => {
+                reader.error(table, path, "calls", format!("`{text}`: a service calls `service:NAME` or `proxy:NAME`"))
+            }
+        }
+    }
+    let tries = draft.tries.unwrap_or(1);
+    if !(1..=100).contains(&tries) {
+        reader.error(table, path, "tries", "between 1 and 100 attempts");
+    }
+    if draft.timeout.is_some_and(|timeout| timeout.0 == 0) {
+        reader.error(table, path, "timeout", "nothing is answered in no time");
+    }
+    Some(Calls { targets: targets.clone(), tries, timeout: draft.timeout.map_or(TIMEOUT, |timeout| timeout.0) })
 }
 
 fn only_for(reader: &mut Reader, table: &Table, path: &str, keys: &[&str], fits: bool, whose: &str) {

@@ -47,6 +47,7 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
     lines(out, "Forecast (scored, never deciding)", &story.forecast)?;
     watched(out, story)?;
     loads(out, story)?;
+    services(out, story)?;
     end(out, story)
 }
 
@@ -165,6 +166,16 @@ fn loads(out: &mut String, story: &Story) -> fmt::Result {
     let header =
         ["load", "intended", "unsent", "ok", "failed", "ended by a fault", "retried", "unanswered", "p50 / p99"];
     table(out, header, rows)
+}
+
+fn services(out: &mut String, story: &Story) -> fmt::Result {
+    if story.services.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## Services: what came to them\n")?;
+    let counts = ["name", "connections", "requests", "turned_away"];
+    let rows = story.services.iter().map(|service| counts.map(|count| text(&service[count])));
+    table(out, ["service", "connections", "requests", "turned away"], rows)
 }
 
 fn end(out: &mut String, story: &Story) -> fmt::Result {

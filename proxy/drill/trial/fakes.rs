@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use squall_core::cell::{Cell, Shard};
 use squall_core::observe::{Histogram, Reading};
 use squall_core::plan::FaultRef;
-use squall_core::plane::{DataPlane, PlaneError, ProxyInfo, Service, Stand, Workload, WorkloadReading};
+use squall_core::plane::{DataPlane, PlaneError, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading};
 use squall_core::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
 use squall_core::time::{Clock, MILLI, Now, SECOND, Time};
 
@@ -151,6 +151,9 @@ impl Service for Alive {
     fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 5000))
     }
+    fn reading(&self) -> ServiceReading {
+        ServiceReading { connections: 3, requests: 2, turned_away: 1 }
+    }
 }
 
 impl Workload for Alive {
@@ -158,7 +161,7 @@ impl Workload for Alive {
         self.1.lock().unwrap().clone()
     }
     fn finish(&self, _: Duration) -> WorkloadReading {
-        self.reading()
+        Workload::reading(self)
     }
 }
 

@@ -44,7 +44,8 @@ fn only_a_whole_http_answer_counts() {
 #[test]
 fn the_status_decides() {
     let answered = |answer: u16, expected: Option<u16>| {
-        let service = service(ServiceKind::Http { status: answer, size: 100, latency: None });
+        let service =
+            service(ServiceKind::Http { status: answer, size: 100, latency: None, capacity: None, calls: None });
         let mut spec = get("/");
         if let WorkloadKind::Http { status, .. } = &mut spec.kind {
             *status = expected;

@@ -17,7 +17,7 @@ use crate::timer::now;
 
 #[test]
 fn every_request_is_due_in_its_time_and_answered() {
-    let service = service(ServiceKind::Http { status: 200, size: 5000, latency: None });
+    let service = service(ServiceKind::Http { status: 200, size: 5000, latency: None, capacity: None, calls: None });
     for (arrivals, connections) in [(Arrivals::Constant, None), (Arrivals::Poisson, Some(4))] {
         let load = WorkloadSpec { rate: Curve::Constant(500.0), arrivals, connections, ..get("/item/{n}") };
         let began = now();

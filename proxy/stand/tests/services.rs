@@ -11,7 +11,7 @@ use crate::LocalStand;
 use crate::timer::now;
 
 fn http(status: u16, size: u64, latency: Option<Distribution>) -> ServiceKind {
-    ServiceKind::Http { status, size, latency }
+    ServiceKind::Http { status, size, latency, capacity: None, calls: None }
 }
 
 /// One request; returns the head of the answer and its body.

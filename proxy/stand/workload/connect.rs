@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 /// Connects to the first of the addresses that answers; `local` is the address of the latest try.
-pub(super) async fn connect(addresses: &[SocketAddr], local: &Cell<Option<SocketAddr>>) -> io::Result<TcpStream> {
+pub(crate) async fn connect(addresses: &[SocketAddr], local: &Cell<Option<SocketAddr>>) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match connect_to(*address, local).await {

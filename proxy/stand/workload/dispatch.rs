@@ -28,7 +28,7 @@ const MAX_QUEUED: usize = 65_536;
 const BATCH: u64 = 32;
 
 /// What speaks a protocol over a connection.
-pub(super) trait Client: Send + 'static {
+pub(crate) trait Client: Send + 'static {
     /// An open connection.
     type Connection: 'static;
     /// Makes a connection from a stream that is connected.

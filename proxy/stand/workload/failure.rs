@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nobody listens there.
     Refused,
     /// No way there.

@@ -16,7 +16,7 @@ use super::dispatch::Client;
 use super::failure::Failure;
 use super::template::Template;
 
-pub(super) struct HttpClient {
+pub(crate) struct HttpClient {
     host: HeaderValue,
     method: Method,
     path: Template,
@@ -50,6 +50,19 @@ impl HttpClient {
         Ok(client)
     }
 
+    /// `GET /` on connections of its own; any status below 500 is an answer.
+    pub(crate) fn get(target: &str) -> Result<HttpClient, String> {
+        Ok(HttpClient {
+            host: HeaderValue::from_str(target).map_err(|_| format!("`{target}` is not a host"))?,
+            method: Method::GET,
+            path: Template::new("/"),
+            headers: Vec::new(),
+            body: None,
+            status: None,
+            keeps: false,
+        })
+    }
+
     fn request(&self, number: u64) -> Result<Request<Full<Bytes>>, String> {
         let path = self.path.fill(number);
         let mut request = Request::new(Full::from(self.body.as_ref().map_or(String::new(), |body| body.fill(number))));
@@ -80,7 +93,7 @@ impl HttpClient {
 }
 
 /// An HTTP connection and the task that moves its bytes.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
 }

@@ -71,7 +71,7 @@ fn says_what_redis_slow_says() {
 #[test]
 fn says_what_the_others_say() {
     let (drill, _) = scenario(&golden("first-drill.toml"), &Options::default()).unwrap();
-    assert!(matches!(&drill.services[0].kind, ServiceKind::Http { status: 200, size: 2048, latency: Some(_) }));
+    assert!(matches!(&drill.services[0].kind, ServiceKind::Http { status: 200, size: 2048, latency: Some(_), .. }));
     assert_eq!(drill.recovery_window(), 3 * SECOND);
     assert_eq!(drill.forecast.unwrap().metrics[&Metric::ErrorRate], (0.0, 0.005));
 
