@@ -7,4 +7,6 @@ mod gigabytes;
 mod limits;
 mod postgres;
 mod redis;
+mod replication;
 mod saturated;
+mod streaming;

@@ -1,6 +1,7 @@
 //! What the tests are written in.
 
 mod echo;
+pub mod history;
 mod knock;
 mod line;
 pub mod namespace;

@@ -25,14 +25,31 @@ impl Postgres {
         let mut initdb = unprivileged(&installed("initdb"));
         initdb.args(["--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C"]);
         run(initdb.arg("--pgdata").arg(&cluster).current_dir(&data));
+        Postgres::serve(&data, &cluster, &["synchronous_standby_names=standby", "synchronous_commit=local"])
+    }
+
+    /// A standby of this one, which streams from it through another address; in a room of its own.
+    pub fn standby(&self, room: &Room, through: SocketAddr) -> Postgres {
+        let data = home(room);
+        let cluster = data.join("cluster");
+        let mut backup = as_client(unprivileged(&installed("pg_basebackup")), self.address);
+        backup.args(["--checkpoint", "fast", "--no-sync", "--write-recovery-conf", "--pgdata"]).arg(&cluster);
+        run(backup.current_dir(&data));
+        let (host, port) = (through.ip(), through.port());
+        let primary = format!("primary_conninfo=host={host} port={port} user=postgres application_name=standby");
+        Postgres::serve(&data, &cluster, &[&primary])
+    }
+
+    fn serve(data: &Path, cluster: &Path, settings: &[&str]) -> Postgres {
         for _ in 0..5 {
             let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
             let mut server = unprivileged(&installed("postgres"));
-            server.arg("-D").arg(&cluster).arg("-k").arg(&data).args(["-h", "127.0.0.1", "-F"]);
-            server.args(["-p", &address.port().to_string()]).current_dir(&data);
+            server.arg("-D").arg(cluster).arg("-k").arg(data).args(["-h", "127.0.0.1", "-F"]);
+            server.args(settings.iter().flat_map(|setting| ["-c", setting]));
+            server.args(["-p", &address.port().to_string()]).current_dir(data);
             let mut program = Running::start(&mut server);
             let up = wait::until("PostgreSQL to answer", || match TcpStream::connect(address) {
-                Ok(_) => program.printed().contains("ready to accept connections").then_some(true),
+                Ok(_) => program.printed().contains("ready to accept").then_some(true),
                 Err(_) => (!program.is_running()).then_some(false),
             });
             if up {
@@ -44,8 +61,14 @@ impl Postgres {
 
     /// What `psql` prints for a statement, asked without squall between.
     pub fn ask(&self, sql: &str) -> String {
+        self.ask_all(&[sql.to_owned()])
+    }
+
+    /// The same for several statements on one connection, one after the other, each in a transaction of its own.
+    pub fn ask_all(&self, statements: &[String]) -> String {
         let mut psql = client("psql", self.address);
-        run(psql.args(["--no-psqlrc", "-qtA", "-c", sql, "postgres"])).trim().to_owned()
+        psql.args(["--no-psqlrc", "-qtA"]).args(statements.iter().flat_map(|sql| ["-c", sql]));
+        run(psql.arg("postgres")).trim().to_owned()
     }
 }
 
@@ -68,7 +91,10 @@ pub fn pgbench(address: SocketAddr, code: i32, words: &[&str]) -> String {
 }
 
 fn client(program: &str, address: SocketAddr) -> Command {
-    let mut command = Command::new(installed(program));
+    as_client(Command::new(installed(program)), address)
+}
+
+fn as_client(mut command: Command, address: SocketAddr) -> Command {
     command.env("PGHOST", address.ip().to_string()).env("PGPORT", address.port().to_string());
     command.env("PGUSER", "postgres").env("PGCONNECT_TIMEOUT", "20");
     command
