@@ -71,9 +71,9 @@ pub(crate) fn proxy(name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec
         return Err(vec![Diagnostic::error(format!("the path names the proxy `{name}`, the body another one"))]);
     }
     let named = ProxyRequest { name: Some(name.to_owned()), ..request.clone() };
-    let text = toml::Table::try_from(&named).map_err(|error| vec![Diagnostic::error(error.to_string())])?;
-    let config = format!("[[proxy]]\n{text}");
-    let (config, _) = parse::config(&source(&config), &[])?;
+    let table = toml::Table::try_from(&named).map_err(|error| vec![Diagnostic::error(error.to_string())])?;
+    let root = toml::Table::from_iter([("proxy".to_owned(), vec![table].into())]);
+    let (config, _) = parse::config(&source(&root.to_string()), &[])?;
     let spec = config.proxies.into_iter().next();
     let spec = spec.ok_or_else(|| vec![Diagnostic::error("a proxy needs a name and two addresses")])?;
     carried(&spec).map_err(|why| vec![Diagnostic::error(why)])?;

@@ -39,6 +39,35 @@ fn proxies_come_and_go_while_it_runs() {
 }
 
 #[test]
+fn the_way_of_a_proxy_is_set_from_the_command_line_and_shown() {
+    let (room, upstream) = (Room::new(), echo());
+    let _serve = room.serve(&["--control", "127.0.0.1:0"]);
+    let add = |name: &str, upstream: &str, words: &[&str]| {
+        let proxy = ["proxy", "add", name, "--listen", "127.0.0.1:0", "--upstream", upstream];
+        room.squall(&[&proxy, words].concat())
+    };
+    let headers = ["--accept-from", "10.0.0.0/8", "--accept-from", "127.0.0.1", "--send-proxy", "v2"];
+    add("behind", &upstream, &headers).exits(0);
+    add("caught", "original", &["--transparent", "redirect"]).exits(0);
+    let listed = room.squall(&["proxy", "list"]).exits(0);
+    listed.says("takes headers, sends v2").says("redirect");
+    let json = room.squall(&["proxy", "list", "--json"]).exits(0).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let expected = serde_json::json!({ "accept_from": ["10.0.0.0/8", "127.0.0.1/32"], "send": "v2" });
+    assert_eq!((&json[0]["proxy_protocol"], &json[1]["transparent"]), (&expected, &"redirect".into()));
+    assert_eq!(json[0]["misheaded"], 0);
+    let config = room.squall(&["status", "--as-config"]).exits(0).out;
+    let again = room.squall(&["check", &room.file("again.toml", &config)]).exits(0);
+    again.says("2 proxies");
+    assert!(config.contains("accept_from = [\"10.0.0.0/8\", \"127.0.0.1/32\"]"), "{config}");
+
+    add("x", &upstream, &["--accept-from", "10.0.0.0/33"]).exits(2).says("is not a network");
+    add("x", &upstream, &["--send-proxy", "v3"]).exits(2).says("v3");
+    add("x", &upstream, &["--transparent", "redirect"]).exits(2).says("write `original`");
+    add("x", "original", &[]).exits(2).says("`original` is the upstream of transparent proxies");
+}
+
+#[test]
 fn what_can_not_be_served_is_refused_at_the_start() {
     let room = Room::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

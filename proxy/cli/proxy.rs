@@ -1,6 +1,9 @@
 //! `squall proxy add|rm|list`
 
+use serde::de::DeserializeOwned;
 use squall_control::api::ProxyRequest;
+use squall_core::matcher::Network;
+use squall_core::way::{HeaderVersion, ProxyProtocol, Source, Transparent, Way};
 
 use super::out::{say, table};
 use super::reach::Reach;
@@ -39,7 +42,7 @@ struct Add {
     /// `address:port` (port 0: any), `[v6]:port` or `unix:PATH`
     #[arg(long, value_name = "ADDRESS")]
     listen: String,
-    /// `host:port` or `unix:PATH`
+    /// `host:port` or `unix:PATH`; `original` with --transparent
     #[arg(long, value_name = "ADDRESS")]
     upstream: String,
     /// Connections at one moment; left out: as many as descriptors allow
@@ -54,6 +57,40 @@ struct Add {
     /// The node that it carries them to
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
+    /// A connection from here must begin with a PROXY header (may be repeated)
+    #[arg(long, value_name = "NETWORK")]
+    accept_from: Vec<Network>,
+    /// PROXY header that the upstream gets: v1 or v2
+    #[arg(long, value_name = "VERSION", value_parser = word::<HeaderVersion>)]
+    send_proxy: Option<HeaderVersion>,
+    /// Takes connections that the kernel brings here: redirect or tproxy
+    #[arg(long, value_name = "HOW", value_parser = word::<Transparent>)]
+    transparent: Option<Transparent>,
+    /// Whose address the upstream sees, if not squall's: client
+    #[arg(long, value_name = "WHOSE", value_parser = word::<Source>)]
+    source: Option<Source>,
+    /// Mark of the packets to the upstream
+    #[arg(long, value_name = "N")]
+    mark: Option<u32>,
+}
+
+/// A word of the language.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+/// What is out of the ordinary about a proxy's way, in a few words.
+fn told(way: &Way) -> String {
+    let headers = way.proxy_protocol.clone().unwrap_or_default();
+    let word = |value: Option<serde_json::Value>| value.as_ref().and_then(|word| word.as_str().map(str::to_owned));
+    let parts = [
+        word(serde_json::to_value(way.transparent).ok()),
+        (!headers.accept_from.is_empty()).then(|| "takes headers".to_owned()),
+        word(serde_json::to_value(headers.send).ok()).map(|version| format!("sends {version}")),
+        word(serde_json::to_value(way.source).ok()).map(|whose| format!("as {whose}")),
+        way.mark.map(|mark| format!("mark {mark}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -67,6 +104,11 @@ pub(crate) fn run(args: Args) -> Outcome {
                 connect_timeout: add.connect_timeout,
                 from: add.from,
                 to: add.to,
+                proxy_protocol: (!add.accept_from.is_empty() || add.send_proxy.is_some())
+                    .then_some(ProxyProtocol { accept_from: add.accept_from, send: add.send_proxy }),
+                transparent: add.transparent,
+                source: add.source,
+                mark: add.mark,
                 ..ProxyRequest::default()
             };
             let proxy = client.put_proxy(&add.name, &request)?.proxy;
@@ -82,7 +124,7 @@ pub(crate) fn run(args: Args) -> Outcome {
                 say!("{}", pretty(&proxies)?);
                 return Ok(Exit::Done);
             }
-            let head = ["PROXY", "LISTEN", "UPSTREAM", "ACTIVE", "ACCEPTED", "UP", "DOWN"];
+            let head = ["PROXY", "LISTEN", "UPSTREAM", "ACTIVE", "ACCEPTED", "UP", "DOWN", "WAY"];
             let mut rows = vec![head.map(str::to_owned).to_vec()];
             for view in proxies {
                 rows.push(vec![
@@ -93,6 +135,7 @@ pub(crate) fn run(args: Args) -> Outcome {
                     view.accepted.to_string(),
                     format!("{}B", view.bytes_upstream),
                     format!("{}B", view.bytes_downstream),
+                    told(&view.way),
                 ]);
             }
             table(&rows);

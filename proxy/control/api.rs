@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use squall_core::scenario::Protocol;
+use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
 pub use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, State, Verdict};
 
 /// `GET /v1/status`
@@ -41,10 +42,15 @@ pub struct ProxyView {
     pub max_connections: Option<u64>,
     /// How long a connect to the upstream may take, ms.
     pub connect_timeout_ms: u64,
+    /// PROXY headers, transparent mode.
+    #[serde(flatten)]
+    pub way: Way,
     /// Id of the running experiment that brought it.
     pub experiment: Option<String>,
     /// Connections accepted since it was opened.
     pub accepted: u64,
+    /// Connections refused because the PROXY header that they must begin with was missing, wrong, or late.
+    pub misheaded: u64,
     /// Connections open now.
     pub active: u64,
     /// Bytes delivered towards the server.
@@ -62,7 +68,7 @@ pub struct ProxyRequest {
     pub name: Option<String>,
     /// `address:port` (port 0: any), `[v6]:port` or `unix:PATH`.
     pub listen: String,
-    /// `host:port` or `unix:PATH`.
+    /// `host:port` or `unix:PATH`; `original` on a transparent proxy.
     pub upstream: String,
     /// What it speaks.
     #[serde(default)]
@@ -79,6 +85,18 @@ pub struct ProxyRequest {
     /// The node that it carries them to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// PROXY headers, taken and sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Takes connections that the kernel redirects here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transparent: Option<Transparent>,
+    /// Whose address the upstream sees: squall's own unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Mark of the packets to the upstream, 1 to 4294967295.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
 }
 
 /// An experiment in the status.

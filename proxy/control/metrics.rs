@@ -60,6 +60,7 @@ fn proxy(sheet: &Sheet<'_>, name: &str, reading: &Reading) {
     for (origin, cause, count) in [
         ("injected", "fault", reading.injected),
         ("client", "reset", reading.reset_by_client),
+        ("client", "header", reading.misheaded),
         ("server", "reset", reading.reset_by_server),
         ("server", "connect", reading.connect_failed),
         ("squall", "limit", reading.refused),

@@ -123,6 +123,7 @@ impl From<PlaneError> for Failure {
             PlaneError::Unknown(_) => Failure::new(StatusCode::NOT_FOUND, detail),
             PlaneError::Exists(_) | PlaneError::Bind(..) => Failure::new(StatusCode::CONFLICT, detail),
             PlaneError::Loop(_) | PlaneError::Denied(_) => Failure::field("upstream", detail),
+            PlaneError::Unable(_) => Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             PlaneError::Gone => Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail),
         }
     }

@@ -24,4 +24,5 @@ pub mod schema;
 pub mod select;
 pub mod time;
 pub mod unit;
+pub mod way;
 pub mod window;

@@ -88,6 +88,8 @@ pub struct Reading {
     pub reset_by_server: u64,
     /// Connections refused by squall's own limits.
     pub refused: u64,
+    /// Connections refused because the PROXY header that they must begin with was missing, wrong, or late.
+    pub misheaded: u64,
     /// Connections ended or refused by a fault.
     pub injected: u64,
     /// Bytes delivered towards the server.

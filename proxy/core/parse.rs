@@ -16,6 +16,7 @@ mod params;
 mod reader;
 mod scenario;
 mod stand;
+mod way;
 mod words;
 mod world;
 

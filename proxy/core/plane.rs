@@ -64,6 +64,8 @@ pub enum PlaneError {
     Loop(String),
     /// The upstream is not allowed, with the reason.
     Denied(String),
+    /// This process may not do what the proxy asks for, with what it would need.
+    Unable(String),
     /// The data plane is shutting down or a worker is gone.
     Gone,
 }
@@ -76,6 +78,7 @@ impl std::fmt::Display for PlaneError {
             PlaneError::Bind(address, why) => write!(f, "can not listen on {address}: {why}"),
             PlaneError::Loop(name) => write!(f, "proxy `{name}` would be routed to itself"),
             PlaneError::Denied(why) => write!(f, "upstream not allowed: {why}"),
+            PlaneError::Unable(why) => f.write_str(why),
             PlaneError::Gone => write!(f, "the data plane is shutting down"),
         }
     }

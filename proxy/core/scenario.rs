@@ -11,6 +11,7 @@ use crate::groups::Link;
 use crate::plan::OnAbort;
 use crate::select::{Count, Key};
 use crate::time::Time;
+use crate::way::Way;
 use crate::window::Window;
 
 /// A scenario, checked. Times are ns, percentages 0 to 100, error rates 0 to 1.
@@ -134,7 +135,7 @@ pub struct ProxySpec {
     /// `address:port`, `[v6]:port` or `unix:PATH`.
     pub listen: String,
     /// `host:port`, `unix:PATH`, `service:NAME` or `proxy:NAME` (the last two resolved by the engine before the proxy is
-    /// opened).
+    /// opened); `original` on a transparent proxy.
     pub upstream: String,
     /// What it speaks.
     pub protocol: Protocol,
@@ -148,6 +149,9 @@ pub struct ProxySpec {
     pub from: Option<String>,
     /// The node that it carries them to.
     pub to: Option<String>,
+    /// PROXY headers, transparent mode.
+    #[serde(flatten)]
+    pub way: Way,
 }
 
 /// `protocol`

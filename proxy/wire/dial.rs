@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 use squall_core::time::Time;
+use squall_core::way::{ORIGINAL, Source, Transparent, Way};
 
 use crate::clock::{SystemClock, pause};
-use crate::plane::{Common, Proxy};
+use crate::plane::{Common, Proxy, Target};
 use crate::socket::Socket;
 
 /// Where a proxy's connections go.
@@ -27,11 +28,16 @@ pub(crate) enum Upstream {
     Host(String, u16),
     /// A unix socket.
     Unix(PathBuf),
+    /// Where the client meant to go.
+    Original,
 }
 
 impl Upstream {
-    /// `host:port`, `address:port`, `[v6]:port` or `unix:PATH`.
+    /// `host:port`, `address:port`, `[v6]:port`, `unix:PATH` or `original`.
     pub(crate) fn parse(text: &str) -> Result<Upstream, String> {
+        if text == ORIGINAL {
+            return Ok(Upstream::Original);
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => Err("`unix:` needs a path".to_owned()),
@@ -59,6 +65,14 @@ pub(crate) enum Dialling {
 }
 
 impl Dialling {
+    /// The socket that connects to the only address.
+    pub(crate) fn one(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Dialling::One(socket, _) => socket.as_ref().map(Socket::fd),
+            Dialling::Several(_) => None,
+        }
+    }
+
     /// When to give up, if nothing here does.
     pub(crate) fn until(&self) -> Option<Time> {
         match self {
@@ -83,13 +97,34 @@ impl Dialling {
     }
 }
 
-/// Begins to connect to a proxy's upstream.
-pub(crate) fn dial(proxy: &Arc<Proxy>, common: &Arc<Common>) -> io::Result<Dialling> {
-    let target = proxy.target.load();
-    if let Upstream::Address(address) = &target.upstream {
-        permit("", address, proxy, common)?;
+/// What a socket towards an upstream carries besides bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dress {
+    mark: Option<u32>,
+    /// The address that it comes from.
+    source: Option<IpAddr>,
+}
+
+/// Begins to connect to a proxy's upstream, for `client`, who meant to go to `original`.
+pub(crate) fn dial(
+    proxy: &Arc<Proxy>,
+    target: &Arc<Target>,
+    common: &Arc<Common>,
+    client: Option<SocketAddr>,
+    original: Option<SocketAddr>,
+) -> io::Result<Dialling> {
+    let way = &target.spec.way;
+    let source = way.source.and_then(|Source::Client| Some(client?.ip().to_canonical()));
+    let dress = Dress { mark: way.mark, source };
+    let address = match &target.upstream {
+        Upstream::Address(address) => Some(*address),
+        Upstream::Original => Some(original.ok_or(io::ErrorKind::AddrNotAvailable)?),
+        Upstream::Host(..) | Upstream::Unix(_) => None,
+    };
+    if let Some(address) = address {
+        permit("", &address, proxy, common)?;
         let until = SystemClock::mono().saturating_add(target.spec.connect_timeout);
-        return Ok(Dialling::One(Some(start(*address)?), until));
+        return Ok(Dialling::One(Some(start(address, dress)?), until));
     }
     let (proxy, target, common) = (proxy.clone(), target.clone(), common.clone());
     let timeout = Duration::from_nanos(target.spec.connect_timeout);
@@ -99,12 +134,12 @@ pub(crate) fn dial(proxy: &Arc<Proxy>, common: &Arc<Common>) -> io::Result<Diall
                 common.ways.load().check(&proxy, &target.upstream)?;
                 connect_unix(path).await
             }
-            Upstream::Address(address) => connect_tcp(*address).await,
+            Upstream::Address(_) | Upstream::Original => Err(io::ErrorKind::AddrNotAvailable.into()), // see above
             Upstream::Host(host, port) => {
                 let began = SystemClock::mono();
                 let addresses: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
                 let left = timeout.saturating_sub(Duration::from_nanos(SystemClock::mono() - began));
-                try_all(host, &addresses, &proxy, left, &common).await
+                try_all(host, &addresses, &proxy, left, &common, dress).await
             }
         }
     };
@@ -112,6 +147,49 @@ pub(crate) fn dial(proxy: &Arc<Proxy>, common: &Arc<Common>) -> io::Result<Diall
         let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
         tokio::time::timeout(timeout, attempts).await.map_err(timed_out)?
     })))
+}
+
+impl Dress {
+    #[cfg(target_os = "linux")]
+    fn put_on(self, fd: &OwnedFd) -> io::Result<()> {
+        let socket = SockRef::from(fd);
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
+        if let Some(source) = self.source {
+            socket.set_ip_transparent_v4(true)?; // of IPv6 too: it is one flag of the socket
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn put_on(self, _: &OwnedFd) -> io::Result<()> {
+        Ok(()) // no proxy that asks for it was opened
+    }
+}
+
+/// Whether this process may make the sockets that a proxy's way needs.
+///
+/// # Errors
+/// The field that asks for more, and what would be needed.
+pub(crate) fn may_dress(way: &Way) -> Result<(), String> {
+    let mark = way.mark.map(|mark| ("mark", Dress { mark: Some(mark), ..Dress::default() }));
+    let nowhere = || Dress { source: Some(Ipv4Addr::UNSPECIFIED.into()), ..Dress::default() };
+    let source = way.source.map(|_| ("source", nowhere()));
+    let transparent = (way.transparent == Some(Transparent::Tproxy)).then(|| ("transparent = \"tproxy\"", nowhere()));
+    for (what, dress) in [transparent, source, mark].into_iter().flatten() {
+        if cfg!(not(target_os = "linux")) {
+            return Err(format!("`{what}` needs Linux"));
+        }
+        if let Err(error) = stream(Domain::IPV4).and_then(|fd| dress.put_on(&fd)) {
+            return Err(format!(
+                "`{what}` needs the capability CAP_NET_RAW or CAP_NET_ADMIN: start squall as root, with \
+                 AmbientCapabilities=CAP_NET_RAW of systemd, or after `setcap cap_net_raw+ep` on it ({error})"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether an address may be connected to: none that leads back or to the control port, and none that the rules refuse.
@@ -127,6 +205,7 @@ async fn try_all(
     proxy: &Proxy,
     timeout: Duration,
     common: &Common,
+    dress: Dress,
 ) -> io::Result<Socket> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut left = timeout;
@@ -140,10 +219,10 @@ async fn try_all(
         }
         let remaining = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
         if remaining == 1 {
-            return connect_tcp(*address).await; // the whole is under the time-out already
+            return connect_tcp(*address, dress).await; // the whole is under the time-out already
         }
         let began = SystemClock::mono();
-        match tokio::time::timeout(left / remaining, connect_tcp(*address)).await {
+        match tokio::time::timeout(left / remaining, connect_tcp(*address, dress)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => failed = error,
             Err(_) => failed = io::ErrorKind::TimedOut.into(),
@@ -168,15 +247,16 @@ pub(crate) fn leads_to(address: &SocketAddr, own: &SocketAddr) -> bool {
     own.ip().is_unspecified() && std::net::UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
-async fn connect_tcp(address: SocketAddr) -> io::Result<Socket> {
-    let socket = start(address)?;
+async fn connect_tcp(address: SocketAddr, dress: Dress) -> io::Result<Socket> {
+    let socket = start(address, dress)?;
     poll_fn(|cx| poll_connected(&socket, cx)).await?;
     Ok(socket)
 }
 
 /// A socket that connects. TCP sends without delay from here on.
-fn start(address: SocketAddr) -> io::Result<Socket> {
+fn start(address: SocketAddr, dress: Dress) -> io::Result<Socket> {
     let fd = stream(Domain::for_address(address))?;
+    dress.put_on(&fd)?;
     let _gone_already = rustix::net::sockopt::set_tcp_nodelay(&fd, true);
     match rustix::net::connect(&fd, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Socket::new(fd, true),
@@ -210,7 +290,7 @@ async fn connect_unix(path: &std::path::Path) -> io::Result<Socket> {
     let address = SockAddr::unix(path)?;
     loop {
         let fd = stream(Domain::UNIX)?;
-        match socket2::SockRef::from(&fd).connect(&address) {
+        match SockRef::from(&fd).connect(&address) {
             Ok(()) => return Socket::new(fd, false),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(Duration::from_millis(5)).await,
             Err(error) => return Err(error),

@@ -70,6 +70,20 @@ impl Bound {
         Ok(Bound { socket: socket.into(), address, text, file: None })
     }
 
+    /// Whether connections to any address that the kernel hands over are taken (IP_TRANSPARENT).
+    pub(crate) fn take_any(&self, any: bool) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.address.is_some() {
+            let socket = socket2::SockRef::from(&self.socket);
+            if socket.ip_transparent_v4()? != any {
+                socket.set_ip_transparent_v4(any)?;
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = any;
+        Ok(())
+    }
+
     /// The connections that wait to be accepted, at most as many as can wait: closing the socket would reset them.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (OwnedFd, Option<SocketAddr>)> {
         (0..BACKLOG).map_while(|_| {

@@ -32,6 +32,7 @@ pub(crate) struct Meter {
     pub(crate) reset_by_client: Count,
     pub(crate) reset_by_server: Count,
     pub(crate) refused: Count,
+    pub(crate) misheaded: Count,
     pub(crate) injected: Count,
     bytes: [Count; 2],
     turns: OnceLock<Box<[Count]>>,
@@ -65,6 +66,7 @@ impl Meter {
         reading.reset_by_client += self.reset_by_client.read();
         reading.reset_by_server += self.reset_by_server.read();
         reading.refused += self.refused.read();
+        reading.misheaded += self.misheaded.read();
         reading.injected += self.injected.read();
         reading.bytes_upstream += self.bytes[Flow::Upstream as usize].read();
         reading.bytes_downstream += self.bytes[Flow::Downstream as usize].read();

@@ -17,16 +17,18 @@ use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::ProxySpec;
 use squall_core::time::Clock;
+use squall_core::way::Transparent;
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::bell::{Rope, cast};
 use crate::clock::SystemClock;
-use crate::dial::Upstream;
+use crate::dial::{Upstream, may_dress};
 use crate::ends::Ends;
 use crate::entrance::Entrance;
 use crate::filter;
 use crate::listen::Bound;
 use crate::meter::Meter;
+use crate::original::Leaving;
 use crate::ways::{BARRED, Door, Ways};
 use crate::worker::{Order, Worker};
 
@@ -80,6 +82,7 @@ pub(crate) struct Common {
     pub(crate) ledger: Ledger,
     pub(crate) allow: Allow,
     pub(crate) ways: ArcSwap<Ways>,
+    pub(crate) leaving: Arc<Leaving>,
     /// Bytes that faults hold now, and may hold at most.
     pub(crate) held: AtomicUsize,
     pub(crate) held_limit: usize,
@@ -237,6 +240,7 @@ impl Plane {
             ledger: options.ledger,
             allow: options.allow,
             ways: ArcSwap::default(),
+            leaving: Arc::default(),
             held: AtomicUsize::new(0),
             held_limit: options.held_bytes,
             panics: AtomicU64::new(0),
@@ -324,6 +328,10 @@ impl Plane {
             return Err(PlaneError::Gone);
         }
         let upstream = Upstream::parse(&spec.upstream).map_err(PlaneError::Denied)?;
+        if (upstream == Upstream::Original) != spec.way.transparent.is_some() {
+            return Err(PlaneError::Unable("`transparent` and the upstream `original` go together".into()));
+        }
+        may_dress(&spec.way).map_err(PlaneError::Unable)?;
         if self.common.ways.load().barred.iter().any(|door| door.hears(&upstream)) {
             return Err(PlaneError::Denied(format!("{}: {BARRED}", spec.upstream)));
         }
@@ -332,7 +340,7 @@ impl Plane {
                 (self.common.allow)("", address).map_err(PlaneError::Denied)?;
             }
             // what a name stands for is held against the rules at every connect; looking it up here could take seconds
-            Upstream::Host(..) | Upstream::Unix(_) => {}
+            Upstream::Host(..) | Upstream::Unix(_) | Upstream::Original => {}
         }
         Ok(upstream)
     }
@@ -352,7 +360,7 @@ impl Plane {
         let door = match Upstream::parse(listen) {
             Ok(Upstream::Address(address)) => Door::Tcp(address),
             Ok(Upstream::Unix(path)) => Door::Unix(path),
-            Ok(Upstream::Host(..)) | Err(_) => return, // nothing listens there
+            Ok(Upstream::Host(..) | Upstream::Original) | Err(_) => return, // nothing listens there
         };
         let ways = self.common.ways.load();
         if ways.barred.contains(&door) {
@@ -403,6 +411,7 @@ impl DataPlane for Plane {
             return Err(PlaneError::Exists(spec.name.clone()));
         }
         let bound = bind(&spec.listen)?;
+        take_any(&bound, spec)?;
         refuse_loops(&proxies, &spec.name, &upstream, &bound)?;
         let proxy = Arc::new(Proxy {
             id: self.next.fetch_add(1, Ordering::Relaxed),
@@ -429,6 +438,7 @@ impl DataPlane for Plane {
         let moves = entry.proxy.target.load().spec.listen != spec.listen && entry.bound.text != spec.listen;
         let bound = if moves { Some(bind(&spec.listen)?) } else { None };
         refuse_loops(&proxies, &spec.name, &upstream, bound.as_ref().unwrap_or(&entry.bound))?;
+        take_any(bound.as_ref().unwrap_or(&entry.bound), spec)?;
         let entry = proxies.get_mut(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
         let target = Arc::new(Target { spec: spec.clone(), upstream });
         let Some(bound) = bound else {
@@ -482,6 +492,11 @@ fn doors(proxies: &BTreeMap<String, Entry>) -> Vec<(Door, Arc<Proxy>)> {
 
 fn bind(listen: &str) -> Result<Bound, PlaneError> {
     Bound::bind(listen).map_err(|error| not_bound(listen, &error))
+}
+
+fn take_any(bound: &Bound, spec: &ProxySpec) -> Result<(), PlaneError> {
+    let any = spec.way.transparent == Some(Transparent::Tproxy);
+    bound.take_any(any).map_err(|error| not_bound(&spec.listen, &error))
 }
 
 fn not_bound(listen: &str, error: &io::Error) -> PlaneError {

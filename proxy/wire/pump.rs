@@ -5,6 +5,7 @@
 
 mod ending;
 mod faulted;
+mod header;
 mod vanish;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -26,6 +27,7 @@ use self::vanish::Filters;
 use crate::clock::SystemClock;
 use crate::dial::{Dialling, dial};
 use crate::lane::{Broken, Lane};
+use crate::original::{self, Ticket};
 use crate::reset;
 use crate::socket::Socket;
 use crate::timer::Key;
@@ -41,10 +43,14 @@ const QUOTA: usize = 512 * 1024;
 
 /// How far a connection has come.
 enum Stage {
+    /// The client has to say whom it stands for; what it has said so far.
+    Header(Vec<u8>),
     /// The faults are asked whether it may go on.
     Gate,
     /// The upstream is being reached.
     Dial(Dialling),
+    /// The upstream is told whom the connection stands for.
+    Greeting(Vec<u8>),
     /// Bytes go to and fro.
     Open,
     /// A fault ends it.
@@ -71,7 +77,7 @@ impl Link {
         ordinal: u64,
     ) -> Link {
         let selectable = local.slice.borrow().is_some();
-        let conn = Conn {
+        let mut conn = Conn {
             version: local.version.get().wrapping_sub(u32::from(selectable)), // look at the slice first, if there is one
             worker,
             local,
@@ -80,6 +86,9 @@ impl Link {
             server: None,
             stage: Stage::Gate,
             talk: Talk::new(ordinal, address, SystemClock::mono()),
+            peer: address,
+            destination: None,
+            leaving: None,
             retuned: 0,
             chain: None,
             lanes: Default::default(),
@@ -89,6 +98,9 @@ impl Link {
             draining: false,
             filters: None,
         };
+        if conn.must_show_header() {
+            conn.stage = Stage::Header(Vec::new());
+        }
         Link { conn: RefCell::new(conn), waker: OnceCell::new(), called: Cell::new(false) }
     }
 
@@ -180,6 +192,12 @@ pub(crate) struct Conn {
     server: Option<Socket>,
     stage: Stage,
     talk: Talk,
+    /// Where it came from: `talk` has whom it stands for.
+    peer: Option<SocketAddr>,
+    /// Where its client meant to go, if that is known not to be here.
+    destination: Option<SocketAddr>,
+    /// Made for a client of a transparent proxy.
+    leaving: Option<Box<Ticket>>,
     /// The slice's version that the chain was held against.
     version: u32,
     /// When; 0: never.
@@ -200,18 +218,25 @@ pub(crate) struct Conn {
 impl Conn {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.worker.follow();
-        if self.version != self.local.version.get() {
-            self.retune(self.worker.now());
-        }
+        self.follow_slice();
         loop {
             let next = match &mut self.stage {
+                Stage::Header(_) => self.poll_header(cx),
                 Stage::Gate => self.poll_gate(cx),
                 Stage::Dial(_) => self.poll_dial(cx),
+                Stage::Greeting(_) => self.poll_greeting(cx),
                 Stage::Open => self.poll_open(cx),
                 Stage::Ending(_) => self.poll_ending(cx),
                 Stage::Done => return Poll::Ready(()),
             };
             self.stage = ready!(next);
+        }
+    }
+
+    /// Looks at the slice if it has changed.
+    fn follow_slice(&mut self) {
+        if self.version != self.local.version.get() {
+            self.retune(self.worker.now());
         }
     }
 
@@ -227,6 +252,9 @@ impl Conn {
 
     /// Holds the chain against the slice in force.
     fn retune(&mut self, now: Now) {
+        if matches!(self.stage, Stage::Header(_)) {
+            return; // faults select by what it says
+        }
         self.version = self.local.version.get();
         if matches!(self.stage, Stage::Ending(_) | Stage::Done) {
             return;
@@ -327,10 +355,26 @@ impl Conn {
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
-        match dial(&self.local.proxy, &self.worker.common) {
+        match self.begin_to_dial() {
             Ok(dialling) => Stage::Dial(dialling),
             Err(error) => self.dialled(Err(error)),
         }
+    }
+
+    fn begin_to_dial(&mut self) -> io::Result<Dialling> {
+        let common = &self.worker.common;
+        let target = self.local.proxy.target.load_full();
+        if let Some(how) = target.spec.way.transparent {
+            if self.peer.is_some_and(|peer| common.leaving.has(peer)) {
+                return Err(io::Error::other("squall's own connection was redirected back to it"));
+            }
+            let original = original::destination(self.client.fd(), how)?;
+            self.destination.get_or_insert(original);
+            let dialling = dial(&self.local.proxy, &target, common, self.talk.client, Some(original))?;
+            self.leaving = dialling.one().map(|socket| common.leaving.note(socket)).transpose()?.map(Box::new);
+            return Ok(dialling);
+        }
+        dial(&self.local.proxy, &target, common, self.talk.client, None)
     }
 
     /// A client that resets meanwhile is told from an upstream that can not be reached. One that only closes its side may
@@ -355,10 +399,11 @@ impl Conn {
             Ok(server) => {
                 self.wake_at(None);
                 self.server = Some(server);
-                Stage::Open
+                self.greeting().map_or(Stage::Open, Stage::Greeting)
             }
             Err(error) => {
-                tracing::debug!(proxy = &*self.local.proxy.name, %error, "the upstream can not be reached");
+                let to = self.destination;
+                tracing::debug!(proxy = &*self.local.proxy.name, ?to, %error, "the upstream can not be reached");
                 self.local.meter.connect_failed.add(1);
                 reset::arm(&self.client);
                 Stage::Done

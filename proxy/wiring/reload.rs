@@ -14,7 +14,7 @@ use crate::language;
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     Open(ProxySpec),
-    Change { from: ProxySpec, to: ProxySpec },
+    Change { from: ProxySpec, to: Box<ProxySpec> },
     Close(ProxySpec),
 }
 
@@ -84,7 +84,7 @@ fn steps(old: &[ProxySpec], new: &[ProxySpec]) -> Vec<Step> {
     for to in new {
         match named(old, &to.name) {
             None => steps.push(Step::Open(to.clone())),
-            Some(from) if from != *to => steps.push(Step::Change { from, to: to.clone() }),
+            Some(from) if from != *to => steps.push(Step::Change { from, to: Box::new(to.clone()) }),
             Some(_) => {}
         }
     }
@@ -131,6 +131,7 @@ mod tests {
     use super::*;
     use squall_core::scenario::Protocol;
     use squall_core::time::SECOND;
+    use squall_core::way::Way;
 
     fn spec(name: &str, listen: &str) -> ProxySpec {
         ProxySpec {
@@ -143,6 +144,7 @@ mod tests {
             slo: None,
             from: None,
             to: None,
+            way: Way::default(),
         }
     }
 
@@ -152,7 +154,7 @@ mod tests {
         let new = [spec("c", "x:4"), spec("d", "x:1")];
         let expected = [
             Step::Close(spec("a", "x:1")),
-            Step::Change { from: spec("c", "x:3"), to: spec("c", "x:4") },
+            Step::Change { from: spec("c", "x:3"), to: Box::new(spec("c", "x:4")) },
             Step::Open(spec("d", "x:1")),
             Step::Close(spec("b", "x:2")),
         ];

@@ -93,6 +93,7 @@ fn proxy(spec: &ProxySpec, listen: &str) -> Table {
         ]);
         table.insert("slo".into(), slo.into());
     }
+    table.extend(Table::try_from(&spec.way).unwrap_or_default()); // text and numbers: nothing that TOML lacks
     table
 }
 

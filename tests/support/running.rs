@@ -1,6 +1,6 @@
 //! A program that runs, squall or another, and one that has ended.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -105,6 +105,12 @@ impl Running {
     /// What it has printed so far.
     pub fn printed(&self) -> String {
         self.printed.0.lock().unwrap().lines.join("\n")
+    }
+
+    /// Writes a line to its standard input, which has to be a pipe.
+    #[track_caller]
+    pub fn say(&mut self, line: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
     pub fn pid(&self) -> Pid {

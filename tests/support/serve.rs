@@ -33,11 +33,16 @@ impl Serve {
     }
 
     /// The same through a command that may run it elsewhere.
-    pub fn through(mut command: Command, room: &Room, listen: &str, upstream: impl std::fmt::Display) -> Serve {
+    pub fn through(command: Command, room: &Room, listen: &str, upstream: impl std::fmt::Display) -> Serve {
+        Serve::with(command, room, "", &format!("listen = \"{listen}\"\nupstream = \"{upstream}\""))
+    }
+
+    /// The same with other fields of `[safety]` and of the proxy.
+    pub fn with(mut command: Command, room: &Room, safety: &str, proxy: &str) -> Serve {
         let control = format!("unix:{}", room.path("control").display());
         let config = format!(
-            "[control]\nlisten = \"{control}\"\nstate = \"state\"\n\n[safety]\nlease = \"2s\"\n\n\
-             [[proxy]]\nname = \"default\"\nlisten = \"{listen}\"\nupstream = \"{upstream}\"\n"
+            "[control]\nlisten = \"{control}\"\nstate = \"state\"\n\n[safety]\nlease = \"2s\"\n{safety}\n\n\
+             [[proxy]]\nname = \"default\"\n{proxy}\n"
         );
         let config = room.file("squall.toml", &config);
         command.args(["serve", "--config", &config]).env("XDG_RUNTIME_DIR", room.directory());

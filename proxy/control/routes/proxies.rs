@@ -89,9 +89,11 @@ fn view(app: &dyn App, experiments: &[ExperimentView], info: ProxyInfo) -> Proxy
     let reading = app.plane().reading(&info.spec.name).unwrap_or_default();
     ProxyView {
         max_connections: info.spec.max_connections,
+        way: info.spec.way.clone(),
         connect_timeout_ms: info.spec.connect_timeout / MILLI,
         experiment: brought_by(experiments, &info.spec.name).map(str::to_owned),
         accepted: reading.accepted,
+        misheaded: reading.misheaded,
         active: reading.active,
         bytes_upstream: reading.bytes_upstream,
         bytes_downstream: reading.bytes_downstream,

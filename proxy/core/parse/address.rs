@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::way::ORIGINAL;
+
 /// What an upstream or a workload's target may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     Service(&'a str),
     Proxy(&'a str),
     Unix(&'a str),
+    /// Where the client of a transparent proxy meant to go.
+    Original,
     /// Host without brackets, and port.
     Host(&'a str, u16),
 }
@@ -22,6 +26,9 @@ pub(crate) fn target(text: &str) -> Result<Target<'_>, String> {
     }
     if let Some(path) = text.strip_prefix("unix:") {
         return if path.is_empty() { Err("`unix:` needs a path".into()) } else { Ok(Target::Unix(path)) };
+    }
+    if text == ORIGINAL {
+        return Ok(Target::Original);
     }
     let (host, port) = host_port(text)?;
     if port == 0 {
@@ -81,7 +88,7 @@ pub(crate) fn arrives(at: &str, to: &str) -> bool {
     at_port != 0 && at_port == to_port && same
 }
 
-fn ip(host: &str) -> Option<IpAddr> {
+pub(crate) fn ip(host: &str) -> Option<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
     }

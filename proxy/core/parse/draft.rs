@@ -11,6 +11,7 @@ use crate::plan::OnAbort;
 use crate::scenario::{Arrivals, During, GuardAction, Metric, Phase, ProbeMode, Protocol, Runbook};
 use crate::select::Key;
 use crate::unit::{Bytes, Duration, Percentage};
+use crate::way::{ProxyProtocol, Source, Transparent};
 
 /// Fields of a scenario besides its lists and `[forecast]`.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -81,7 +82,8 @@ pub(crate) struct ProxyDraft {
     pub(crate) name: Name,
     /// `address:port`, `[v6]:port` or `unix:PATH`; port 0 takes a free one.
     pub(crate) listen: String,
-    /// `host:port`, `unix:PATH`, `service:NAME` or `proxy:NAME`.
+    /// `host:port`, `unix:PATH`, `service:NAME` or `proxy:NAME`; `original`, where the client meant to go, on a
+    /// transparent proxy.
     pub(crate) upstream: String,
     /// What it speaks: `tcp` unless written.
     pub(crate) protocol: Option<Protocol>,
@@ -96,6 +98,14 @@ pub(crate) struct ProxyDraft {
     pub(crate) from: Option<Name>,
     /// The node that it carries them to: what stands behind `-to-` in the name, or the whole name, unless written.
     pub(crate) to: Option<Name>,
+    /// PROXY headers: taken from clients in some networks, sent to the upstream.
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
+    /// Takes connections that the kernel redirects here; `upstream` is `original` then.
+    pub(crate) transparent: Option<Transparent>,
+    /// `client`: the upstream sees the client's address instead of squall's.
+    pub(crate) source: Option<Source>,
+    /// Mark of the packets to the upstream (SO_MARK), 1 to 4294967295.
+    pub(crate) mark: Option<u32>,
 }
 
 /// `slo`

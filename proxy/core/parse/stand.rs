@@ -5,11 +5,12 @@ use super::draft::{ProxyDraft, ServiceDraft, ServiceWord, WorkloadDraft, Workloa
 use super::fault::reference;
 use super::node::{Node, Table};
 use super::reader::{Reader, item, join};
-use super::words;
 use super::world::World;
+use super::{way, words};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::{Calls, Capacity, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
 use crate::time::SECOND;
+use crate::way::ORIGINAL;
 
 /// Where a time-out is not written.
 const TIMEOUT: u64 = 5 * SECOND;
@@ -27,11 +28,14 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
     if let Err(why) = address::listen(&draft.listen) {
         reader.error(table, &path, "listen", why);
     }
-    check_target(reader, table, &path, "upstream", &draft.upstream, world);
+    if draft.transparent.is_none() {
+        check_target(reader, table, &path, "upstream", &draft.upstream, world);
+    }
+    let way = way::read(reader, table, &path, &draft);
     if draft.max_connections == Some(0) {
         reader.error(table, &path, "max_connections", "a proxy that takes no connection is of no use");
     }
-    let slo = draft.slo.map(|slo| (slo.objective.0 / 100.0, slo.window.0));
+    let slo = draft.slo.as_ref().map(|slo| (slo.objective.0 / 100.0, slo.window.0));
     if let Some((objective, window)) = slo
         && (objective >= 1.0 || objective <= 0.0 || window == 0)
     {
@@ -50,6 +54,7 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
         slo,
         from: draft.from.map(|node| node.0),
         to: draft.to.map(|node| node.0),
+        way,
     })
 }
 
@@ -69,6 +74,13 @@ fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text:
                 return reader.error(table, path, key, "an address is that of one proxy: no globs here");
             }
             reference(reader, table, path, key, name, world);
+            if world.named(name).any(|known| known.upstream == ORIGINAL) {
+                let why = format!("proxy `{name}` is transparent: it takes only what the kernel redirects to it");
+                reader.error(table, path, key, why);
+            }
+        }
+        Ok(Target::Original) if !table.has("transparent") => {
+            reader.error(table, path, key, "`original` is the upstream of transparent proxies");
         }
         Ok(_) => {}
     }

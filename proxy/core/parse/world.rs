@@ -123,7 +123,7 @@ impl World {
         let upstream = known.upstream.as_str();
         match target(upstream).ok()? {
             Target::Proxy(name) => self.proxies.iter().position(|other| other.name == name),
-            Target::Service(_) => None,
+            Target::Service(_) | Target::Original => None,
             Target::Unix(_) => self.proxies.iter().position(|other| other.listen == upstream),
             Target::Host(..) => {
                 let port = upstream.rsplit(':').next();

@@ -12,6 +12,7 @@ use squall_core::scenario::{
 };
 use squall_core::select::{Count, Key};
 use squall_core::time::{SECOND, Time};
+use squall_core::way::Way;
 use squall_core::window::Window;
 
 #[derive(Debug)]
@@ -196,6 +197,7 @@ pub(crate) fn proxy(name: &str, upstream: &str) -> ProxySpec {
         slo: None,
         from: None,
         to: None,
+        way: Way::default(),
     }
 }
 

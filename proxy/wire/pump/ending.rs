@@ -22,8 +22,12 @@ impl Conn {
     pub(super) fn end(&mut self, how: End, cx: &mut Context<'_>) -> Stage {
         self.local.meter.injected.add(1);
         let by = self.chain.as_ref().and_then(|chain| chain.ended_by());
-        if let (Some(client), Some(fault)) = (self.talk.client, by) {
-            self.worker.common.note_end(self.worker.id, client, fault);
+        if let Some(fault) = by {
+            // a client knows itself by the address that it has, be it here or before whoever stands between
+            let other = self.talk.client.filter(|client| Some(*client) != self.peer);
+            for client in [self.peer, other].into_iter().flatten() {
+                self.worker.common.note_end(self.worker.id, client, fault);
+            }
         }
         self.give_out_once(cx);
         self.filter_nothing(self.worker.now().mono);

@@ -188,6 +188,7 @@ impl App for Program {
             slo: None,
             from: None,
             to: None,
+            way: squall_core::way::Way::default(),
         })
     }
 

@@ -86,6 +86,63 @@ const OTHERS: &[(&str, &str)] = &[
         "did you mean `http`?",
     ),
     ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:x\"", "there is no service `x`"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nproxy_protocol = {}",
+        "neither whom to take headers from",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nproxy_protocol = { sent = \"v1\" }",
+        "did you mean `send`?",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nproxy_protocol = { send = \"v3\" }",
+        "did you mean `v1`?",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n\
+         proxy_protocol = { accept_from = [\"10.0.0.0/8\", \"10.0.0.0/33\"] }",
+        "`10.0.0.0/33` is not a network",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nproxy_protocol = { accept_from = [] }",
+        "from nobody",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n\
+         proxy_protocol = { accept_from = [\"fd00::/8\"] }",
+        "no client of 127.0.0.1:0 comes from an IPv6 network",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"unix:/b\"\nupstream = \"a:1\"\n\
+         proxy_protocol = { accept_from = [\"::1\"] }",
+        "in no network",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"original\"",
+        "`original` is the upstream of transparent proxies",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\ntransparent = \"redirect\"",
+        "write `original`",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"original\"\ntransparent = \"redirekt\"",
+        "did you mean `redirect`?",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"unix:/b\"\nupstream = \"original\"\ntransparent = \"tproxy\"",
+        "nothing is redirected to a unix socket",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"original\"\ntransparent = \"tproxy\"\n\
+         [[proxy]]\nname = \"c\"\nlisten = \"127.0.0.1:0\"\nupstream = \"proxy:b\"",
+        "proxy `b` is transparent",
+    ),
+    ("[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nmark = 0", "a mark lies between 1"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"unix:/a\"\nsource = \"client\"",
+        "not for unix sockets",
+    ),
     ("[[service]]\nname = \"b\"\nkind = \"echo\"\nanswers = { status = 200 }", "`answers` is for http services"),
     ("[[service]]\nname = \"b\"\nkind = \"http\"\nanswers = { status = 200, sise = 1 }", "did you mean `size`?"),
     ("[[service]]\nname = \"b\"\nkind = \"echo\"\ncapacity = 3", "`capacity` is for http services"),

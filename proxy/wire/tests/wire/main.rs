@@ -3,6 +3,7 @@
 
 mod endings;
 mod faults;
+mod headers;
 mod listeners;
 mod relay;
 mod support;

@@ -18,6 +18,7 @@ use squall_core::plane::{DataPlane, ProxyInfo};
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::select::{Count, Key, Select};
 use squall_core::time::{SECOND, Time};
+use squall_core::way::Way;
 use squall_core::window::Window;
 use squall_wire::{Options, Plane};
 
@@ -41,6 +42,7 @@ pub(crate) fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
         slo: None,
         from: None,
         to: None,
+        way: Way::default(),
     }
 }
 

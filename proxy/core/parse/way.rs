@@ -1,0 +1,85 @@
+//! The fields of `[[proxy]]` about PROXY headers, transparent mode and squall's own sockets.
+
+use std::net::IpAddr;
+
+use super::address::{self, host_port};
+use super::draft::ProxyDraft;
+use super::node::{Node, Table};
+use super::reader::{Reader, join};
+use crate::scenario::Protocol;
+use crate::way::{ORIGINAL, ProxyProtocol, Way};
+
+/// Checks them.
+pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &ProxyDraft) -> Way {
+    let tcp = draft.protocol != Some(Protocol::Udp);
+    for key in ["proxy_protocol", "transparent", "source", "mark"] {
+        if !tcp && table.has(key) {
+            reader.error(table, path, key, format!("`{key}` is for proxies of connections, not of datagrams"));
+        }
+    }
+    if let Some(protocol) = &draft.proxy_protocol {
+        let inner = table.node("proxy_protocol").and_then(Node::as_table).unwrap_or(table);
+        check_headers(reader, inner, &join(path, "proxy_protocol"), protocol, &draft.listen);
+    }
+    if draft.transparent.is_some() {
+        if draft.upstream != ORIGINAL {
+            let why = "a transparent proxy leads where its clients meant to go: write `original`";
+            reader.error(table, path, "upstream", why);
+        }
+        if draft.listen.starts_with("unix:") {
+            reader.error(table, path, "transparent", "nothing is redirected to a unix socket");
+        }
+    }
+    for key in ["source", "mark"] {
+        if table.has(key) && draft.upstream.starts_with("unix:") {
+            reader.error(table, path, key, format!("`{key}` is for upstreams on a network, not for unix sockets"));
+        }
+    }
+    if draft.source.is_some() && draft.listen.starts_with("unix:") {
+        reader.error(table, path, "source", "the clients of a unix socket have no address");
+    }
+    if draft.mark == Some(0) {
+        reader.error(
+            table,
+            path,
+            "mark",
+            "0 is what packets without a mark have: a mark lies between 1 and 4294967295",
+        );
+    }
+    Way {
+        proxy_protocol: draft.proxy_protocol.clone(),
+        transparent: draft.transparent,
+        source: draft.source,
+        mark: draft.mark,
+    }
+}
+
+fn check_headers(reader: &mut Reader, table: &Table, path: &str, protocol: &ProxyProtocol, listen: &str) {
+    const KEY: &str = "accept_from";
+    if !table.has(KEY) {
+        if protocol.send.is_none() {
+            let why = "this says neither whom to take headers from (`accept_from`) nor which to send (`send`)";
+            reader.error(table, path, "", why);
+        }
+        return;
+    }
+    if protocol.accept_from.is_empty() {
+        return reader.error(table, path, KEY, "an empty list takes headers from nobody: leave it out");
+    }
+    if listen.starts_with("unix:") {
+        return reader.error(table, path, KEY, "the clients of a unix socket are in no network");
+    }
+    let own = host_port(listen).ok().and_then(|(host, _)| address::ip(host));
+    let none = |family: fn(&IpAddr) -> bool| {
+        !protocol.accept_from.iter().any(|network| family(&network.address.to_canonical()))
+    };
+    match own {
+        Some(IpAddr::V4(_)) if none(IpAddr::is_ipv4) => {
+            reader.error(table, path, KEY, format!("no client of {listen} comes from an IPv6 network"));
+        }
+        Some(IpAddr::V6(own)) if !own.is_unspecified() && none(IpAddr::is_ipv6) => {
+            reader.error(table, path, KEY, format!("no client of {listen} comes from an IPv4 network"));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,80 @@
+//! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, and what
+//! squall's own sockets carry.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::matcher::Network;
+
+/// The way of a proxy's connections; by default nothing out of the ordinary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Way {
+    /// PROXY headers, taken and sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Connections that were meant for somebody else come in, and go on to there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transparent: Option<Transparent>,
+    /// Whose address the upstream sees: squall's own unless written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Mark of the packets that go to the upstream (SO_MARK), 1 to 4294967295: for rules that must leave squall's own
+    /// traffic alone. Needs CAP_NET_ADMIN, or CAP_NET_RAW from Linux 5.17.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+}
+
+/// `proxy_protocol`: the header that tells an upstream who its client's client is, versions 1 and 2 of
+/// <https://www.haproxy.org/download/2.6/doc/proxy-protocol.txt>. At least one of the two must be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// A connection from these networks must begin with a header, of either version; from elsewhere a header is bytes like
+    /// any others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept_from: Vec<Network>,
+    /// The header that the upstream gets before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<HeaderVersion>,
+}
+
+impl ProxyProtocol {
+    /// Whether a connection from this address must begin with a header.
+    pub fn asks(&self, client: std::net::IpAddr) -> bool {
+        self.accept_from.iter().any(|network| network.contains(client))
+    }
+}
+
+/// Version of a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// How connections that were meant for somebody else come to squall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transparent {
+    /// The kernel rewrote their destination (REDIRECT); it still knows what it was (SO_ORIGINAL_DST).
+    Redirect,
+    /// The kernel handed them over as they are (TPROXY): their destination is the socket's own address. Needs
+    /// CAP_NET_RAW or CAP_NET_ADMIN.
+    Tproxy,
+}
+
+/// Whose address the upstream sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The client's, on any port. The upstream's packets must find back to squall. Needs CAP_NET_RAW or
+    /// CAP_NET_ADMIN.
+    Client,
+}
+
+/// What `upstream` is on a transparent proxy: where the client meant to go.
+pub const ORIGINAL: &str = "original";
