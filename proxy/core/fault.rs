@@ -7,6 +7,7 @@ pub mod blackhole;
 pub(crate) mod contract;
 pub mod corrupt;
 pub mod cut;
+pub mod dns;
 #[cfg(test)]
 mod driver;
 pub mod error;
@@ -242,6 +243,8 @@ pub enum What {
     Swallowed,
     /// Bytes were changed: byte offset.
     Corrupted,
+    /// Another answer was put in the place of the server's: bytes of the message.
+    Answered,
     /// A write was cut in pieces: bytes of the piece.
     Sliced,
     /// The connection was closed with FIN: byte offset in the flow.
@@ -278,7 +281,7 @@ pub struct Span {
 pub struct Offer<'a> {
     /// The head itself.
     pub item: Item<'a>,
-    /// When it arrived at this stage.
+    /// When it arrived at this stage; of bytes that [`Act::More`] waited for, the last of them.
     pub arrived: Time,
     /// Offset of its first byte in the flow, from 0 when the connection began.
     pub offset: u64,
@@ -336,6 +339,10 @@ pub enum Act {
     Piece(usize),
     /// The head waits, and the rest queues behind it in order.
     Hold(Until),
+    /// The fault has to see so many bytes in one to decide. It is asked again when they wait here, with at least that
+    /// many in one slice, until something has passed or vanished. If they can't come (the sender has closed its side, or
+    /// the queue is full), what waits goes on as it is. Not for a Fin or Tick. Waiting for bytes is no injection.
+    More(usize),
     /// n bytes vanish and `put` stands in their place.
     Take {
         /// Bytes that vanish, at most those offered.

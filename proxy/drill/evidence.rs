@@ -173,6 +173,7 @@ fn name(what: What) -> (&'static str, bool) {
         What::Held => ("held", false),
         What::Swallowed => ("swallowed", false),
         What::Corrupted => ("corrupted", false),
+        What::Answered => ("answered", false),
         What::Sliced => ("sliced", false),
         What::Closed => ("closed", false),
         What::Reset => ("reset", false),

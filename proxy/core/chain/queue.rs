@@ -1,5 +1,6 @@
 //! Bytes on their way between two stages.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -101,6 +102,24 @@ impl Queue {
         let taken = if n < head.bytes.len() { head.split(n) } else { self.segments.pop_front()? };
         self.bytes -= taken.bytes.len();
         Some(taken)
+    }
+
+    /// The first n bytes in one, if there are so many, with the arrival of the last of them. Copies only what lies in
+    /// several segments.
+    pub(super) fn first(&self, n: usize) -> Option<(Cow<'_, [u8]>, Time)> {
+        let head = self.front()?;
+        if head.bytes.len() >= n {
+            return Some((Cow::Borrowed(&head.bytes), head.arrived));
+        }
+        let mut bytes = Vec::with_capacity(n);
+        for segment in &self.segments {
+            let missing = n - bytes.len();
+            bytes.extend_from_slice(&segment.bytes[..missing.min(segment.bytes.len())]);
+            if bytes.len() == n {
+                return Some((Cow::Owned(bytes), segment.arrived));
+            }
+        }
+        None
     }
 
     /// n bytes were written.

@@ -32,6 +32,8 @@ pub(super) struct Stage {
     /// The piece that they belong to; 0: none.
     credit_piece: u64,
     hold: Option<Until>,
+    /// How many bytes the fault has to see in one to decide about the head; 0: any.
+    want: usize,
     /// The fault has put on record that the head waits.
     noted: bool,
     /// It has just come on: a Tick is due.
@@ -79,6 +81,7 @@ impl Stage {
             credit: 0,
             credit_piece: 0,
             hold: None,
+            want: 0,
             noted: false,
             fresh: true,
             answered: None,
@@ -142,6 +145,7 @@ impl Stage {
         self.credit = 0;
         self.credit_piece = 0;
         self.hold = None;
+        self.want = 0;
     }
 
     /// The fault goes off. What it held is put on record; the next run lets it go.
@@ -252,7 +256,7 @@ impl Stage {
             }
             self.hold = None;
             match self.ask(None, unit, moment) {
-                Act::Pass(_) | Act::Piece(_) => {}
+                Act::Pass(_) | Act::Piece(_) | Act::More(_) => {}
                 Act::Hold(_) => self.credit = 0,
                 Act::Take { put, .. } => self.insert(put, next, moment),
                 Act::End(end) => return Some(Outcome::Ended(end)),
@@ -281,7 +285,7 @@ impl Stage {
             if self.credit > 0
                 && let Some(segment) = self.queue.pop(self.credit)
             {
-                strikes = 0;
+                (strikes, self.want) = (0, 0);
                 let n = segment.bytes.len();
                 let piece = if self.credit_piece == 0 { segment.piece } else { self.credit_piece };
                 self.spend(n);
@@ -297,6 +301,14 @@ impl Stage {
                     next.close(std::mem::take(&mut self.queue.tail), now);
                     return None;
                 }
+            }
+            if offered.is_some() && self.queue.len() < self.want {
+                if self.queue.tail.is_open() && self.queue.len() < unit.active.fault.depth() {
+                    return None;
+                }
+                self.credit = self.queue.len();
+                self.credit_piece = 0;
+                continue;
             }
             if strikes == STRIKES {
                 self.stuck = true;
@@ -322,6 +334,7 @@ impl Stage {
                     self.credit_piece = *pieces;
                 }
                 (Act::Hold(until), _) => self.hold = Some(until),
+                (Act::More(n), _) => self.want = n,
                 (Act::Take { n, put }, _) => {
                     if self.take(n, put, next, moment) > 0 {
                         strikes = 0;
@@ -333,18 +346,24 @@ impl Stage {
         }
     }
 
-    /// n bytes of the head vanish, `put` stands there. Returns how many vanished.
+    /// n bytes of what was offered vanish, `put` stands there. Returns how many vanished.
     fn take(&mut self, n: usize, put: Bytes, next: &mut Sink<'_>, moment: &mut Moment<'_>) -> usize {
-        let taken = if n == 0 { None } else { self.queue.pop(n) };
-        let Some(taken) = taken else {
+        let offered = self.queue.front().map_or(0, |head| head.bytes.len()).max(self.want);
+        self.want = 0;
+        let Some(first) = self.queue.pop(n.min(offered)).filter(|first| !first.bytes.is_empty()) else {
             self.insert(put, next, moment);
             return 0;
         };
-        let n = taken.bytes.len();
+        let mut taken = first.bytes.len();
+        while taken < n.min(offered)
+            && let Some(more) = self.queue.pop(n.min(offered) - taken)
+        {
+            taken += more.bytes.len();
+        }
         self.lossy = true;
-        pass(&mut self.span, n, moment.now.mono);
-        next.push(Segment { bytes: put, ..taken }, moment.now.mono);
-        n
+        pass(&mut self.span, taken, moment.now.mono);
+        next.push(Segment { bytes: put, ..first }, moment.now.mono);
+        taken
     }
 
     /// Bytes out of nowhere, before the head.
@@ -372,15 +391,18 @@ impl Stage {
             let turn_offset = moment.talk.within_turn(self.flow, offset);
             Offer { item, arrived, offset, turn: moment.talk.turn(), turn_offset }
         };
+        let several = head.filter(|()| self.want > 0).and_then(|()| self.queue.first(self.want));
         let offer = match (head, self.queue.front(), &self.queue.tail) {
             (None, ..) => event(Item::Tick, now),
-            (Some(()), Some(head), _) => offer(
-                head,
-                match active.fault.needs() {
-                    Needs::Count => Item::Len(head.bytes.len()),
-                    Needs::Bytes => Item::Bytes(&head.bytes),
-                },
-            ),
+            (Some(()), Some(head), _) => {
+                let (bytes, arrived) =
+                    several.as_ref().map_or((&head.bytes[..], head.arrived), |(b, at)| (&b[..], *at));
+                let item = match active.fault.needs() {
+                    Needs::Count => Item::Len(bytes.len()),
+                    Needs::Bytes => Item::Bytes(bytes),
+                };
+                Offer { arrived, ..offer(head, item) }
+            }
             (Some(()), None, Tail::Fin(arrived)) => event(Item::Fin, *arrived),
             (Some(()), None, _) => event(Item::Fin, now),
         };

@@ -22,7 +22,7 @@ use crate::plan::{Active, Slice};
 use crate::time::{MILLI, Time};
 
 /// Besides the examples.
-const HARDER: [(&str, &str); 18] = [
+const HARDER: [(&str, &str); 22] = [
     ("latency", "delay = '20ms'\njitter = '20ms'"),
     ("latency", "quantiles = { p50 = '1ms', p99 = '30ms' }"),
     ("latency", "delay = { from = '0ms', to = '30ms', over = '50ms' }"),
@@ -41,6 +41,10 @@ const HARDER: [(&str, &str); 18] = [
     ("partition", "connections = 'established'"),
     ("partition", "how = 'drop'\nconnections = 'new'"),
     ("corrupt", "one_per = '3B'"),
+    ("dns", "answer = 'timeout'"),
+    ("dns", "answer = 'slow'\ndelay = '20ms'"),
+    ("dns", "answer = 'stale'"),
+    ("dns", "answer = 'address'\naddresses = ['10.0.0.1', '::1']\nttl = '5s'"),
 ];
 
 fn own_fields(example: &str) -> toml::Table {

@@ -30,6 +30,7 @@ faults![
     slicer::Slicer,
     partition::Partition,
     corrupt::Corrupt,
+    dns::Dns,
     error::Error,
 ];
 
@@ -48,6 +49,8 @@ pub trait Kind: 'static {
     const EXAMPLE: &'static str;
     /// The direction where none is written; none: both.
     const DIRECTION: Option<Flow>;
+    /// Why it acts in [`Kind::DIRECTION`] only, and another one is refused; none: it may act in any.
+    const ONE_WAY: Option<&'static str> = None;
     /// Whether it acts on HTTP requests: it can be checked, but not run before squall speaks HTTP.
     const HTTP_ONLY: bool = false;
     /// The fields of the table that are the kind's own: `#[serde(deny_unknown_fields)]`, every field documented. The names
@@ -99,6 +102,8 @@ pub struct Entry {
     pub example: &'static str,
     /// See [`Kind::DIRECTION`].
     pub direction: Option<Flow>,
+    /// See [`Kind::ONE_WAY`].
+    pub one_way: Option<&'static str>,
     /// See [`Kind::HTTP_ONLY`].
     pub http_only: bool,
     /// See [`Fault::EFFECT`].
@@ -136,6 +141,7 @@ impl Entry {
             about: K::ABOUT,
             example: K::EXAMPLE,
             direction: K::DIRECTION,
+            one_way: K::ONE_WAY,
             http_only: K::HTTP_ONLY,
             effect: K::Makes::EFFECT,
             schema: K::Config::json_schema,

@@ -52,6 +52,7 @@ pub(crate) fn read(
         check_proxy(reader, table, &path, proxy, world);
     }
     let (Some(makings), Some(head)) = (makings, head) else { return Vec::new() };
+    check_direction(reader, table, &path, &head, &makings);
     let window = window(reader, table, &path, &head);
     let count = count(reader, table, &path, &head);
     let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
@@ -102,12 +103,7 @@ struct Making {
 impl Making {
     fn spec(self, head: &FaultHead, shared: &Shared) -> Option<FaultSpec> {
         let Made { fault, summary } = self.made?;
-        let written = match head.direction {
-            None => None,
-            Some(Direction::Both) => Some(None),
-            Some(Direction::Upstream) => Some(Some(Flow::Upstream)),
-            Some(Direction::Downstream) => Some(Some(Flow::Downstream)),
-        };
+        let written = head.direction.map(flow);
         let named = head.name.as_ref().map(|name| name.0.clone());
         let min_hits = head.min_hits.unwrap_or(1);
         let (name, preset, flow, min_hits) = match self.part {
@@ -134,6 +130,28 @@ impl Making {
             fault: shared.not_yet.clone().map_or(Ok(fault), Err),
             summary,
         })
+    }
+}
+
+/// None: both.
+fn flow(direction: Direction) -> Option<Flow> {
+    match direction {
+        Direction::Both => None,
+        Direction::Upstream => Some(Flow::Upstream),
+        Direction::Downstream => Some(Flow::Downstream),
+    }
+}
+
+/// Refuses a direction in which a kind can do nothing.
+fn check_direction(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, makings: &[Making]) {
+    let Some(written) = head.direction.map(flow) else { return };
+    for Making { entry, part, .. } in makings {
+        if let (Some(why), None) = (entry.one_way, part)
+            && written != entry.direction
+        {
+            let message = format!("`{}` acts {} only: {why}", entry.name, entry.direction_word());
+            reader.error(table, path, "direction", message);
+        }
     }
 }
 

@@ -283,3 +283,75 @@ fn no_fault_is_asked_about_bytes_or_alarms_before_the_gate_is_passed() {
     pump.poll();
     assert_eq!(pump.ended, Some(Ready::Reset));
 }
+
+/// The frame at the beginning of the stream, for `Mode::Frames`.
+fn first_frame() -> usize {
+    1 + usize::from(byte(DOWN, 0))
+}
+
+#[test]
+fn bytes_that_a_fault_has_to_see_together_wait_for_each_other() {
+    let frame = first_frame();
+    assert!(frame > 2);
+    let mut pump = Pump::on(&Stand::new().slice([Mode::Frames(false)]));
+    for _ in 1..frame {
+        pump.read(DOWN, 1, true);
+        pump.write_all();
+    }
+    assert_eq!((pump.down().len(), pump.queued(), pump.next), (0, frame - 1, None));
+    assert!(!pump.is_holding(), "waiting for the rest is no injection");
+    pump.read(DOWN, 1, true);
+    pump.write_all();
+    assert_eq!(pump.down(), Pump::sent(frame as u64));
+    assert!(pump.records.is_empty());
+}
+
+#[test]
+fn what_will_not_be_whole_goes_on_as_it_is() {
+    let part = first_frame() - 1;
+    for changes in [false, true] {
+        let mut pump = Pump::on(&Stand::new().slice([Mode::Frames(changes)]));
+        pump.read(DOWN, part, false);
+        pump.fin(DOWN);
+        pump.write_all();
+        assert_eq!(pump.down(), Pump::sent(part as u64), "the sender has closed its side");
+        assert!(pump.out[DOWN as usize].fin);
+
+        let stand = Stand::new();
+        let mut pump = Pump::on(&stand.slice([Mode::Frames(changes)]));
+        pump.read(DOWN, part, false);
+        stand.switch.end();
+        pump.poll();
+        pump.write_all();
+        assert_eq!((pump.down(), pump.released, pump.ended), (&Pump::sent(part as u64)[..], 0, None), "lifted");
+        pump.read(DOWN, 500, true);
+        pump.write_all();
+        assert_eq!(pump.down(), Pump::sent(part as u64 + 500));
+    }
+    // more than the queue takes
+    let mut pump = Pump::on(&Stand::new().slice([Mode::Gather(1 << 20)]));
+    assert_eq!(pump.read(DOWN, 65_535, false), 65_535);
+    assert_eq!((pump.write(DOWN, ALL), pump.queued()), (0, 65_535));
+    pump.read(DOWN, 10, false);
+    pump.write_all();
+    assert_eq!(pump.down(), Pump::sent(65_536));
+}
+
+#[test]
+fn several_reads_that_are_taken_together_leave_the_rest_in_order() {
+    let mut pump = Pump::on(&Stand::new().slice([Mode::Frames(true)]));
+    for _ in 0..10 {
+        pump.read(DOWN, 77, false);
+    }
+    pump.fin(DOWN);
+    pump.write_all();
+    let mut wanted = Pump::sent(770);
+    let mut at = 0;
+    while let Some(last) = wanted.get(at).map(|n| at + usize::from(*n))
+        && last < wanted.len()
+    {
+        wanted[last] ^= 0x55;
+        at = last + 1;
+    }
+    assert!(at > 0 && pump.down() == wanted);
+}

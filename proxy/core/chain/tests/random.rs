@@ -16,12 +16,13 @@ use crate::window::Window;
 const PLANS: u64 = 3_000;
 
 fn keeps(dice: &mut Dice) -> Mode {
-    match dice.below(7) {
+    match dice.below(8) {
         0 => Mode::Pass,
         1 => Mode::Grant(dice.size()),
         2 | 3 => Mode::Delay(dice.time()),
         4 => Mode::Pace(dice.size() + 50, dice.time()),
-        5 => Mode::Slice(dice.size() + 50, dice.time() / 50),
+        5 => dice.pick(&[Mode::Frames(false), Mode::Gather(300)]),
+        6 => Mode::Slice(dice.size() + 50, dice.time() / 50),
         _ => Mode::FinHold(dice.time()),
     }
 }
@@ -45,7 +46,8 @@ fn any(dice: &mut Dice) -> Mode {
         4 => Mode::AlarmEnd(dice.time() * 4, end),
         5 => Mode::Flip(1 + dice.below(500)),
         6 => Mode::Swallow(place),
-        7 => dice.pick(&[Mode::SpinPass, Mode::SpinHold, Mode::SpinAlarm]),
+        7 => dice.pick(&[Mode::SpinPass, Mode::SpinHold, Mode::SpinMore, Mode::SpinAlarm]),
+        8 => Mode::Frames(true),
         _ => keeps(dice),
     }
 }
@@ -236,7 +238,7 @@ fn finish(pump: &mut Pump, total: [u64; 2], mut fin: [bool; 2], seed: u64) {
 
 /// What has come out is what went in, in order, changed only where a fault changes bytes.
 fn check(pump: &mut Pump, modes: &[Mode], seed: u64) {
-    let flips = modes.iter().any(|mode| matches!(mode, Mode::Flip(_)));
+    let flips = modes.iter().any(|mode| matches!(mode, Mode::Flip(_) | Mode::Frames(true)));
     let corrupts = modes.iter().any(|mode| matches!(mode, Mode::Real("corrupt", _)));
     for flow in [UP, DOWN] {
         let out = &mut pump.out[flow as usize];
@@ -312,6 +314,7 @@ fn decisions_do_not_depend_on_read_sizes() {
         let modes: Vec<Mode> = (0..1 + dice.below(3))
             .map(|_| match dice.below(8) {
                 0 => Mode::Flip(1 + dice.below(3_000)),
+                1 if dice.chance(50) => Mode::Frames(true),
                 1 => Mode::CutAt(dice.below(30_000), End::Reset),
                 // pacing is the one decision for which it counts how much has arrived
                 2..5 => real(dice, &["latency", "slicer", "corrupt", "limit_data"]),

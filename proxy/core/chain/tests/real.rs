@@ -41,6 +41,7 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
         }
         "partition" => format!("how = '{}'", dice.pick(&["hang", "drop", "reject"])),
         "corrupt" => format!("one_per = '{}B'", size + 20),
+        "dns" => dice.pick(&["answer = 'nxdomain'", "answer = 'timeout'", "answer = 'slow'\ndelay = '1ms'"]).into(),
         other => panic!("no configurations for {other}"),
     }
 }

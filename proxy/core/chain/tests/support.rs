@@ -50,12 +50,17 @@ pub(super) enum Mode {
     FinHold(Time),
     /// Changes every nth byte.
     Flip(u64),
+    /// Waits for whole frames, each as long as its first byte says: passes them, or changes their last byte.
+    Frames(bool),
+    /// Waits for so many bytes in one before anything passes.
+    Gather(usize),
     /// Puts bytes in at an offset, once.
     Insert(u64),
     /// Swallows from an offset on.
     Swallow(u64),
     SpinPass,
     SpinHold,
+    SpinMore,
     SpinInsert,
     SpinAlarm,
     GateHold(Until),
@@ -67,7 +72,7 @@ pub(super) enum Mode {
 impl Mode {
     fn effect(&self) -> Effect {
         match self {
-            Mode::Flip(_) | Mode::Insert(_) | Mode::SpinInsert => Effect::Mutates,
+            Mode::Flip(_) | Mode::Frames(true) | Mode::Insert(_) | Mode::SpinInsert => Effect::Mutates,
             Mode::Swallow(_) => Effect::Loses,
             _ => Effect::Keeps,
         }
@@ -148,6 +153,20 @@ impl<const EFFECT: u8> Script<EFFECT> {
                 (0, Item::Bytes(bytes)) => Act::Take { n: 1, put: Bytes::copy_from_slice(&[bytes[0] ^ 0x55]) },
                 _ => Act::Pass(left(every, offer.offset).min(len)),
             },
+            Mode::Frames(changes) => {
+                let Item::Bytes(bytes) = offer.item else { return Act::Pass(ALL) };
+                let n = 1 + usize::from(bytes[0]);
+                match bytes.get(..n).map(<[u8]>::to_vec) {
+                    None => Act::More(n),
+                    Some(_) if !changes => Act::Pass(n),
+                    Some(mut frame) => {
+                        frame[n - 1] ^= 0x55;
+                        Act::Take { n, put: Bytes::from(frame) }
+                    }
+                }
+            }
+            Mode::Gather(n) if len < n => Act::More(n),
+            Mode::SpinMore => Act::More(1),
             Mode::Insert(place) if offer.offset < place => Act::Pass(up_to(place).min(len)),
             Mode::Insert(_) if !cx.state.inserted => {
                 cx.state.inserted = true;
@@ -173,7 +192,7 @@ impl<const EFFECT: u8> Fault for Script<EFFECT> {
     type State = Memory;
 
     fn needs(&self) -> Needs {
-        if matches!(self.0, Mode::Flip(_)) { Needs::Bytes } else { Needs::Count }
+        if matches!(self.0, Mode::Flip(_) | Mode::Frames(_)) { Needs::Bytes } else { Needs::Count }
     }
 
     fn open(&self, _: &mut Cx<'_, Self>, _: &Opening) -> Gate {

@@ -42,6 +42,11 @@ const FAULTS: &[(&str, &str)] = &[
     ("kind = \"reset\"\nproxy = \"redis\"\ndirection = \"downstraem\"", "did you mean `downstream`?"),
     ("kind = \"reset\"\nproxy = \"redis\"\nfor = \"58s\"", "the plan takes 63s, longer than `max_duration`"),
     ("kind = \"reset\"\nproxy = \"redis\"\nat = \"60s\"", "never act"),
+    (
+        "kind = \"dns\"\nproxy = \"redis\"\nanswer = \"empty\"\ndirection = \"both\"",
+        "`dns` acts downstream only: answers come downstream",
+    ),
+    ("kind = \"dns\"\nproxy = \"redis\"\nanswer = \"nxdomian\"", "did you mean `nxdomain`?"),
     ("kind = \"latency\"\nproxy = \"redis\"", "a.toml:7:1"),
     ("kind = \"partition\"\nproxy = \"redis\"\nconnections = \"nwe\"", "did you mean `new`?"),
     ("kind = \"partition\"\nproxy = \"redis\"\ngroups = [[\"redis\"]]", "at least two groups"),
