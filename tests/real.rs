@@ -1,6 +1,7 @@
-//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, and the golden drills.
+//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, and the golden drills.
 
 mod distribution;
+mod dns;
 mod drill;
 mod ends;
 mod gigabytes;

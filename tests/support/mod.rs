@@ -1,5 +1,6 @@
 //! What the tests are written in.
 
+pub mod dns;
 mod echo;
 pub mod history;
 mod knock;

@@ -49,7 +49,12 @@ enum Behaviour {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// What the client gets.
+    /// What the client gets: `nxdomain` (there is no such name), `servfail`, `refused`; `empty` (the name, without a record
+    /// of the type); `address` (those of `addresses`); `stale` (the first answer that was seen while the fault acted, again
+    /// and again: up to 1000 are kept, 1 MiB in all, and questions beyond get the server's); `slow` (the server's answer,
+    /// later: over TCP in order, over UDP each for itself); `truncated` (UDP: cut short, so that the client asks again over
+    /// TCP; over TCP it passes); `timeout` (none: over UDP it vanishes, over TCP it is held, with what follows, until the
+    /// fault is lifted).
     answer: Answer,
     /// Questions about these names, globs allowed (`*` stands for anything, dots too), whatever the case. Default: all.
     #[serde(default)]
@@ -81,25 +86,16 @@ pub struct Config {
 /// `answer`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
 pub enum Answer {
-    /// There is no such name.
     Nxdomain,
-    /// The server failed.
     Servfail,
-    /// The server does not want to.
     Refused,
-    /// None: over UDP the response vanishes, over TCP it is held, and what follows behind it, until the fault is lifted.
     Timeout,
-    /// The server's, later. Over TCP in order, over UDP each for itself.
     Slow,
-    /// Over UDP the message is cut short, so that the client asks again over TCP; over TCP it passes.
     Truncated,
-    /// The name is there, but without a record of this type.
     Empty,
-    /// `addresses`.
     Address,
-    /// The first answer that was seen while the fault acted, again and again: the first passes and is kept (1000 of
-    /// them, 1 MiB in all; questions beyond that get the server's answer).
     Stale,
 }
 
