@@ -118,6 +118,7 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
             "Connections reset because bytes had been withheld",
         ),
         ("squall_fault_unrecorded_total", view.tally.unrecorded, "Ledger records lost"),
+        ("squall_fault_unread_total", view.tally.unread, "Messages that it could not read, and let by"),
     ] {
         sheet.count(name, &of, count, about);
     }

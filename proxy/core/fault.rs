@@ -163,6 +163,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         None
     }
 
+    /// How many messages it could not read so far, and let by untouched. Counted in its `Shared`, told with its tally.
+    fn unread(shared: &Self::Shared) -> u64 {
+        let _ = shared;
+        0
+    }
+
     /// Why what it does is only near to what it stands for, in words; none: it is the thing itself. Ledger and report
     /// say so.
     fn approximated(&self) -> Option<&'static str> {
@@ -475,6 +481,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String>;
     /// See [`Fault::groups`].
     fn groups(&self) -> Option<&Groups>;
+    /// See [`Fault::unread`]; `shared` was made by [`AnyFault::new_shared`] of the same kind.
+    fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64;
     /// See [`Fault::approximated`].
     fn approximated(&self) -> Option<&'static str>;
 }
@@ -563,6 +571,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn groups(&self) -> Option<&Groups> {
         Fault::groups(self)
+    }
+    fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
+        shared.downcast_ref().map_or(0, F::unread)
     }
     fn approximated(&self) -> Option<&'static str> {
         Fault::approximated(self)

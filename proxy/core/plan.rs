@@ -148,6 +148,11 @@ impl Active {
         }
     }
 
+    /// What it has done so far.
+    pub fn read(&self) -> TallyReading {
+        TallyReading { unread: self.fault.unread(&*self.shared), ..self.tally.read() }
+    }
+
     /// Whether the window may be open once more, now or later. In doubt (while paused) it may.
     pub fn may_open(&self, now: Now) -> bool {
         let is_past = |end| now.mono.saturating_sub(self.switch.origin()) >= end;
@@ -222,7 +227,7 @@ impl Tally {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All counts at this moment.
+    /// All counts at this moment, but for `unread`: see [`Active::read`].
     pub fn read(&self) -> TallyReading {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         TallyReading {
@@ -237,11 +242,12 @@ impl Tally {
             reset_on_abort: get(&self.reset_on_abort),
             stuck: get(&self.stuck),
             unrecorded: get(&self.unrecorded),
+            unread: 0,
         }
     }
 }
 
-/// A reading of a [`Tally`]; the fields are its.
+/// A reading of a [`Tally`]; the fields are its, and `unread`: messages that the fault could not read and let by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[allow(missing_docs)]
 pub struct TallyReading {
@@ -256,6 +262,8 @@ pub struct TallyReading {
     pub reset_on_abort: u64,
     pub stuck: u64,
     pub unrecorded: u64,
+    #[serde(default)]
+    pub unread: u64,
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Entry {
                 kind: spec.kind.into(),
                 summary: spec.summary.clone(),
                 active: actives.iter().any(|active| active.phase(now).open_since.is_some()),
-                tally: sum(actives.iter().map(|active| active.tally.read())),
+                tally: sum(actives.iter().map(|active| active.read())),
             }
         });
         ExperimentView {
@@ -201,6 +201,7 @@ pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
         key_absent: a.key_absent + b.key_absent,
         reset_on_abort: a.reset_on_abort + b.reset_on_abort,
         unrecorded: a.unrecorded + b.unrecorded,
+        unread: a.unread + b.unread,
         stuck: a.stuck + b.stuck,
     })
 }

@@ -281,7 +281,7 @@ impl Stopping {
     }
 
     fn tally(&self) -> squall_core::plan::TallyReading {
-        sum(self.running.actives.iter().flatten().map(|active| active.tally.read()))
+        sum(self.running.actives.iter().flatten().map(|active| active.read()))
     }
 
     fn story(&self, inner: &Inner, now: Now) -> Story {
@@ -334,7 +334,7 @@ impl Stopping {
         let faults = running.entry.checked.faults.iter().enumerate();
         let hits = faults.map(|(n, spec)| Hits {
             fault: spec.name.clone(),
-            hits: sum(running.actives[n].iter().map(|active| active.tally.read())).injected,
+            hits: sum(running.actives[n].iter().map(|active| active.read())).injected,
             min_hits: spec.min_hits,
             passed: running.run.schedule.passed(n, elapsed),
         });
@@ -359,7 +359,7 @@ impl Stopping {
     fn stuck(&self) -> impl Iterator<Item = String> {
         let faults = self.running.entry.checked.faults.iter().zip(&self.running.actives);
         faults.filter_map(|(spec, actives)| {
-            let stuck = sum(actives.iter().map(|active| active.tally.read())).stuck;
+            let stuck = sum(actives.iter().map(|active| active.read())).stuck;
             (stuck > 0).then(|| format!("fault `{}` got stuck {stuck} times and was passed over (a bug)", spec.name))
         })
     }
@@ -372,7 +372,7 @@ impl Stopping {
             if spec.count != Count::All || spec.key != Key::Ordinal {
                 return None;
             }
-            let tally = sum(actives.iter().map(|active| active.tally.read()));
+            let tally = sum(actives.iter().map(|active| active.read()));
             let selected = tally.selected + tally.overflow;
             let off = crate::verdict::is_mismatch(tally.eligible, selected, percentage / 100.0);
             off.then(|| {

@@ -172,7 +172,7 @@ pub(crate) fn faults(checked: &Checked, actives: &Actives, evidence: &Evidence) 
         proxies: actives.iter().map(|active| active.name.proxy.clone()).collect(),
         summary: spec.summary.clone(),
         min_hits: spec.min_hits,
-        tally: sum(actives.iter().map(|active| active.tally.read())),
+        tally: sum(actives.iter().map(|active| active.read())),
         values: evidence.of(&spec.name),
     });
     faults.collect()

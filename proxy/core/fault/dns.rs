@@ -4,12 +4,13 @@ mod message;
 mod words;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::message::{Response, Room, Short, Stale};
+use self::message::{Response, Room, Short, Stale, Unread};
 use self::words::{NamePattern, RecordType};
 use crate::curve::Curve;
 use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
@@ -23,7 +24,7 @@ use crate::unit::Duration;
 /// Acts on the responses of a DNS server, over UDP, where a datagram is a message, and over TCP, where two bytes of length
 /// stand before each (RFC 1035, 4.2.2). The server is asked as ever: its answer is what is replaced, delayed or
 /// withheld. Responses to other names or types, those with another number of questions than one, and what is no DNS
-/// message pass untouched.
+/// message pass untouched; a response that can't be read passes too, and is counted (`unread`).
 ///
 /// Signed zones stay signed: a client that validates sees through a false answer.
 #[derive(Debug)]
@@ -97,6 +98,13 @@ pub enum Answer {
     Empty,
     Address,
     Stale,
+}
+
+/// What all connections of the proxy have in common.
+#[derive(Debug, Default)]
+pub struct Shared {
+    stale: Stale,
+    unread: AtomicU64,
 }
 
 /// What one direction of a connection remembers.
@@ -235,8 +243,13 @@ impl Dns {
 
     /// Decides about one message, read whole. `waited`: how long it has been here.
     fn verdict(&self, cx: &mut Cx<'_, Self>, message: &[u8], room: Room, step: u64, waited: Time) -> Verdict {
-        let Some(response) = Response::read(message).filter(|response| self.is_for(response)) else {
-            return Verdict::Pass;
+        let response = match Response::read(message) {
+            Ok(Some(response)) if self.is_for(&response) => response,
+            Ok(_) => return Verdict::Pass,
+            Err(Unread) => {
+                cx.shared.unread.fetch_add(1, Ordering::Relaxed);
+                return Verdict::Pass;
+            }
         };
         let put = match &self.answer {
             Behaviour::Timeout => return Verdict::Withhold,
@@ -249,7 +262,7 @@ impl Dns {
             Behaviour::Truncated if room == Room::Datagram => response.truncated(),
             Behaviour::Truncated => None,
             Behaviour::Address { addresses, ttl } => response.addressed(addresses, *ttl),
-            Behaviour::Stale => cx.shared.answer(&response, message),
+            Behaviour::Stale => cx.shared.stale.answer(&response, message),
         };
         put.map_or(Verdict::Pass, Verdict::Replace)
     }
@@ -259,11 +272,15 @@ impl Fault for Dns {
     const KIND: &'static str = "dns";
     const HOOKS: Hooks = Hooks { packet: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Mutates;
-    type Shared = Stale;
+    type Shared = Shared;
     type State = Memory;
 
     fn needs(&self) -> Needs {
         Needs::Bytes
+    }
+
+    fn unread(shared: &Shared) -> u64 {
+        shared.unread.load(Ordering::Relaxed)
     }
 
     /// The longest message twice: one that is read, behind one that waits.

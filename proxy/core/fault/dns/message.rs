@@ -27,6 +27,10 @@ pub(super) enum Room {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Short(pub(super) usize);
 
+/// It begins as a response does, and goes on as none.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unread;
+
 /// The message at the head of a stream; or how many bytes to let by, because they begin with no response to a query.
 pub(super) fn framed(bytes: &[u8]) -> Result<Result<&[u8], usize>, Short> {
     let Some((length, rest)) = bytes.split_first_chunk::<2>() else { return Err(Short(2)) };
@@ -69,18 +73,20 @@ pub(super) struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// None: it is no such message, or can't be read whole.
-    pub(super) fn read(message: &'a [u8]) -> Option<Response<'a>> {
-        let header = message.first_chunk::<HEADER>()?;
+    /// None: it is no such message.
+    pub(super) fn read(message: &'a [u8]) -> Result<Option<Response<'a>>, Unread> {
+        let Some(header) = message.first_chunk::<HEADER>().filter(|header| answers_one(header)) else {
+            return Ok(None);
+        };
         let records = header[6..].chunks(2).map(|count| usize::from(count[0]) << 8 | usize::from(count[1]));
-        // room is made for as many records as the header says
-        if !answers_one(header) || records.sum::<usize>() > (message.len() - HEADER) / LEAST_RECORD {
-            return None;
+        // the reader makes room for as many records as the header says
+        if records.sum::<usize>() > (message.len() - HEADER) / LEAST_RECORD {
+            return Err(Unread);
         }
-        let packet = Packet::parse(message).ok()?;
-        let name = packet.questions.first()?.qname.to_string().to_ascii_lowercase();
+        let packet = Packet::parse(message).map_err(|_| Unread)?;
+        let name = packet.questions.first().ok_or(Unread)?.qname.to_string().to_ascii_lowercase();
         let name = if name.is_empty() { ".".to_owned() } else { name };
-        Some(Response { packet, name })
+        Ok(Some(Response { packet, name }))
     }
 
     /// The name asked for, in small letters, without the last dot.

@@ -73,14 +73,14 @@ fn assert_asks(message: &[u8], name: &str, kind: u16) {
 /// The datagram side of one fault.
 struct Client {
     fault: Dns,
-    shared: Stale,
+    shared: Shared,
     number: u64,
     injected: Injections,
 }
 
 impl Client {
     fn of(fields: &str) -> Client {
-        Client { fault: build(fields), shared: Stale::default(), number: 0, injected: Vec::new() }
+        Client { fault: build(fields), shared: Shared::default(), number: 0, injected: Vec::new() }
     }
 
     fn ask(&mut self, flow: Flow, bytes: &[u8]) -> Packet {
@@ -206,6 +206,7 @@ fn queries_and_what_is_no_dns_pass() {
     for bytes in [&query[..], &update, &two, &hollow, b"", b"x", &web(1)[..20], &[0xff; 600]] {
         assert_eq!(client.gets(bytes), Packet::Pass, "{bytes:?}");
     }
+    assert_eq!(Dns::unread(&client.shared), 2, "the hollow one, and the one cut short");
     assert_eq!(client.ask(Flow::Upstream, &web(1)), Packet::Pass);
     assert!(client.injected.is_empty());
 }
@@ -394,6 +395,16 @@ fn on_a_stream_a_truncated_answer_is_the_whole_one() {
     line.read(&bytes);
     line.fin();
     assert!(line.out == bytes && line.records.is_empty());
+}
+
+#[test]
+fn what_begins_as_a_response_and_can_not_be_read_passes_and_is_counted() {
+    let mut hollow = web(1);
+    hollow[6..12].fill(0xff);
+    let bytes = framed(&[web(1), hollow, web(2)]);
+    let mut line = Line::of("answer = 'stale'");
+    line.read(&bytes);
+    assert_eq!((&line.out, line.fault.read().unread), (&bytes, 1));
 }
 
 const EVERY: [&str; 9] = [
