@@ -149,7 +149,7 @@ fn written(reply: &Packet<'_>) -> Option<Bytes> {
 
 /// The first answers that were seen, by question: name, type and class.
 #[derive(Debug, Default)]
-pub struct Stale(Mutex<Kept>);
+pub(super) struct Stale(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {

@@ -24,8 +24,7 @@ impl<'de> Deserialize<'de> for NamePattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let name = text.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(&text);
-        let labels = if text == "." { 0..0 } else { 1..64 };
-        let fits = name.len() <= 253 && name.split('.').all(|label| text == "." || labels.contains(&label.len()));
+        let fits = name == "." || (name.len() <= 253 && name.split('.').all(|label| (1..=63).contains(&label.len())));
         if !name.is_ascii() {
             return Err(de::Error::custom(format!("{text:?} is not ASCII: write the name's `xn--` form")));
         }
