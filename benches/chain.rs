@@ -56,6 +56,7 @@ fn slice(n: u64, count: Count, window: &Window) -> Slice {
             select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count, cap: None },
             window: *window,
             switch: switch.clone(),
+            observed: false,
             shared: Arc::from(fault.new_shared()),
             fault: fault.clone(),
             tally: Arc::new(Tally::default()),

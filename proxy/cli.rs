@@ -16,6 +16,7 @@ mod inject;
 mod interrupt;
 mod list;
 mod man;
+mod mark;
 mod out;
 mod pause;
 mod plan;
@@ -55,6 +56,8 @@ enum Command {
     Pause(pause::Args),
     /// Go on with a paused experiment
     Resume(pause::Args),
+    /// Say what happened in a running experiment: detected, mitigated, a note, or that a step is done
+    Mark(mark::Args),
     /// Proxies and experiments of a running squall
     Status(status::Args),
     /// Experiments of a running squall, newest first
@@ -96,6 +99,7 @@ impl Cli {
             Command::Abort(args) => abort::run(args),
             Command::Pause(args) => pause::run(args, "pause"),
             Command::Resume(args) => pause::run(args, "resume"),
+            Command::Mark(args) => mark::run(args),
             Command::Status(args) => status::run(args),
             Command::List(args) => list::run(args),
             Command::Proxy(args) => proxy::run(args),

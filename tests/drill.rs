@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use crate::support::programs::{installed, run};
 use crate::support::{Room, echo, round_trip, turn};
 
 /// A drill of some seconds around one fault and one expectation. None on recovery: another program on the machine may
@@ -87,6 +88,142 @@ fn a_drill_that_hits_nothing_is_invalid_with_3() {
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"50ms\"\nnth = 100000", "below = \"1500ms\""));
     room.squall(&["drill", &file]).exits(3).says("invalid");
+}
+
+/// A scenario with a step in its fault's window.
+fn with_step(within: &str) -> String {
+    let step =
+        format!("[[step]]\nname = \"fail over\"\nat = \"1s\"\nmanual = \"move the traffic\"\nwithin = \"{within}\"\n");
+    format!("{}{step}", short("delay = \"600ms\"", "below = \"1500ms\"").replace("\"30s\"", "\"5m\""))
+}
+
+fn report(directory: &std::path::Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(directory.join("report.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_drill_waits_for_people_and_goes_on_when_the_step_is_marked() {
+    let _turn = turn();
+    let room = Room::new();
+    let file = room.file("a.toml", &with_step("4m"));
+    let directory = room.path("report");
+    let drill = room.start(&["drill", &file, "--report", directory.to_str().unwrap()]);
+    drill.wait_for_words(">>> fail over: move the traffic");
+    drill.wait_for_words("run `squall mark step` when it is done");
+    room.squall(&["status"]).exits(0).says("waits for step `fail over`");
+    room.squall(&["mark", "detected", "alert fired", "--by", "ann"]).exits(0).says("after the first fault opened");
+    room.squall(&["mark", "short-1", "detected"]).exits(0).says("as a note: the first one counts");
+    room.squall(&["mark", "short-1", "step", "fail up"]).exits(2).says("waits for step `fail over`, not for `fail up`");
+    room.squall(&["mark", "note", "we call bob"]).exits(0);
+    room.squall(&["mark", "step", "fail over", "--text", "moved to b", "--by", "ann"]).exits(0);
+    drill.wait_for_words("step `fail over` marked after");
+    room.squall(&["mark", "mitigated"]).exits(0);
+    drill.end().exits(0).says("upheld");
+    room.squall(&["mark", "short-1", "note", "too late"]).exits(4); // the drill's control port is gone with it
+    let people = &report(&directory)["people"];
+    let (detect, mitigate) =
+        (people["time_to_detect_s"].as_f64().unwrap(), people["time_to_mitigate_s"].as_f64().unwrap());
+    assert!(detect >= 0.5 && mitigate > detect, "{people:#}");
+    let step = &people["steps"][0];
+    assert_eq!((&step["by"], &step["text"]), (&"ann".into(), &"moved to b".into()), "{people:#}");
+    assert!(std::fs::read_to_string(directory.join("report.md")).unwrap().contains("we call bob"));
+}
+
+#[test]
+fn a_drill_that_nobody_attends_goes_on_by_itself() {
+    let _turn = turn();
+    let room = Room::new();
+    let file = room.file("a.toml", &with_step("700ms"));
+    let directory = room.path("report");
+    room.squall(&["drill", &file, "--report", directory.to_str().unwrap()]).exits(0).says("not marked within 0.7 s");
+    let report = report(&directory);
+    assert_eq!(report["people"]["steps"][0]["took_s"], serde_json::Value::Null);
+    assert!(report["waited_s"].as_f64().unwrap() >= 0.7, "{report:#}");
+    room.squall(&["plan", &file]).exits(0).says("step \"fail over\" waits up to 700ms");
+}
+
+#[test]
+fn the_shipped_drill_for_people_runs_without_them() {
+    let _turn = turn();
+    let room = Room::new();
+    let ended = room.squall(&["drill", "scenarios/failover-drill.toml", "--set", "patience=600ms"]).exits(0);
+    ended.says("must hold before anything is injected").says("step `notice` not marked within 0.6 s").says("upheld");
+}
+
+/// Runs a drill on a terminal and presses Enter once it asks for it.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+seen, pressed = b"", False
+while True:
+    try:
+        got = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not got:
+        break
+    seen += got
+    if not pressed and b"press Enter" in seen:
+        pressed = True
+        os.write(terminal, b"moved to b\n")
+sys.stdout.write(seen.decode(errors="replace"))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn on_a_terminal_enter_marks_the_step() {
+    let _turn = turn();
+    let room = Room::new();
+    let file = room.file("a.toml", &with_step("4m"));
+    let directory = room.path("report");
+    let words = ["drill", &file, "--report", directory.to_str().unwrap()];
+    let squall = room.command(&words);
+    let mut python = std::process::Command::new(installed("python3"));
+    python.args(["-c", ON_A_TERMINAL]).arg(squall.get_program()).args(squall.get_args());
+    python.envs(squall.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut python);
+    assert_eq!(report(&directory)["people"]["steps"][0]["text"], "moved to b");
+}
+
+#[test]
+fn what_is_not_steady_before_keeps_a_drill_from_injecting_anything() {
+    let room = Room::new();
+    let before = "[[before]]\nmetric = \"p99\"\nbelow = \"1us\"\nfor = \"1s\"\n";
+    let text = format!("{}{before}", short("delay = \"600ms\"", "below = \"1500ms\""));
+    let file = room.file("a.toml", &text);
+    let directory = room.path("report");
+    let ended = room.squall(&["drill", &file, "--report", directory.to_str().unwrap()]).exits(3);
+    ended.says("inconclusive").says("steady state did not hold before anything was injected: p99 was");
+    let report = report(&directory);
+    assert_eq!((&report["state"], &report["summary"]["eligible"]), (&"cancelled".into(), &0.into()));
+    let file = room.file("a.toml", &text.replace("1us", "1400ms"));
+    let _turn = turn();
+    room.squall(&["drill", &file]).exits(0).says("upheld");
+}
+
+#[test]
+fn a_probe_that_fails_at_the_start_is_no_steady_state_either() {
+    let room = Room::new();
+    let probe = "[[probe]]\nname = \"up\"\nmode = \"start\"\ntcp = { address = \"127.0.0.1:1\" }\n";
+    let file = room.file("a.toml", &format!("{}{probe}", short("delay = \"600ms\"", "below = \"1500ms\"")));
+    room.squall(&["drill", &file]).exits(3).says("steady state did not hold").says("probe `up` failed");
+}
+
+#[test]
+fn an_observed_drill_injects_nothing_and_says_what_it_would_have() {
+    let _turn = turn();
+    let room = Room::new();
+    let file = room.file("a.toml", &short("delay = \"25s\"", "below = \"1500ms\""));
+    let directory = room.path("report");
+    let ended = room.squall(&["drill", &file, "--observe", "--report", directory.to_str().unwrap()]).exits(0);
+    ended.says("only observes, nothing is injected").says("observed: nothing was injected").says("would have had");
+    let report = report(&directory);
+    assert_eq!((&report["observed"], &report["verdict"]), (&true.into(), &"inconclusive".into()));
+    assert!(report["summary"]["injected"].as_u64().unwrap() > 20, "{report:#}");
+    let load = &report["workloads"][0];
+    assert!(load["failed"] == 0 && load["latency_us"]["p99"].as_u64().unwrap() < 2_000_000, "{load:#}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod corrupt;
 mod cut;
 mod latency;
 mod ledger;
+mod observe;
 mod partition;
 mod preset;
 mod selection;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use squall_core::parse;
 use squall_core::scenario::Checked;
 use squall_drill::engine::Keep;
-use squall_drill::view::{AbortReport, Event, ExperimentView};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked};
 use tokio::sync::broadcast::{self, error::TryRecvError};
 
 use super::files::{self, Setting};
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// The report as JSON on standard output, everything else on standard error
     #[arg(long)]
     json: bool,
+    /// Everything but act: say what would have been hit and what the guards would have done
+    #[arg(long)]
+    observe: bool,
     /// Set a parameter: name=value, or proxy.NAME.listen=ADDRESS
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<Setting>,
@@ -43,19 +46,19 @@ pub(crate) struct Args {
     reach: Reach,
 }
 
-pub(crate) fn run(args: Args) -> Outcome {
+pub(crate) fn run(mut args: Args) -> Outcome {
     let files = args.files.iter().chain(&args.config).map(PathBuf::as_path).collect::<Vec<_>>();
-    let set = files::settings(args.set);
+    let set = files::settings(std::mem::take(&mut args.set));
     let several = args.files.len() > 1;
     let place = |name: &str| args.report.as_ref().map(|to| if several { to.join(name) } else { to.clone() });
     if args.reach.is_given() {
-        return elsewhere(&args.files, &args.reach, &set, args.json, &place);
+        return elsewhere(&args, &set, &place);
     }
     let parse::Outcome { scenarios, config, .. } = files::load(&files, &set)?;
     if scenarios.is_empty() {
         return Err(Failure::input("none of the files is a scenario (it has `name` and `[[fault]]`)"));
     }
-    let wishes = interrupt::listen()?;
+    let wishes = interrupt::listen_with_enter()?;
     let config = config.unwrap_or_default();
     let listen = config.control.listen.clone().unwrap_or_else(|| ANY_PORT.into());
     let wired = Wired::new(config, None)?;
@@ -68,7 +71,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     for scenario in scenarios {
         let report = place(&scenario.name);
         let print = Print { json: args.json, report: report.as_deref() };
-        exit = exit.worse(one(&wired, scenario, &wishes, &print)?);
+        exit = exit.worse(one(&wired, scenario, args.observe, &wishes, &print)?);
         if exit == Exit::Interrupted {
             break;
         }
@@ -78,11 +81,12 @@ pub(crate) fn run(args: Args) -> Outcome {
 }
 
 /// One scenario, from its start to its verdict.
-fn one(wired: &Arc<Wired>, scenario: Checked, wishes: &Receiver<Wish>, print: &Print<'_>) -> Outcome {
-    let events = wired.engine().events();
-    let id = wired.engine().submit(scenario)?.id;
-    let view = wired.engine().start(&id, Keep::Owned)?;
-    tell!("{} runs; seed {}", view.id, view.seed);
+fn one(wired: &Arc<Wired>, scenario: Checked, observe: bool, wishes: &Receiver<Wish>, print: &Print<'_>) -> Outcome {
+    let engine = wired.engine();
+    let events = engine.events();
+    let id = engine.submit(scenario)?.id;
+    let view = if observe { engine.observe(&id, Keep::Owned)? } else { engine.start(&id, Keep::Owned)? };
+    tell!("{}", start::told(&view));
     for (name, address) in &view.proxies {
         tell!("proxy {name} {address}");
     }
@@ -116,6 +120,10 @@ impl Followed for Here {
         }
     }
 
+    fn mark(&self, mark: Mark) -> Result<Marked, Failure> {
+        Ok(self.wired.engine().mark(&self.id, mark)?)
+    }
+
     fn abort(&self) -> Result<AbortReport, Failure> {
         Ok(self.wired.engine().abort(&self.id, "Ctrl-C", Duration::from_millis(50))?)
     }
@@ -126,21 +134,16 @@ impl Followed for Here {
 }
 
 /// The scenarios on a running squall instead.
-fn elsewhere(
-    files: &[PathBuf],
-    reach: &Reach,
-    set: &[(String, String)],
-    json: bool,
-    place: &dyn Fn(&str) -> Option<PathBuf>,
-) -> Outcome {
-    let wishes = interrupt::listen()?;
+fn elsewhere(args: &Args, set: &[(String, String)], place: &dyn Fn(&str) -> Option<PathBuf>) -> Outcome {
+    let wishes = interrupt::listen_with_enter()?;
+    let how = How { observe: args.observe, ..How::default() };
     let mut exit = Exit::Done;
-    for file in files {
+    for file in &args.files {
         let text = start::text(&file.display().to_string())?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let report = place(&name);
-        let print = Print { json, report: report.as_deref().map(Path::new) };
-        exit = exit.worse(start::on(reach.client()?, &text, set, &How::default(), &wishes, &print)?);
+        let print = Print { json: args.json, report: report.as_deref().map(Path::new) };
+        exit = exit.worse(start::on(args.reach.client()?, &text, set, &how, &wishes, &print)?);
         if exit == Exit::Interrupted {
             break;
         }

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use squall_drill::view::{AbortReport, Event, ExperimentView, State, Verdict};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, MarkKind, Marked, State, Verdict};
 
 use super::abort::told;
 use super::interrupt::Wish;
+use super::mark::user;
 use super::out::{say, tell};
 use super::progress::Progress;
 use super::status::pretty;
@@ -19,6 +20,8 @@ pub(crate) trait Followed {
     fn view(&self) -> Result<ExperimentView, Failure>;
     /// What has happened since the last call.
     fn events(&mut self) -> Vec<Event>;
+    /// Says something about it.
+    fn mark(&self, mark: Mark) -> Result<Marked, Failure>;
     /// Ends it.
     fn abort(&self) -> Result<AbortReport, Failure>;
     /// Its report, once it is over: JSON and Markdown.
@@ -56,6 +59,12 @@ pub(crate) fn follow(experiment: &mut dyn Followed, wishes: &Receiver<Wish>, pri
                 let report = experiment.abort()?;
                 progress.line(&told(&report));
             }
+            Ok(Wish::Enter(text)) => {
+                let mark = typed(text, view.waiting.is_some());
+                if let Some(Err(refused)) = mark.map(|mark| experiment.mark(mark)) {
+                    progress.line(&refused.message);
+                }
+            }
             Ok(Wish::Reload) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TURN), // no signals to be had: it ends by itself
         }
@@ -71,9 +80,21 @@ pub(crate) fn follow(experiment: &mut dyn Followed, wishes: &Receiver<Wish>, pri
     Ok(exit(&view))
 }
 
-/// The exit code for an experiment that is over.
+/// What Enter means: the step that is waited for is done, with what was typed as a word about it; else that is a note.
+fn typed(text: String, waits: bool) -> Option<Mark> {
+    let text = Some(text).filter(|text| !text.is_empty());
+    let kind = match (waits, &text) {
+        (true, _) => MarkKind::Step,
+        (false, Some(_)) => MarkKind::Note,
+        (false, None) => return None,
+    };
+    Some(Mark { kind, text, step: None, by: user() })
+}
+
+/// The exit code for an experiment that is over. An observation that came to its planned end has done what it was for.
 pub(crate) fn exit(view: &ExperimentView) -> Exit {
     match (view.state, view.verdict) {
+        (State::Completed, Some(Verdict::Inconclusive)) if view.observed => Exit::Done,
         (State::Failed | State::Cancelled, None) => Exit::BadInput,
         (_, Some(verdict)) => verdict.into(),
         (_, None) => Exit::Undecided,
@@ -81,7 +102,10 @@ pub(crate) fn exit(view: &ExperimentView) -> Exit {
 }
 
 fn result(experiment: &dyn Followed, view: &ExperimentView, print: &Print<'_>) -> Result<(), Failure> {
-    let verdict = view.verdict.map_or(view.state.word(), Verdict::word);
+    let verdict = match view.verdict {
+        Some(Verdict::Inconclusive) if view.observed => "observed",
+        verdict => verdict.map_or(view.state.word(), Verdict::word),
+    };
     let (json, markdown) = experiment.report()?;
     let told = json.get("why").and_then(serde_json::Value::as_array).into_iter().flatten();
     let mut reasons: Vec<&str> = told.filter_map(serde_json::Value::as_str).collect();
@@ -95,8 +119,9 @@ fn result(experiment: &dyn Followed, view: &ExperimentView, print: &Print<'_>) -
         say!("{}: {verdict}: {why}", view.id);
         for fault in &view.faults {
             let tally = &fault.tally;
+            let would = if view.observed { "would have had: " } else { "" };
             say!(
-                "  {} ({}): {} eligible, {} selected, {} injections, {} affected",
+                "  {} ({}): {would}{} eligible, {} selected, {} injections, {} affected",
                 fault.name,
                 fault.summary,
                 tally.eligible,

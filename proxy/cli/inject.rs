@@ -43,7 +43,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         return Ok(Exit::Done);
     }
     let max = args.detach.then(|| args.duration.clone());
-    let how = How { detach: args.detach, max };
+    let how = How { detach: args.detach, max, observe: false };
     start::on(args.reach.client()?, &text, &[], &how, &interrupt::listen()?, &Print::default())
 }
 

@@ -10,8 +10,12 @@ use super::out::tell;
 
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    /// When the next line is due where there is no terminal, seconds on the timeline.
+    /// When the next line is due where there is no terminal, seconds on the timeline and in the wait that lasts.
     due: f64,
+    /// Enter marks a step.
+    enter: bool,
+    /// The step that was asked for last.
+    asked: Option<String>,
 }
 
 /// Seconds between two lines where there is no terminal.
@@ -27,7 +31,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Progress { bar, due: 0.0 }
+        Progress { bar, due: 0.0, enter: std::io::stdin().is_terminal(), asked: None }
     }
 
     /// Something has happened.
@@ -36,15 +40,32 @@ impl Progress {
         self.line(&format!("{at}{:8}{}", event.kind, event.text));
     }
 
+    /// Somebody is to do something.
+    fn ask(&mut self, view: &ExperimentView) {
+        let asked = view.waiting.as_ref().map(|waiting| waiting.step.clone());
+        if asked == self.asked {
+            return;
+        }
+        self.asked = asked;
+        let Some(waiting) = &view.waiting else { return };
+        let mark = if self.enter { "press Enter" } else { "run `squall mark step`" };
+        self.line("");
+        self.line(&format!(">>> {}: {}", waiting.step, waiting.manual));
+        self.line(&format!(">>> {mark} when it is done; it is waited for {:.0} s at most", waiting.within));
+        self.line("");
+    }
+
     /// How it stands.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of 1,000 steps
     pub(crate) fn view(&mut self, view: &ExperimentView) {
+        self.ask(view);
+        let age = view.elapsed + view.waiting.as_ref().map_or(0.0, |waiting| waiting.waited);
         let share = if view.planned > 0.0 { (view.elapsed / view.planned).clamp(0.0, 1.0) } else { 0.0 };
         if let Some(bar) = &self.bar {
             bar.set_position((share * 1_000.0) as u64);
             bar.set_message(told(view));
-        } else if view.elapsed >= self.due {
-            self.due = view.elapsed + EVERY;
+        } else if age >= self.due {
+            self.due = age + EVERY;
             tell!("{}", told(view));
         }
     }
@@ -67,10 +88,20 @@ impl Progress {
 
 /// An experiment under way in one line.
 fn told(view: &ExperimentView) -> String {
-    let mut text = format!("{:7.1}s  of {:.1}s, {}", view.elapsed, view.planned, view.state.word());
+    let mut text = format!("{:7.1}s  of {:.1}s, {}", view.elapsed, view.planned, stands(view));
     for fault in &view.faults {
         let mark = if fault.active { "*" } else { "" };
         text.push_str(&format!(", {}{mark} {}/{}", fault.name, fault.tally.affected, fault.tally.eligible));
     }
     text
+}
+
+/// Where it stands, in words.
+fn stands(view: &ExperimentView) -> String {
+    let observed = if view.observed { " (only observed)" } else { "" };
+    let waits = view.waiting.as_ref().map(|waiting| {
+        let left = (waiting.within - waiting.waited).max(0.0);
+        format!(", waits for step `{}` ({left:.0} s left)", waiting.step)
+    });
+    format!("{}{observed}{}", view.state.word(), waits.unwrap_or_default())
 }

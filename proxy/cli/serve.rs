@@ -84,6 +84,7 @@ fn attend(wired: &Arc<Wired>, wishes: &Receiver<Wish>) {
     for wish in wishes {
         match wish {
             Wish::Terminate => return,
+            Wish::Enter(_) => {}
             Wish::Stop => {
                 let report = wired.engine().abort_all("Ctrl-C", Duration::from_millis(50));
                 tell!("{}; Ctrl-C again ends squall", told(&report));

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, channel};
 use squall_control::app::Format;
 use squall_control::client::{Client, ClientError};
 use squall_core::read;
-use squall_drill::view::{AbortReport, Event, ExperimentView};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked};
 
 use super::files::{self, Setting};
 use super::follow::{self, Followed, Print};
 use super::interrupt::{self, Wish};
-use super::out::say;
+use super::out::{say, tell};
 use super::reach::Reach;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::library;
@@ -39,12 +39,15 @@ pub(crate) struct How {
     /// When a detached experiment ends at the latest, as in 5m
     #[arg(long, value_name = "DURATION", requires = "detach")]
     pub(crate) max: Option<String>,
+    /// Everything but act: say what would have been hit and what the guards would have done
+    #[arg(long)]
+    pub(crate) observe: bool,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
     let text = text(&args.scenario)?;
     let client = args.reach.client()?;
-    on(client, &text, &files::settings(args.set), &args.how, &interrupt::listen()?, &Print::default())
+    on(client, &text, &files::settings(args.set), &args.how, &interrupt::listen_with_enter()?, &Print::default())
 }
 
 /// The text of a scenario's file or of one that squall brings.
@@ -72,13 +75,20 @@ pub(crate) fn on(
 ) -> Outcome {
     let events = events(&client);
     let id = client.submit(text, Format::Toml, set)?.id;
-    let view = client.start(&id, how.max.as_deref())?;
+    let max = how.max.as_deref();
+    let view = if how.observe { client.observe(&id, max)? } else { client.start(&id, max)? };
     if how.detach {
-        say!("{} runs; seed {}; `squall abort {}` ends it", view.id, view.seed, view.id);
+        say!("{}; `squall abort {}` ends it", told(&view), view.id);
         return Ok(Exit::Done);
     }
-    super::out::tell!("{} runs; seed {}", view.id, view.seed);
+    tell!("{}", told(&view));
     follow::follow(&mut Remote { client, id, events }, wishes, print)
+}
+
+/// A start in one line.
+pub(crate) fn told(view: &ExperimentView) -> String {
+    let does = if view.observed { "only observes, nothing is injected" } else { "runs" };
+    format!("{} {does}; seed {}", view.id, view.seed)
 }
 
 /// An experiment on a running squall.
@@ -100,6 +110,10 @@ impl Followed for Remote {
     fn events(&mut self) -> Vec<Event> {
         let ours = |event: &Event| event.experiment.as_deref() == Some(&self.id);
         self.events.try_iter().filter(ours).collect()
+    }
+
+    fn mark(&self, mark: Mark) -> Result<Marked, Failure> {
+        Ok(self.client.mark(&self.id, &mark)?)
     }
 
     fn abort(&self) -> Result<AbortReport, Failure> {

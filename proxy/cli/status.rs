@@ -47,7 +47,10 @@ fn show(status: &Status, place: &str) {
     say!("");
     let mut rows = vec![["EXPERIMENT", "NAME", "STATE"].map(str::to_owned).to_vec()];
     for experiment in &status.experiments {
-        rows.push(vec![experiment.id.clone(), experiment.name.clone(), experiment.state.word().to_owned()]);
+        let observed = if experiment.observed { " (only observed)" } else { "" };
+        let waits = experiment.waiting.as_ref().map(|waiting| format!(", waits for step `{}`", waiting.step));
+        let state = format!("{}{observed}{}", experiment.state.word(), waits.unwrap_or_default());
+        rows.push(vec![experiment.id.clone(), experiment.name.clone(), state]);
     }
     table(&rows);
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use squall_core::scenario::Protocol;
 use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
-pub use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, State, Verdict};
+pub use squall_drill::view::{
+    AbortReport, Event, ExperimentView, FaultView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
+};
 
 /// `GET /v1/status`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +110,12 @@ pub struct ExperimentLine {
     pub name: String,
     /// Where it stands.
     pub state: State,
+    /// Whether it only observes: nothing is injected.
+    #[serde(default)]
+    pub observed: bool,
+    /// The step that it waits for.
+    #[serde(default)]
+    pub waiting: Option<WaitingView>,
 }
 
 /// The answer to an abort of one experiment: the experiment, and the figures.
@@ -129,6 +137,9 @@ pub struct StartRequest {
     /// When a detached experiment ends at the latest, as in "5m".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
+    /// It does everything but act: nothing is injected, and guards only say what they would have done.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub observe: bool,
 }
 
 /// Body of the other POSTs: `{}`

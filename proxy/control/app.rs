@@ -4,7 +4,7 @@ use squall_core::diagnostic::Diagnostic;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::{Checked, ProxySpec};
 use squall_drill::engine::{Aborting, Engine, Keep};
-use squall_drill::view::{AbortReport, Event, ExperimentView, Refusal};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked, Refusal};
 use tokio::sync::broadcast;
 
 use crate::api::ProxyRequest;
@@ -45,6 +45,10 @@ pub trait Experiments: Send + Sync {
     fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal>;
     /// [`Engine::start`]
     fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::observe`]
+    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::mark`]
+    fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal>;
     /// [`Engine::renew`]
     fn renew(&self, id: &str) -> Result<ExperimentView, Refusal>;
     /// [`Engine::pause`]
@@ -82,6 +86,14 @@ impl Experiments for Engine {
 
     fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
         Engine::start(self, id, keep)
+    }
+
+    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+        Engine::observe(self, id, keep)
+    }
+
+    fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {
+        Engine::mark(self, id, mark)
     }
 
     fn renew(&self, id: &str) -> Result<ExperimentView, Refusal> {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 pub use self::events::Events;
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, ExperimentView, Problem, ProxyRequest, ProxyView, Reloaded, StartRequest,
-    Status,
+    AbortReport, AbortedExperiment, Empty, ExperimentView, Mark, Marked, Problem, ProxyRequest, ProxyView, Reloaded,
+    StartRequest, Status,
 };
 use crate::app::Format;
 use crate::place::{self, Place};
@@ -142,8 +142,22 @@ impl Client {
 
     /// Starts it; detached, it lives for at most `detached` (as in "5m"), else as long as its lease is renewed.
     pub fn start(&self, id: &str, detached: Option<&str>) -> Result<ExperimentView, ClientError> {
-        let request = StartRequest { detach: detached.is_some(), max: detached.map(str::to_owned) };
+        self.begin(id, detached, false)
+    }
+
+    /// The same, but nothing is injected: it says what would have been.
+    pub fn observe(&self, id: &str, detached: Option<&str>) -> Result<ExperimentView, ClientError> {
+        self.begin(id, detached, true)
+    }
+
+    fn begin(&self, id: &str, detached: Option<&str>, observe: bool) -> Result<ExperimentView, ClientError> {
+        let request = StartRequest { detach: detached.is_some(), max: detached.map(str::to_owned), observe };
         self.post(&experiment(id, "/start")?, &request)
+    }
+
+    /// Says what happened: `POST /v1/experiments/{id}/marks`
+    pub fn mark(&self, id: &str, mark: &Mark) -> Result<Marked, ClientError> {
+        self.post(&experiment(id, "/marks")?, mark)
     }
 
     /// Holds it; its faults are off meanwhile.

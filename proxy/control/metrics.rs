@@ -85,6 +85,10 @@ fn experiment(sheet: &Sheet<'_>, view: &ExperimentView) {
     let of = [("experiment", &*view.id), ("state", state.as_str().unwrap_or(""))];
     sheet.gauge("squall_experiment_state", &of, 1.0, "Always 1: the state is the label");
     sheet.gauge("squall_experiment_elapsed_seconds", &of[..1], view.elapsed, "Time on its timeline, without pauses");
+    let about = "1 where it only observes: the counts of its faults are of what would have been";
+    sheet.gauge("squall_experiment_observed", &of[..1], f64::from(u8::from(view.observed)), about);
+    let about = "1 while it waits for a person to do a step";
+    sheet.gauge("squall_experiment_waiting", &of[..1], f64::from(u8::from(view.waiting.is_some())), about);
     for of in &view.faults {
         fault(sheet, &view.id, of);
     }

@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::table::{Answer, Content, Route, Taken};
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, Event, ExperimentView, ProxyRequest, ProxyView, Reloaded, StartRequest,
-    Status,
+    AbortReport, AbortedExperiment, Empty, Event, ExperimentView, Mark, Marked, ProxyRequest, ProxyView, Reloaded,
+    StartRequest, Status,
 };
 use crate::app::App;
 use crate::guard::{Guard, guard};
@@ -81,6 +81,14 @@ pub(crate) fn table() -> Vec<Route> {
             .takes::<StartRequest>()
             .gives::<ExperimentView>(200)
             .fails(&[404, 409, 415, 422]),
+        Route::post(
+            "/v1/experiments/{id}/marks",
+            experiments::mark,
+            "Say what happened: detected, mitigated, a note, a step",
+        )
+        .takes::<Mark>()
+        .gives::<Marked>(200)
+        .fails(&[404, 409, 415, 422]),
         Route::post("/v1/experiments/{id}/pause", experiments::pause, "Hold it: faults off, timeline frozen")
             .controls(),
         Route::post("/v1/experiments/{id}/resume", experiments::resume, "Go on after a pause").controls(),

@@ -1,6 +1,7 @@
 //! Publishing plans and switching them off: the part that an abort rests on. No lock that traffic can hold, no
 //! allocation on the way to "off".
 
+mod course;
 #[cfg(test)]
 mod model;
 #[cfg_attr(test, allow(clippy::duplicate_mod))] // the model runs the same source over other atomics
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
+pub use self::course::Course;
 pub use self::switch::Switch;
 use crate::plan::Plan;
 
@@ -159,6 +161,21 @@ mod tests {
         switch.start(70);
         switch.pause();
         assert!(!switch.is_on(NOW) && switch.is_over(NOW), "ended");
+    }
+
+    #[test]
+    fn a_timeline_stands_at_its_stop_until_it_is_let_go_on() {
+        let switch = Cell::default().switch();
+        switch.stop_at(20);
+        switch.start(50);
+        assert_eq!(switch.go_on(69, 40), None, "it is not there yet");
+        assert_eq!(switch.course().elapsed(100), Some(20));
+        assert!(switch.is_on(NOW), "it is on while it stands");
+        assert_eq!(switch.go_on(100, 40), Some(30));
+        assert_eq!((switch.course().elapsed(100), switch.course().elapsed(110)), (Some(20), Some(30)));
+        assert_eq!(switch.course().elapsed(500), Some(40));
+        assert_eq!(switch.go_on(130, NEVER), Some(10));
+        assert_eq!(switch.course().elapsed(500), Some(410));
     }
 
     #[test]

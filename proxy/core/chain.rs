@@ -44,7 +44,7 @@ use self::line::Line;
 use self::queue::{Ended, Tail};
 pub use self::talk::Talk;
 use self::unit::{Moment, Unit, Wait, sooner};
-use crate::fault::{End, Flow, Gate, Injection, Opening};
+use crate::fault::{End, Flow, Gate, Injection, Opening, Until, What};
 use crate::observe::Record;
 use crate::plan::{Active, FaultRef, Slice};
 use crate::time::{Now, Time};
@@ -180,10 +180,14 @@ impl Chain {
     /// time or after the next retune; a fault that has let it by is not asked again.
     pub fn gate(&mut self, opening: &Opening, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Gate {
         let mut injected = std::mem::take(&mut self.injected);
-        let mut moment = Moment { now, talk, records, injected: &mut injected };
+        let mut moment = Moment { now, talk, records, injected: &mut injected, over: false };
         self.refresh(&mut moment);
         let gate = self.ask_gates(opening, &mut moment);
+        let over = moment.over;
         self.injected = injected;
+        if over {
+            self.leave_observed();
+        }
         for unit in &mut self.units {
             unit.hold(unit.waiting.is_some());
         }
@@ -204,9 +208,14 @@ impl Chain {
             }
             let stage = self.lines.iter_mut().flat_map(|line| &mut line.stages).find(|stage| stage.unit == index);
             let recorded = moment.records.len();
+            if unit.active.observed {
+                observe_gate(unit, stage, opening, moment);
+                continue;
+            }
+            let now = moment.now.mono;
             let gate = match stage {
-                Some(stage) => stage.open(unit, opening, moment),
-                None => unit.open_alone(opening, moment),
+                Some(stage) => stage.open(unit, opening, now, moment),
+                None => unit.open_alone(opening, now, moment),
             };
             match gate {
                 Gate::Pass => {
@@ -259,7 +268,7 @@ impl Chain {
     /// Lets the faults decide as far as they can.
     pub fn poll(&mut self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Polled {
         let mut injected = std::mem::take(&mut self.injected);
-        let mut moment = Moment { now, talk, records, injected: &mut injected };
+        let mut moment = Moment { now, talk, records, injected: &mut injected, over: false };
         if talk.is_admitted() {
             self.units.iter_mut().filter(|unit| unit.is_for_the_gate()).for_each(|unit| unit.gone = true);
         }
@@ -274,7 +283,11 @@ impl Chain {
                 Err(ended) => self.killed = Some(ended),
             }
         }
+        let over = moment.over;
         self.injected = injected;
+        if over {
+            self.leave_observed();
+        }
         if self.killed.is_some() {
             self.lines.iter_mut().for_each(Line::kill);
             next = None;
@@ -284,6 +297,11 @@ impl Chain {
         self.drop_gone();
         self.note_held();
         Polled { next, released }
+    }
+
+    /// A fault that only observes would have ended the connection.
+    fn leave_observed(&mut self) {
+        self.units.iter_mut().filter(|unit| unit.active.observed).for_each(Unit::leave);
     }
 
     /// Looks at every unit's switch, window and selection, and carries out what has changed.
@@ -316,6 +334,7 @@ impl Chain {
                 self.killed.get_or_insert(ended);
             }
         }
+        self.units[index].withheld = false;
         if held {
             self.units[index].let_go();
         }
@@ -421,6 +440,37 @@ impl Chain {
     /// Whether anything is held back by a fault, as of the last poll or gate.
     pub fn is_holding(&self) -> bool {
         self.units.iter().any(Unit::is_held)
+    }
+}
+
+/// Asks a fault that only observes about the connection being opened, again at each time at which it would have let it
+/// by, and lets it by in any case.
+fn observe_gate(unit: &mut Unit, mut stage: Option<&mut stage::Stage>, opening: &Opening, moment: &mut Moment<'_>) {
+    let mut now = moment.now.mono;
+    let recorded = moment.records.len();
+    unit.admitted = true;
+    for _ in 0..stage::STRIKES {
+        if moment.over {
+            return;
+        }
+        let gate = match &mut stage {
+            Some(stage) => stage.open(unit, opening, now, moment),
+            None => unit.open_alone(opening, now, moment),
+        };
+        match gate {
+            Gate::Pass => return,
+            Gate::Refuse(_) => moment.over = true,
+            Gate::Hold(Until::At(at)) => now = now.max(at),
+            Gate::Hold(Until::Change) => break,
+        }
+    }
+    if moment.over {
+        return;
+    }
+    unit.withheld = true;
+    if moment.records.len() == recorded {
+        let injection = Injection { what: What::Held, step: 0, draw: None, drawn: 0, scheduled: 0, achieved: 0 };
+        unit.record(None, injection, false, moment);
     }
 }
 

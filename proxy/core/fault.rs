@@ -12,6 +12,7 @@ pub mod dns;
 mod driver;
 pub mod error;
 pub mod latency;
+pub mod observed;
 pub mod partition;
 pub mod registry;
 pub mod running;
@@ -280,6 +281,17 @@ pub struct Span {
     pub last: Option<Time>,
     /// When the latest byte went through or vanished here.
     pub passed: Option<Time>,
+    /// The latest stretch in which curve time stood still because a step waited for people: from and to, monotonic.
+    pub still: (Time, Time),
+}
+
+impl Span {
+    /// Curve time at a moment in the past, `elapsed` being that of `now`.
+    pub fn elapsed_at(&self, then: Time, now: Time, elapsed: Time) -> Time {
+        let (from, to) = self.still;
+        let stood = to.min(now).saturating_sub(from.max(then));
+        elapsed.saturating_sub(now.saturating_sub(then).saturating_sub(stood))
+    }
 }
 
 /// What stands at the head of a stage's queue.

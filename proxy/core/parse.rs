@@ -13,6 +13,7 @@ mod judge;
 mod node;
 mod one_liner;
 mod params;
+mod people;
 mod reader;
 mod scenario;
 mod stand;
@@ -23,9 +24,9 @@ mod world;
 use std::sync::Arc;
 
 pub(crate) use draft::{
-    ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft,
+    BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft,
 };
-pub(crate) use draft::{ProxyDraft, ServiceDraft, WorkloadDraft, is_name};
+pub(crate) use draft::{ProxyDraft, ServiceDraft, StepDraft, WorkloadDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;

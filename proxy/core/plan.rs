@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cell::Switch;
+use crate::cell::{Course, Switch};
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow};
 use crate::select::Select;
@@ -96,6 +96,8 @@ pub struct Active {
     pub window: Window,
     /// The experiment's switch.
     pub switch: Arc<Switch>,
+    /// It only says what it would have done.
+    pub observed: bool,
     /// What it does.
     pub fault: Arc<dyn AnyFault>,
     /// Its memory across connections and workers; kept over retunes by the plan compiler.
@@ -106,24 +108,55 @@ pub struct Active {
     pub on_abort: OnAbort,
 }
 
+/// Where a fault stands at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Its open window; none: closed, or the switch is off.
+    pub open: Option<Open>,
+    /// When it opens or closes next, monotonic ns; none: not by itself.
+    pub next_edge: Option<Time>,
+}
+
+/// An open window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// When it opened, ns on the timeline: stays the same over pauses and waits.
+    pub at: Time,
+    /// Curve time: since it opened, ns on the timeline.
+    pub elapsed: Time,
+    /// The timeline.
+    pub course: Course,
+}
+
+impl Open {
+    /// When curve time comes to this, monotonic ns; none: not before the timeline is let go on.
+    pub fn reaches(&self, elapsed: Time) -> Option<Time> {
+        self.course.reaches(self.at.saturating_add(elapsed))
+    }
+}
+
 impl Active {
-    /// Where the window stands now. Closed while the switch is off.
-    pub fn phase(&self, now: Now) -> Phase {
+    /// Where it stands now.
+    pub fn look(&self, now: Now) -> Look {
         if !self.switch.is_on(now) {
-            return Phase::CLOSED;
+            return Look { open: None, next_edge: None };
         }
-        let origin = self.switch.origin();
-        let Some(elapsed) = now.mono.checked_sub(origin) else {
-            return Phase { open_since: None, next_edge: Some(origin) };
+        let course = self.switch.course();
+        let Some(elapsed) = course.elapsed(now.mono) else {
+            return Look { open: None, next_edge: Some(course.origin) };
         };
-        let mut phase = self.window.phase(elapsed);
-        phase.open_since = phase.open_since.map(|t| t.saturating_add(origin));
-        phase.next_edge = phase.next_edge.map(|t| t.saturating_add(origin));
-        let end = self.switch.ends_by(now);
-        if end != NEVER {
-            phase.next_edge = Some(phase.next_edge.map_or(end, |edge| edge.min(end)));
+        let phase = self.window.phase(elapsed);
+        let end = Some(self.switch.ends_by(now)).filter(|end| *end != NEVER);
+        Look {
+            open: phase.open_since.map(|at| Open { at, elapsed: elapsed - at, course }),
+            next_edge: phase.next_edge.and_then(|edge| course.reaches(edge)).into_iter().chain(end).min(),
         }
-        phase
+    }
+
+    /// The same in monotonic time. Closed while the switch is off.
+    pub fn phase(&self, now: Now) -> Phase {
+        let Look { open, next_edge } = self.look(now);
+        Phase { open_since: open.map(|open| open.course.origin.saturating_add(open.at)), next_edge }
     }
 
     /// When the window was first seen open; none: never yet. Whoever sees it first sets it, for all workers.
@@ -131,16 +164,18 @@ impl Active {
         if let Some(before) = self.tally.first_opened() {
             return Some(before);
         }
-        self.phase(now).open_since?;
+        self.look(now).open?;
         let (mark, opened) = (&self.tally.opened, now.mono.max(1));
         Some(mark.compare_exchange(0, opened, Ordering::AcqRel, Ordering::Acquire).map_or_else(|set| set, |_| opened))
     }
 
-    /// A time before which a closed window doesn't open. A pause can only move it further away; with the switch off
-    /// nothing is known.
+    /// A time before which a closed window doesn't open. A pause or a wait can only move it further away; with the switch
+    /// off nothing is known.
     fn opens_from(&self, now: Now) -> Time {
         if self.switch.is_on(now) {
-            self.phase(now).next_edge.unwrap_or(NEVER)
+            let course = self.switch.course();
+            let elapsed = course.elapsed(now.mono).unwrap_or(0);
+            self.window.phase(elapsed).next_edge.map_or(NEVER, |edge| course.origin.saturating_add(edge))
         } else if self.switch.is_over(now) {
             NEVER
         } else {
@@ -155,7 +190,8 @@ impl Active {
 
     /// Whether the window may be open once more, now or later. In doubt (while paused) it may.
     pub fn may_open(&self, now: Now) -> bool {
-        let is_past = |end| now.mono.saturating_sub(self.switch.origin()) >= end;
+        let elapsed = self.switch.course().elapsed(now.mono).unwrap_or(0);
+        let is_past = |end| elapsed >= end;
         !(self.switch.is_over(now) || self.switch.is_on(now) && self.window.end().is_some_and(is_past))
     }
 }
@@ -308,6 +344,7 @@ mod tests {
             },
             window,
             switch: Cell::default().switch(),
+            observed: false,
             shared: Arc::from(Nothing.new_shared()),
             fault: Arc::new(Nothing),
             tally: Arc::default(),
@@ -333,6 +370,27 @@ mod tests {
         assert_eq!(active.phase(at(613)), Phase { open_since: Some(610), next_edge: Some(615) });
         active.switch.end();
         assert_eq!(active.phase(at(613)), Phase::CLOSED);
+    }
+
+    #[test]
+    fn nothing_opens_or_closes_while_the_timeline_stands() {
+        let active = active(Window { at: 10, length: Some(5), every: Some(20), times: None });
+        active.switch.stop_at(12);
+        active.switch.start(500);
+        let curve_time = |mono| active.look(at(mono)).open.map(|open| open.elapsed);
+        assert_eq!(active.phase(at(505)).next_edge, Some(510));
+        assert_eq!(active.phase(at(511)), Phase { open_since: Some(510), next_edge: None }, "it closes after the stop");
+        assert_eq!((curve_time(511), curve_time(512), curve_time(900)), (Some(1), Some(2), Some(2)));
+        active.switch.go_on(900, 20);
+        assert_eq!(active.phase(at(900)), Phase { open_since: Some(898), next_edge: Some(903) });
+        assert_eq!((curve_time(902), curve_time(903)), (Some(4), None));
+        assert_eq!(active.phase(at(905)).next_edge, None, "it opens again after the next stop");
+        assert_eq!(active.opens_from(at(905)), 918, "and not before this");
+        active.switch.set_limit(1_000);
+        assert_eq!(active.phase(at(950)), Phase { open_since: None, next_edge: Some(1_000) }, "its hard end stays");
+        active.switch.go_on(960, NEVER);
+        assert_eq!(active.phase(at(970)), Phase { open_since: Some(970), next_edge: Some(975) });
+        assert_eq!(active.phase(at(1_000)), Phase::CLOSED);
     }
 
     #[test]

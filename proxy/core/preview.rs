@@ -26,6 +26,8 @@ pub struct Preview {
     pub seed: u64,
     /// When the run ends if nothing ends it before, seconds.
     pub planned: f64,
+    /// When it ends at the latest with steps that nobody marks, seconds: waits and `max_duration` are counted in.
+    pub longest: f64,
     /// What happens when.
     pub timeline: Vec<Moment>,
     /// What is decided, by fault.
@@ -96,11 +98,13 @@ pub struct UnitPreview {
 #[allow(clippy::cast_precision_loss)]
 pub fn preview(checked: &Checked, others: &[ProxySpec], seed: u64, units: usize) -> Preview {
     let end = checked.planned_end().unwrap_or(0);
+    let longest = end.saturating_add(checked.longest_waits());
     Preview {
         name: checked.name.clone(),
         digest: checked.digest.clone(),
         seed,
         planned: seconds(end),
+        longest: seconds(checked.max_duration.map_or(longest, |max| max.min(longest))),
         timeline: timeline(checked, end),
         faults: checked.faults.iter().map(|fault| decisions(checked, others, fault, seed, units, end)).collect(),
         warnings: checked.faults.iter().filter_map(|fault| hits_nobody(checked, fault, end)).collect(),
@@ -135,6 +139,10 @@ fn timeline(checked: &Checked, end: Time) -> Vec<Moment> {
                 add(last, format!("{} goes on so", fault.name));
             }
         }
+    }
+    for step in &checked.steps {
+        let what = format!("step {:?} waits up to {}: {}", step.name, Duration(step.within), step.manual);
+        add(step.at, what);
     }
     if let Some(last) = checked.faults_end() {
         add(last, format!("recovery is watched for {}", Duration(checked.recovery_window())));
@@ -287,6 +295,9 @@ impl fmt::Display for Preview {
         writeln!(f, "\ntimeline")?;
         for moment in &self.timeline {
             writeln!(f, "  {:>9.3} s  {}", moment.at, moment.what)?;
+        }
+        if self.longest > self.planned {
+            writeln!(f, "  {:>9.3} s  at the latest, if nobody marks a step", self.longest)?;
         }
         for fault in &self.faults {
             writeln!(

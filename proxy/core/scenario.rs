@@ -61,6 +61,10 @@ pub struct Checked {
     pub guards: Vec<GuardSpec>,
     /// Checks from outside.
     pub probes: Vec<ProbeSpec>,
+    /// What must hold before anything is injected.
+    pub before: Vec<BeforeSpec>,
+    /// What people do, by time.
+    pub steps: Vec<StepSpec>,
     /// What decides the verdict.
     pub expects: Vec<ExpectSpec>,
     /// A bet, scored, never deciding.
@@ -87,6 +91,11 @@ impl Checked {
             .filter_map(|expect| expect.below)
             .fold(None, |most: Option<f64>, below| Some(most.map_or(below, |most| most.max(below))));
         allowed.map_or(5 * crate::time::SECOND, |below| below as Time)
+    }
+
+    /// How long the run may wait for people in all, ns.
+    pub fn longest_waits(&self) -> Time {
+        self.steps.iter().fold(0, |sum: Time, step| sum.saturating_add(step.within))
     }
 
     /// When the run ends if nothing ends it before, ns on the timeline; none: neither a fault nor `max_duration` has
@@ -483,6 +492,39 @@ pub enum ProbeCheck {
         /// ns
         timeout: Time,
     },
+}
+
+/// `[[step]]`: something that a person does. The timeline stands at its time until it is marked, or its time is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepSpec {
+    /// Unique, up to 80 characters.
+    pub name: String,
+    /// When it is asked for, ns on the timeline.
+    pub at: Time,
+    /// What the person is to do.
+    pub manual: String,
+    /// How long it is waited for, ns.
+    pub within: Time,
+}
+
+/// `[[before]]`: what must hold before anything is injected.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BeforeSpec {
+    /// A metric over a stretch of load without faults.
+    Metric {
+        /// Which; never recovery.
+        metric: Metric,
+        /// Holds below this (units as in [`GuardCondition::Threshold`]).
+        below: Option<f64>,
+        /// Holds above this.
+        above: Option<f64>,
+        /// As for guards.
+        proxy: Option<String>,
+        /// How long it is watched, ns.
+        watched: Time,
+    },
+    /// The probe of this name passes.
+    Probe(String),
 }
 
 /// `[[expect]]`

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::fault::registry::{Entry, KINDS};
 use crate::parse::{
-    ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft, ProxyDraft,
-    ServiceDraft, WorkloadDraft,
+    BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft,
+    ProxyDraft, ServiceDraft, StepDraft, WorkloadDraft,
 };
 use crate::preset;
 
@@ -24,6 +24,8 @@ pub fn scenario() -> Value {
         ("fault", json!({ "type": "array", "minItems": 1, "items": { "oneOf": faults } })),
         ("guard", list::<GuardDraft>(&mut generator)),
         ("probe", list::<ProbeDraft>(&mut generator)),
+        ("before", list::<BeforeDraft>(&mut generator)),
+        ("step", list::<StepDraft>(&mut generator)),
         ("expect", list::<ExpectDraft>(&mut generator)),
         ("forecast", generator.subschema_for::<ForecastDraft>().to_value()),
     ];

@@ -10,7 +10,9 @@ use squall_core::fault::{AnyFault, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
-use squall_core::scenario::{Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec, ServiceKind};
+use squall_core::scenario::{
+    BeforeSpec, Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec, ServiceKind,
+};
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 
@@ -31,6 +33,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) keep: Keep,
     /// Whether packets can be dropped in the kernel; if not, why.
     pub(crate) drops: Result<(), String>,
+    /// Nothing is to be injected.
+    pub(crate) observed: bool,
 }
 
 /// A fault on one of its proxies.
@@ -135,7 +139,8 @@ impl Arming<'_> {
             self.against.push(format!("this host is `{environment}`, and the scenario may run in: {list}"));
         }
         let needed = approvals(checked, environment, ground.safety);
-        if needed > 0 {
+        // to look on needs nobody's consent; load on somebody's system does
+        if needed > 0 && !(ground.observed && checked.workloads.is_empty()) {
             self.against.push(format!("it needs {needed} approval(s), which this version can not take"));
         }
         self.check_exposure();
@@ -308,6 +313,15 @@ impl Arming<'_> {
             let who = format!("expectation on {}", word(expect.metric));
             watching.expects.push(self.watch(&who, expect.proxy.as_deref(), Some(expect.metric), targets));
         }
+        for before in &checked.before {
+            watching.before.push(match before {
+                BeforeSpec::Metric { metric, proxy, .. } => {
+                    let who = format!("condition on {}", word(*metric));
+                    self.watch(&who, proxy.as_deref(), Some(*metric), targets)
+                }
+                BeforeSpec::Probe(_) => 0,
+            });
+        }
         let forecast = &checked.forecast;
         let forecast =
             forecast.as_ref().map(|forecast| self.watch("forecast", forecast.proxy.as_deref(), None, targets));
@@ -351,7 +365,11 @@ impl Arming<'_> {
         let expects = self.checked.expects.iter().zip(&watching.expects).map(|(expect, watch)| (expect.metric, *watch));
         let bets = self.checked.forecast.iter().flat_map(|forecast| forecast.metrics.keys().copied());
         let bets = bets.filter_map(|metric| Some((metric, forecast?)));
-        let read = guards.chain(expects).chain(bets).filter_map(|(metric, watch)| {
+        let before = self.checked.before.iter().zip(&watching.before).filter_map(|(before, watch)| match before {
+            BeforeSpec::Metric { metric, .. } => Some((*metric, *watch)),
+            BeforeSpec::Probe(_) => None,
+        });
+        let read = guards.chain(expects).chain(bets).chain(before).filter_map(|(metric, watch)| {
             let watch = self.watches.get(watch)?;
             watch.reads_turns(metric).then_some(&watch.proxies)
         });

@@ -10,10 +10,12 @@ use squall_core::time::{Now, Time};
 
 use crate::abort::Release;
 use crate::compile::Actives;
+use crate::marks::Marked;
 use crate::report::Moment;
 use crate::run::{Ending, Timeline};
 use crate::schedule::seconds;
-use crate::view::{ExperimentView, FaultView, State, Verdict};
+use crate::steps::Waiting;
+use crate::view::{ExperimentView, FaultView, State, Verdict, WaitingView};
 
 /// Experiments kept in memory; the oldest that are not under way are forgotten first.
 const ROOM: usize = 256;
@@ -92,6 +94,26 @@ pub(crate) struct Card {
     pub(crate) proxies: Vec<(String, String)>,
     pub(crate) actives: Actives,
     pub(crate) report: Option<Arc<(serde_json::Value, String)>>,
+    /// Its faults only say what they would have done.
+    pub(crate) observed: bool,
+    /// The step that it waits for.
+    pub(crate) waiting: Option<Waiting>,
+    /// What people have said about it.
+    pub(crate) marks: Vec<Marked>,
+    /// When its first fault is to open, ns on the timeline.
+    pub(crate) first_open: Time,
+    opened: Option<Time>,
+}
+
+impl Card {
+    /// Its age when the first fault opened, ns; none: none has. Looked at with every tick, before any wait ends.
+    pub(crate) fn opened(&mut self, now: Time) -> Option<Time> {
+        let elapsed = self.timeline.elapsed(now)?;
+        if self.opened.is_none() && elapsed >= self.first_open {
+            self.opened = Some(self.first_open.saturating_add(self.timeline.waited));
+        }
+        self.opened
+    }
 }
 
 impl Entry {
@@ -105,6 +127,11 @@ impl Entry {
             proxies: Vec::new(),
             actives: Vec::new(),
             report: None,
+            observed: false,
+            waiting: None,
+            marks: Vec::new(),
+            first_open: 0,
+            opened: None,
         };
         let (switch, ending, release, moments) = Default::default();
         Entry { id, checked, seed, switch, ending, release, moments, card: Mutex::new(card) }
@@ -184,6 +211,13 @@ impl Entry {
             planned: seconds(card.planned),
             faults: faults.collect(),
             proxies: card.proxies.clone(),
+            observed: card.observed,
+            waiting: card.waiting.as_ref().map(|waiting| WaitingView {
+                step: waiting.spec.name.clone(),
+                manual: waiting.spec.manual.clone(),
+                within: seconds(waiting.spec.within),
+                waited: card.timeline.standing(now.mono).map_or(0.0, seconds),
+            }),
         }
     }
 }

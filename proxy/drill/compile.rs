@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use squall_core::cell::{Cell, Switch};
+use squall_core::fault::observed::Observed;
 use squall_core::fault::{AnyFault, Effect};
 use squall_core::plan::{Active, FaultRef, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
@@ -17,6 +18,8 @@ pub(crate) struct Identity {
     pub(crate) id: Arc<str>,
     pub(crate) seed: u64,
     pub(crate) switch: Arc<Switch>,
+    /// Its faults only say what they would have done.
+    pub(crate) observed: bool,
 }
 
 /// An experiment's faults as they act: by fault as in the scenario, then by proxy.
@@ -26,6 +29,7 @@ pub(crate) type Actives = Vec<Vec<Arc<Active>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Compiler {
     serial: u64,
+    max_active: Option<u64>,
     cap: Option<Arc<Cap>>,
     live: Vec<Live>,
     slices: BTreeMap<Arc<str>, Arc<Slice>>,
@@ -41,17 +45,21 @@ struct Live {
 impl Compiler {
     /// `max_active`: units that all experiments together may affect at one moment.
     pub(crate) fn new(max_active: Option<u64>) -> Compiler {
-        Compiler { cap: max_active.map(Cap::new), ..Compiler::default() }
+        Compiler { max_active, cap: max_active.map(Cap::new), ..Compiler::default() }
     }
 
     /// Makes an experiment's faults, with serials by stage, then name. `targets`: for each fault the proxies that it acts
     /// on. Nothing is published.
     pub(crate) fn compile(&mut self, who: &Identity, checked: &Checked, targets: &[Vec<Target>]) -> Actives {
-        let own_cap = checked.max_active_faults.map(|max| match &self.cap {
+        let all = match who.observed {
+            true => self.max_active.map(Cap::new), // what is only observed takes no place from what acts
+            false => self.cap.clone(),
+        };
+        let own_cap = checked.max_active_faults.map(|max| match &all {
             Some(all) => Cap::within(max, all),
             None => Cap::new(max),
         });
-        let cap = own_cap.or_else(|| self.cap.clone());
+        let cap = own_cap.or(all);
         let faults = checked.faults.iter().zip(targets).enumerate();
         let mut order: Vec<_> =
             faults.flat_map(|(n, (spec, targets))| targets.iter().map(move |target| (n, spec, target))).collect();
@@ -64,9 +72,10 @@ impl Compiler {
         actives
     }
 
-    /// Adds an experiment's faults, and the proxies whose turns it reads, to what is in force.
+    /// Puts an experiment's faults, and the proxies whose turns it reads, in force, in place of what it had there.
     pub(crate) fn add(&mut self, cell: &Cell, id: &Arc<str>, actives: &Actives, turns: Vec<Arc<str>>) -> u64 {
         let actives = actives.iter().flatten().cloned().collect();
+        self.live.retain(|live| live.id != *id);
         self.live.push(Live { id: id.clone(), actives, turns });
         self.publish(cell)
     }
@@ -151,8 +160,12 @@ fn active(
         },
         window: spec.window,
         switch: who.switch.clone(),
-        fault: target.fault.clone(),
+        observed: who.observed,
         shared: Arc::from(target.fault.new_shared()),
+        fault: match who.observed {
+            true => Arc::new(Observed(target.fault.clone())),
+            false => target.fault.clone(),
+        },
         tally: Arc::new(Tally::default()),
         on_abort: checked.on_abort,
     }
@@ -175,7 +188,7 @@ mod tests {
     }
 
     fn start(compiler: &mut Compiler, cell: &Cell, id: &str, checked: &Checked, proxies: &[&str]) -> Actives {
-        let who = Identity { id: id.into(), seed: 7, switch: cell.switch() };
+        let who = Identity { id: id.into(), seed: 7, switch: cell.switch(), observed: false };
         let actives = compiler.compile(&who, checked, &on(checked, proxies));
         compiler.add(cell, &who.id, &actives, Vec::new());
         actives
@@ -219,11 +232,24 @@ mod tests {
     fn turns_are_measured_where_somebody_reads_them() {
         let (cell, mut compiler) = (Cell::default(), Compiler::default());
         let checked = scenario("s").fault(fault("a")).checked();
-        let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch() };
+        let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch(), observed: false };
         let actives = compiler.compile(&who, &checked, &on(&checked, &["p"]));
         compiler.add(&cell, &who.id, &actives, vec!["watched".into()]);
         let plan = cell.plan().load_full();
         assert!(plan.slice("watched").unwrap().measure_turns && !plan.slice("p").unwrap().measure_turns);
+    }
+
+    #[test]
+    fn what_is_only_observed_takes_no_place_from_what_acts() {
+        let mut compiler = Compiler::new(Some(1));
+        let cell = Cell::default();
+        let checked = scenario("s").fault(fault("a")).checked();
+        let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch(), observed: true };
+        let observed = compiler.compile(&who, &checked, &on(&checked, &["p"]));
+        let acting = start(&mut compiler, &cell, "s-2", &checked, &["p"]);
+        let take = |actives: &Actives| actives[0][0].select.cap.as_ref().unwrap().take();
+        let permit = take(&observed);
+        assert!(permit.is_some() && take(&observed).is_none() && take(&acting).is_some());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::run::Ending;
 use crate::stamp::rfc3339;
 use crate::store::Store;
 use crate::verdict::Cause;
-use crate::view::{AbortReport, Event, ExperimentView, Refusal, State, Verdict};
+use crate::view::{AbortReport, Event, ExperimentView, Mark, MarkKind, Marked, Refusal, State, Verdict};
 
 pub use crate::abort::Aborting;
 
@@ -168,10 +168,21 @@ impl Engine {
     /// Arms and starts it. Opens listeners and starts services, so it may take a moment. Errors: everything that is in
     /// the way at once; then nothing has changed.
     pub fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+        self.begin(id, keep, false)
+    }
+
+    /// Does everything that [`Engine::start`] does but act: the same matching and draws on live traffic, on record as what
+    /// would have been injected, and guards that only say what they would have done. Needs no approval unless the scenario
+    /// brings load.
+    pub fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+        self.begin(id, keep, true)
+    }
+
+    fn begin(&self, id: &str, keep: Keep, observed: bool) -> Result<ExperimentView, Refusal> {
         let inner = &self.inner;
         let entry = inner.find(id)?;
         let _one_at_a_time = lock(&inner.starting);
-        let armed = Engine::arm(inner, inner.approve(entry.clone(), keep)?)?;
+        let armed = Engine::arm(inner, inner.approve(entry.clone(), keep, observed)?)?;
         let mut running = armed.start(inner).inspect_err(|_| inner.disarm(&entry))?;
         match running.tick(inner) {
             None => {
@@ -188,14 +199,18 @@ impl Engine {
 
     /// Holds a place for an approved experiment among those that may run.
     fn arm(inner: &Inner, approved: Approved) -> Result<Armed, Refusal> {
-        let Approved { entry, resolved, keep } = approved;
+        let Approved { entry, resolved, keep, observed } = approved;
         let max = inner.safety.max_experiments;
         let entries: Vec<Arc<Entry>> = lock(&inner.book).iter().cloned().collect();
         if entries.iter().filter(|entry| entry.card().state.is_under_way()).count() >= max {
             return Err(Refusal::TooMany(max));
         }
-        entry.card().state = State::Armed;
-        inner.tell(&entry, "state", "armed".into());
+        {
+            let mut card = entry.card();
+            card.state = State::Armed;
+            card.observed = observed;
+        }
+        inner.tell(&entry, "state", if observed { "armed to observe" } else { "armed" }.into());
         Ok(Armed { entry, resolved, keep })
     }
 
@@ -224,6 +239,16 @@ impl Engine {
         let entry = self.inner.find(id)?;
         self.inner.resume(&entry)?;
         Ok(entry.view(self.inner.now()))
+    }
+
+    /// Puts on record what a person says about a run while it runs, and lets a run go on whose step is done. Errors: it is
+    /// not under way or ends already, or does not wait for that step.
+    pub fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {
+        let entry = self.inner.find(id)?;
+        mark.check().map_err(|(_, why)| Refusal::State(why))?;
+        let marked = self.inner.mark(&entry, mark)?;
+        self.inner.wake.notify_one();
+        Ok(marked)
     }
 
     /// Switches off one experiment, or with `None` everything (the master switch, then the empty plan), and returns at
@@ -303,6 +328,7 @@ struct Approved {
     entry: Arc<Entry>,
     resolved: Resolved,
     keep: Keep,
+    observed: bool,
 }
 
 impl Inner {
@@ -325,7 +351,7 @@ impl Inner {
     }
 
     /// Holds an experiment against policy and against what runs here. Errors: everything that is in the way.
-    fn approve(&self, entry: Arc<Entry>, keep: Keep) -> Result<Approved, Refusal> {
+    fn approve(&self, entry: Arc<Entry>, keep: Keep, observed: bool) -> Result<Approved, Refusal> {
         let state = entry.card().state;
         match state {
             State::Draft | State::Approved => {}
@@ -333,12 +359,16 @@ impl Inner {
             state => return Err(Refusal::State(format!("`{}` is {}; submit it again", entry.id, state.word()))),
         }
         let proxies = self.plane.proxies();
-        let (environment, drops) = (&*self.environment, self.plane.drops_packets());
-        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, drops };
+        let drops = match observed {
+            true => Err("nothing is dropped where nothing acts".into()),
+            false => self.plane.drops_packets(),
+        };
+        let environment = &*self.environment;
+        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops };
         let resolved = arm::resolve(&entry.checked, &ground);
         let reachable = arm::reachable(&self.safety.must_not_reach);
         match resolved {
-            Ok(resolved) if reachable.is_empty() => Ok(Approved { entry, resolved, keep }),
+            Ok(resolved) if reachable.is_empty() => Ok(Approved { entry, resolved, keep, observed }),
             resolved => Err(Refusal::NotArmed(resolved.err().into_iter().flatten().chain(reachable).collect())),
         }
     }
@@ -349,6 +379,7 @@ impl Inner {
         let mut card = entry.card();
         let ending = entry.ending();
         card.state = if ending.is_some() { State::Cancelled } else { State::Approved };
+        card.observed = false;
         card.reason = ending.map(|ending| ending.reason);
         let state = card.state;
         drop(card);
@@ -389,6 +420,17 @@ impl Inner {
         self.plane.cell().ring();
         self.tell(entry, "state", "running again".into());
         Ok(())
+    }
+
+    fn mark(&self, entry: &Entry, mark: Mark) -> Result<Marked, Refusal> {
+        let ends = entry.ending().is_some();
+        let clock = self.plane.clock();
+        let (now, time) = (clock.now().mono, rfc3339(clock.wall(), 3));
+        let marked = entry.card().mark(&entry.id, mark, now, time, ends)?;
+        if marked.kind != MarkKind::Step {
+            self.tell(entry, "mark", marked.told()); // a step is told when the run goes on
+        }
+        Ok(marked)
     }
 
     fn abort_one(&self, id: &str, reason: &str) -> Result<Aborting, Refusal> {

@@ -29,6 +29,8 @@ const MIN_DELAYS: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Evidence {
     anchor: Anchor,
+    /// Nothing was done: what was achieved says nothing.
+    observed: bool,
     values: Mutex<BTreeMap<(Arc<str>, &'static str), Values>>,
     seen: AtomicU64,
     unwritten: AtomicU64,
@@ -79,8 +81,8 @@ impl Spread {
 }
 
 impl Evidence {
-    pub(crate) fn new(anchor: Anchor) -> Evidence {
-        Evidence { anchor, values: Mutex::default(), seen: AtomicU64::new(0), unwritten: AtomicU64::new(0) }
+    pub(crate) fn new(anchor: Anchor, observed: bool) -> Evidence {
+        Evidence { anchor, observed, values: Mutex::default(), seen: AtomicU64::new(0), unwritten: AtomicU64::new(0) }
     }
 
     /// Records taken in.
@@ -105,6 +107,8 @@ impl Evidence {
         } else {
             values.drawn.add(injection.drawn);
             values.scheduled.add(injection.scheduled);
+        }
+        if !record.released && !self.observed {
             values.achieved.add(injection.achieved);
             values.error.add(injection.achieved.abs_diff(injection.scheduled));
             values.early += u64::from(injection.achieved < injection.scheduled);
@@ -143,14 +147,18 @@ impl Evidence {
 
     fn line(&self, record: &Record) -> Value {
         let injection = &record.injection;
-        json!({
+        let mut line = json!({
             "experiment": record.fault.experiment, "fault": record.fault.fault, "kind": record.fault.kind,
             "proxy": record.fault.proxy, "ordinal": record.ordinal, "unit": record.unit,
             "client": record.client.map(|client| client.to_string()), "flow": record.flow,
             "what": name(injection.what).0, "step": injection.step, "draw": injection.draw, "drawn": injection.drawn,
             "scheduled": injection.scheduled, "achieved": injection.achieved, "released": record.released,
             "time": self.anchor.show(record.at),
-        })
+        });
+        if self.observed {
+            line["observed"] = json!(true);
+        }
+        line
     }
 }
 

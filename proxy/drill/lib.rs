@@ -8,6 +8,7 @@ pub mod view;
 
 mod abort;
 mod arm;
+mod before;
 mod book;
 mod bring;
 mod compile;
@@ -16,6 +17,7 @@ mod evidence;
 mod guard;
 mod lease;
 mod live;
+mod marks;
 mod metrics;
 mod phases;
 mod probe;
@@ -23,6 +25,7 @@ mod report;
 mod run;
 mod schedule;
 mod stamp;
+mod steps;
 mod store;
 mod verdict;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use squall_core::curve::Curve;
 use squall_core::select::{Count, Key};
-use squall_core::time::{NEVER, Now};
+use squall_core::time::{NEVER, Now, Time};
 
 use crate::abort::{Release, released};
 use crate::arm::Resolved;
@@ -21,6 +21,7 @@ use crate::probe::{self, Found};
 use crate::report::{self, Story};
 use crate::run::{Effect, Ending, Inputs, Run};
 use crate::stamp::Anchor;
+use crate::steps::Waiting;
 use crate::verdict::{Cause, Facts, Hits, verdict};
 use crate::view::{Refusal, State};
 
@@ -78,17 +79,19 @@ impl Armed {
         let kept = inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
         kept.map_err(|why| Refusal::NotArmed(vec![why]))?;
         lease::grant(&switch, keep, now, inner.safety.lease);
-        let who = Identity { id: entry.id.clone(), seed: entry.seed, switch };
+        let observed = entry.card().observed;
+        let who = Identity { id: entry.id.clone(), seed: entry.seed, switch, observed };
         let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
         {
             let mut card = entry.card();
             card.actives = actives.clone();
             card.planned = resolved.schedule.planned;
+            card.first_open = resolved.schedule.first_open;
             card.proxies = brought.proxies.iter().map(|info| (info.spec.name.clone(), info.listen.clone())).collect();
         }
-        let evidence = Arc::new(Evidence::new(anchor));
+        let evidence = Arc::new(Evidence::new(anchor, observed));
         inner.runs.insert(entry.id.clone(), evidence.clone());
-        let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching);
+        let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
         let found = sync_channel(entry.checked.probes.len().max(1));
         Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found })
     }
@@ -101,7 +104,10 @@ impl Running {
         let inputs = self.inputs(inner, now);
         for effect in self.run.tick(now, &inputs) {
             match effect {
-                Effect::Begin => self.begin(inner),
+                Effect::Measure => self.measure(inner),
+                Effect::Begin(stop) => self.begin(inner, stop),
+                Effect::Ask(spec) => self.entry.card().waiting = Some(Waiting { spec, mark: None }),
+                Effect::GoOn(next) => self.go_on(inner, next),
                 Effect::Pause(why) => {
                     let _ = inner.pause(&self.entry, Some(why)); // a person was faster
                 }
@@ -135,8 +141,14 @@ impl Running {
 
     fn inputs(&self, inner: &Inner, now: Now) -> Inputs {
         let switch = self.entry.switch();
+        let (timeline, marked) = {
+            let mut card = self.entry.card();
+            card.opened(now.mono);
+            (card.timeline, card.waiting.as_ref().and_then(|waiting| waiting.mark.clone()))
+        };
         Inputs {
-            timeline: self.entry.card().timeline,
+            timeline,
+            marked,
             figures: self.figures(inner),
             found: self.found.1.try_iter().collect(),
             ended: self.entry.ending(),
@@ -159,18 +171,39 @@ impl Running {
         self.resolved.watches.iter().map(of).collect()
     }
 
+    /// Has turns measured where somebody reads them, before any fault is in the plan.
+    fn measure(&self, inner: &Inner) {
+        inner.compiler().add(inner.plane.cell(), &self.entry.id, &Actives::new(), self.resolved.turns.clone());
+    }
+
+    /// Lets the timeline go on after a step, for card and switch at the same moment.
+    fn go_on(&self, inner: &Inner, next: Option<Time>) {
+        let Some(switch) = self.entry.switch() else { return };
+        {
+            let mut card = self.entry.card();
+            let now = card.timeline.still.unwrap_or_else(|| inner.now().mono);
+            if let Some(stood) = switch.go_on(now, next.unwrap_or(NEVER)) {
+                card.timeline.go_on(stood, next);
+            }
+            card.waiting = None;
+        }
+        inner.plane.cell().ring();
+    }
+
     /// Switch first, then the plan: the workers learn of both with one bell.
-    fn begin(&self, inner: &Inner) {
+    fn begin(&self, inner: &Inner, stop: Option<Time>) {
         let Some(switch) = self.entry.switch() else { return };
         let origin = inner.now().mono;
         {
             let mut card = self.entry.card();
             card.timeline.origin = Some(origin);
+            card.timeline.stop = stop;
             card.state = State::Running;
         }
         if let Some(limit) = self.resolved.limit {
             switch.set_limit(origin.saturating_add(limit));
         }
+        switch.stop_at(stop.unwrap_or(NEVER));
         switch.start(origin);
         inner.compiler().add(inner.plane.cell(), &self.entry.id, &self.actives, self.resolved.turns.clone());
         inner.tell(&self.entry, "state", "running".into());
@@ -314,10 +347,13 @@ impl Stopping {
             ended: running.anchor.show(ending.at),
             elapsed,
             paused: timeline.paused,
+            waited: timeline.waited,
             planned: running.resolved.schedule.planned,
             faults: report::faults(&entry.checked, &running.actives, &running.evidence),
             expects: report::expects(&running.run, &running.resolved.watches, &expects),
             forecast: report::forecast(&entry.checked, &running.run, running.resolved.forecast),
+            people: report::people(&running.run, entry),
+            before: running.run.before.story(&running.resolved.watches),
             guards: report::guards(&running.run, &running.resolved.watches),
             probes: report::probes(&running.run),
             services: report::services(&entry.checked, &running.brought.service_readings()),
@@ -352,6 +388,7 @@ impl Stopping {
             guards: running.run.refuting.clone(),
             probes: probes.collect(),
             expects,
+            observed: running.entry.card().observed.then(|| running.run.would_have_fired()),
         }
     }
 

@@ -51,6 +51,17 @@ impl Meter {
     }
 }
 
+/// Where a run stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// On the timeline, ns.
+    pub(crate) elapsed: Time,
+    /// Its age, ns: with what the timeline stood for steps.
+    pub(crate) lived: Time,
+    /// Its age when the last fault had ended; none: none has an end, or it has not come.
+    pub(crate) ended: Option<Time>,
+}
+
 /// The phases of one watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Phases {
@@ -59,8 +70,11 @@ pub(crate) struct Phases {
     pub(crate) recovery: Meter,
     pub(crate) all: Meter,
     second: Sliding,
-    /// From the end of the last fault until the first second that was as good as the baseline, ns.
+    /// From the end of the last fault until the first second that was as good as the baseline, ns. What people take for
+    /// a step in that time counts.
     pub(crate) recovered: Option<Time>,
+    /// How long that was watched, ns.
+    since_end: Option<Time>,
 }
 
 impl Default for Phases {
@@ -72,31 +86,33 @@ impl Default for Phases {
             all: Meter::default(),
             second: Sliding::new(SECOND),
             recovered: None,
+            since_end: None,
         }
     }
 }
 
 impl Phases {
-    /// Takes a reading in. `elapsed` is on the timeline, none while it does not run.
-    pub(crate) fn look(&mut self, schedule: &Schedule, elapsed: Option<Time>, now: Time, figures: &Figures) {
+    /// Takes a reading in. `place`: none while the timeline does not run.
+    pub(crate) fn look(&mut self, schedule: &Schedule, place: Option<Place>, now: Time, figures: &Figures) {
         let last_end = schedule.last_end;
-        let is = |check: fn(Time, Time) -> bool, at: Option<Time>| elapsed.zip(at).is_some_and(|(e, at)| check(e, at));
-        let begun = is(|e, at| e >= at, Some(schedule.first_open));
-        let ended = is(|e, at| e >= at, last_end);
-        self.baseline.set(elapsed.is_some() && !begun, now, figures);
+        let is_past = |at: Option<Time>| place.zip(at).is_some_and(|(place, at)| place.elapsed >= at);
+        let begun = is_past(Some(schedule.first_open));
+        let ended = is_past(last_end);
+        self.baseline.set(place.is_some() && !begun, now, figures);
         self.faults.set(begun && !ended, now, figures);
         self.recovery.set(ended, now, figures);
-        self.all.set(elapsed.is_some(), now, figures);
-        let Some((elapsed, last_end)) = elapsed.zip(last_end) else {
+        self.all.set(place.is_some(), now, figures);
+        let Some((place, last_end)) = place.zip(last_end) else {
             self.second.clear();
             return;
         };
-        if self.recovered.is_some() || elapsed.saturating_add(2 * SECOND) < last_end {
+        self.since_end = place.ended.map(|ended| place.lived.saturating_sub(ended));
+        if self.recovered.is_some() || place.elapsed.saturating_add(2 * SECOND) < last_end {
             return;
         }
         let (second, length) = self.second.look(now, figures);
         if ended && self.second.is_full(length) && self.is_as_good(&second, length) {
-            self.recovered = Some(elapsed - last_end);
+            self.recovered = self.since_end;
         }
     }
 
@@ -132,9 +148,10 @@ impl Phases {
     #[allow(clippy::cast_precision_loss)]
     fn judge_recovery(&self, expect: &ExpectSpec, schedule: &Schedule, elapsed: Time) -> (Option<f64>, Outcome) {
         let few = |why: &str| (None, Outcome::TooFew(format!("recovery: {why}")));
-        let Some(since_end) = schedule.last_end.and_then(|end| elapsed.checked_sub(end)) else {
+        let Some(on_timeline) = schedule.last_end.and_then(|end| elapsed.checked_sub(end)) else {
             return few("the faults had not ended");
         };
+        let since_end = self.since_end.unwrap_or(0).max(on_timeline);
         if !self.baseline.has_enough(Metric::P99) {
             return few("too little happened before the first fault to tell what good looks like");
         }

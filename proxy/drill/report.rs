@@ -9,9 +9,11 @@ use squall_core::plane::{ServiceReading, WorkloadReading};
 use squall_core::scenario::{Checked, During, ExpectSpec, Metric};
 use squall_core::time::Time;
 
+use crate::before::BeforeStory;
 use crate::book::{Entry, sum};
 use crate::compile::Actives;
 use crate::evidence::Evidence;
+use crate::marks::{MarkKind, Marked, time_to};
 use crate::metrics::{Watch, show, word};
 use crate::run::Run;
 use crate::schedule::seconds;
@@ -33,10 +35,13 @@ pub(crate) struct Story {
     pub(crate) ended: String,
     pub(crate) elapsed: Time,
     pub(crate) paused: Time,
+    pub(crate) waited: Time,
     pub(crate) planned: Time,
     pub(crate) faults: Vec<FaultStory>,
     pub(crate) expects: Vec<Line>,
     pub(crate) forecast: Vec<Line>,
+    pub(crate) people: People,
+    pub(crate) before: Vec<BeforeStory>,
     pub(crate) guards: Vec<GuardStory>,
     pub(crate) probes: Vec<ProbeStory>,
     pub(crate) services: Vec<Value>,
@@ -108,6 +113,31 @@ pub(crate) struct ProbeStory {
     pub(crate) first_failure: Option<String>,
 }
 
+/// What people did and said.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct People {
+    /// Seconds from the opening of the first fault, pauses left out; none: nobody marked it.
+    pub(crate) time_to_detect_s: Option<f64>,
+    pub(crate) time_to_mitigate_s: Option<f64>,
+    pub(crate) steps: Vec<StepStory>,
+    pub(crate) marks: Vec<Marked>,
+}
+
+/// A step with what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StepStory {
+    pub(crate) name: String,
+    pub(crate) manual: String,
+    /// Seconds on the timeline; none: it was not asked for.
+    pub(crate) asked_at: Option<f64>,
+    /// Seconds from the question to the mark; none: nobody marked it.
+    pub(crate) took_s: Option<f64>,
+    pub(crate) by: Option<String>,
+    pub(crate) text: Option<String>,
+    /// In words.
+    pub(crate) outcome: String,
+}
+
 /// How complete the ledger is.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct LedgerStory {
@@ -129,7 +159,7 @@ impl Story {
     pub(crate) fn json(&self) -> Value {
         let (entry, total) = (&self.entry, self.total());
         let checked = &entry.checked;
-        json!({
+        let mut report = json!({
             "summary": {
                 "eligible": total.eligible, "selected": total.selected, "injected": total.injected,
                 "affected": total.affected,
@@ -143,8 +173,18 @@ impl Story {
             "workloads": self.workloads,
             "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
             "release": self.release, "residue": { "held": total.held, "clean": total.held == 0 },
-            "ledger": self.ledger, "runbook": checked.runbook,
-        })
+            "ledger": self.ledger, "runbook": checked.runbook, "waited_s": seconds(self.waited),
+            "before": self.before, "people": self.people,
+        });
+        if self.is_observed() {
+            report["observed"] = json!(true);
+        }
+        report
+    }
+
+    /// Whether nothing acted, on purpose.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.entry.card().observed
     }
 
     /// report.md
@@ -233,6 +273,28 @@ pub(crate) fn guards(run: &Run, watches: &[Watch]) -> Vec<GuardStory> {
         shown: guard.worst.map_or_else(|| "no reading".into(), |value| show(guard.metric, value)),
     });
     guards.collect()
+}
+
+pub(crate) fn people(run: &Run, entry: &Entry) -> People {
+    let steps = run.steps.all.iter().map(|step| {
+        let mark = step.done.as_ref().and_then(|done| done.mark.as_ref());
+        StepStory {
+            name: step.spec.name.clone(),
+            manual: step.spec.manual.clone(),
+            asked_at: step.asked.then(|| seconds(step.spec.at)),
+            took_s: mark.map(|mark| seconds(mark.took)),
+            by: mark.and_then(|mark| mark.by.clone()),
+            text: mark.and_then(|mark| mark.text.clone()),
+            outcome: step.outcome(),
+        }
+    });
+    let marks = entry.card().marks.clone();
+    People {
+        time_to_detect_s: time_to(&marks, MarkKind::Detected),
+        time_to_mitigate_s: time_to(&marks, MarkKind::Mitigated),
+        steps: steps.collect(),
+        marks,
+    }
 }
 
 pub(crate) fn probes(run: &Run) -> Vec<ProbeStory> {

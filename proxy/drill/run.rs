@@ -1,14 +1,16 @@
 //! The core of a run, without I/O and on whatever time it is given: readings in, effects out.
 
-use squall_core::scenario::{Checked, ExpectSpec, GuardAction, Metric};
+use squall_core::scenario::{Checked, ExpectSpec, GuardAction, Metric, StepSpec};
 use squall_core::time::{Now, Time};
 
+use crate::before::Before;
 use crate::guard::Guard;
 use crate::lease;
 use crate::metrics::Figures;
-use crate::phases::Phases;
+use crate::phases::{Phases, Place};
 use crate::probe::{Found, Probe};
 use crate::schedule::{Schedule, seconds};
+use crate::steps::{StepMark, Steps, Turn, length};
 use crate::verdict::{Cause, Outcome};
 
 /// Where a run's timeline stands. All times are monotonic ns.
@@ -16,16 +18,39 @@ use crate::verdict::{Cause, Outcome};
 pub(crate) struct Timeline {
     /// When it was at 0, moved forward by every pause; none: it has not begun.
     pub(crate) origin: Option<Time>,
-    /// Since when it stands still; none: it runs.
+    /// Since when it is paused; none: it runs.
     pub(crate) still: Option<Time>,
-    /// How long it stood still in all, without the pause that lasts.
+    /// How long it was paused in all, without the pause that lasts.
     pub(crate) paused: Time,
+    /// Where it stands until it is let go on, ns on it; none: nowhere.
+    pub(crate) stop: Option<Time>,
+    /// How long it stood at stops in all, without the wait that lasts.
+    pub(crate) waited: Time,
 }
 
 impl Timeline {
     /// Time on it, ns; none before it has begun.
     pub(crate) fn elapsed(&self, now: Time) -> Option<Time> {
-        self.origin.map(|origin| self.still.unwrap_or(now).saturating_sub(origin))
+        let elapsed = self.still.unwrap_or(now).saturating_sub(self.origin?);
+        Some(self.stop.map_or(elapsed, |stop| elapsed.min(stop)))
+    }
+
+    /// Its age, ns: with what it stood at stops, without pauses; none before it has begun.
+    pub(crate) fn lived(&self, now: Time) -> Option<Time> {
+        let gone = self.still.unwrap_or(now).saturating_sub(self.origin?);
+        Some(gone.saturating_add(self.waited))
+    }
+
+    /// How long it has stood at its stop, ns; none: it has not come there.
+    pub(crate) fn standing(&self, now: Time) -> Option<Time> {
+        self.still.unwrap_or(now).checked_sub(self.origin?.saturating_add(self.stop?))
+    }
+
+    /// It is let go on after it `stood`, up to the next stop.
+    pub(crate) fn go_on(&mut self, stood: Time, next: Option<Time>) {
+        self.origin = self.origin.map(|origin| origin.saturating_add(stood));
+        self.waited += stood;
+        self.stop = next;
     }
 
     /// Goes on after a pause; gives the new origin.
@@ -63,13 +88,21 @@ pub(crate) struct Inputs {
     pub(crate) lease: Time,
     /// The switch's limit, monotonic ns.
     pub(crate) limit: Time,
+    /// The step that it waits for is done.
+    pub(crate) marked: Option<StepMark>,
 }
 
 /// What a tick asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// The timeline begins: publish, and switch on.
-    Begin,
+    /// Measure what must hold before anything is injected.
+    Measure,
+    /// The timeline begins: publish, and switch on. Where it stops first, ns on it.
+    Begin(Option<Time>),
+    /// The timeline stands: a person is to do this.
+    Ask(StepSpec),
+    /// The timeline goes on after a step, up to the next stop.
+    GoOn(Option<Time>),
     /// Switch off and stand still until a person resumes; in words.
     Pause(String),
     /// Run this probe.
@@ -101,6 +134,8 @@ pub(crate) struct Run {
     pub(crate) schedule: Schedule,
     pub(crate) guards: Vec<Guard>,
     pub(crate) probes: Vec<Probe>,
+    pub(crate) before: Before,
+    pub(crate) steps: Steps,
     /// With the index of its watch.
     pub(crate) expects: Vec<(ExpectSpec, usize)>,
     /// One per watch.
@@ -108,6 +143,8 @@ pub(crate) struct Run {
     faults: Vec<String>,
     /// Aborting guards that fired; in words.
     pub(crate) refuting: Vec<String>,
+    /// Nothing acts: guards only say what they would have done.
+    observed: bool,
     /// Sources that could not be read; in words.
     pub(crate) missing: Vec<String>,
     stage: Stage,
@@ -121,21 +158,27 @@ pub(crate) struct Watching {
     pub(crate) watches: usize,
     pub(crate) guards: Vec<usize>,
     pub(crate) expects: Vec<usize>,
+    /// Of each condition on the steady state; of no meaning where that is a probe.
+    pub(crate) before: Vec<usize>,
 }
 
 impl Run {
-    /// A run that has not begun.
-    pub(crate) fn new(checked: &Checked, schedule: Schedule, watching: &Watching) -> Run {
+    /// A run that has not begun. `observed`: one in which nothing acts.
+    pub(crate) fn new(checked: &Checked, schedule: Schedule, watching: &Watching, observed: bool) -> Run {
+        let probes: Vec<&str> = checked.probes.iter().map(|probe| probe.name.as_str()).collect();
         let guards = checked.guards.iter().zip(&watching.guards);
         let expects = checked.expects.iter().cloned().zip(watching.expects.iter().copied());
         Run {
             schedule,
             guards: guards.filter_map(|(spec, watch)| Guard::new(spec, *watch)).collect(),
             probes: checked.probes.iter().map(Probe::new).collect(),
+            before: Before::new(&checked.before, &watching.before, &probes),
+            steps: Steps::new(&checked.steps),
             expects: expects.collect(),
             phases: vec![Phases::default(); watching.watches],
             faults: checked.faults.iter().map(|fault| fault.name.clone()).collect(),
             refuting: Vec::new(),
+            observed,
             missing: Vec::new(),
             stage: Stage::Proving { asked: false },
             told: None,
@@ -154,7 +197,7 @@ impl Run {
             return self.end(ending, effects);
         }
         match self.stage {
-            Stage::Proving { asked } => self.prove(now, asked, effects),
+            Stage::Proving { asked } => self.prove(now, asked, inputs, effects),
             Stage::Acting => self.act(now, inputs, effects),
             Stage::Proved if self.probes.iter().any(|probe| probe.out) => effects,
             _ => self.end(planned(now), effects),
@@ -166,8 +209,14 @@ impl Run {
         self.look(at, None, figures);
     }
 
+    /// The run's age when the timeline came to `at`, ns; none: it has not come there.
+    pub(crate) fn lived_at(&self, at: Time, elapsed: Time) -> Option<Time> {
+        (elapsed >= at).then(|| at.saturating_add(self.steps.waited_before(at)))
+    }
+
     fn take_results(&mut self, inputs: &Inputs, effects: &mut Vec<Effect>) {
         for Found { probe, passed } in &inputs.found {
+            self.before.take(*probe, passed);
             let told = self.probes.get_mut(*probe).and_then(|probe| probe.take(passed));
             effects.extend(told.map(|text| Effect::Tell("probe", text)));
         }
@@ -185,7 +234,7 @@ impl Run {
             if figures.is_some() {
                 continue;
             }
-            if let Some(guard) = self.guards.iter().find(|guard| guard.watch == index) {
+            if let Some(guard) = self.guards.iter().find(|guard| guard.watch == index && !self.observed) {
                 let reason = format!("what guard `{}` watches can't be read", guard.name);
                 self.missing.push(reason.clone());
                 return ending(Cause::Data, reason);
@@ -197,20 +246,36 @@ impl Run {
         None
     }
 
-    fn prove(&mut self, now: Now, asked: bool, mut effects: Vec<Effect>) -> Vec<Effect> {
+    fn prove(&mut self, now: Now, asked: bool, inputs: &Inputs, mut effects: Vec<Effect>) -> Vec<Effect> {
         if !asked {
             self.stage = Stage::Proving { asked: true };
-            self.ask(&mut effects, |probe| probe.is_before());
+            effects.extend(self.before.told().map(|text| Effect::Tell("before", text)));
+            if self.before.watches() {
+                effects.push(Effect::Measure);
+            }
+            let (before, probes) = (&self.before, self.probes.iter_mut().enumerate());
+            for (index, probe) in probes.filter(|(index, probe)| probe.is_before() || before.asks(*index)) {
+                probe.out = true;
+                effects.push(Effect::Check(index));
+            }
         }
-        if self.probes.iter().any(|probe| probe.out) {
+        self.before.look(now.mono, &inputs.figures);
+        if self.probes.iter().any(|probe| probe.out) || !self.before.is_settled() {
             return effects;
         }
-        if let Some(probe) = self.probes.iter().find(|probe| probe.failed > 0) {
-            let reason = format!("probe `{}` failed before the first fault", probe.spec.name);
-            return self.end(Ending { cause: Cause::Probe, reason, at: now.mono }, effects);
+        let own =
+            self.probes.iter().enumerate().filter(|(index, probe)| probe.is_before() && !self.before.asks(*index));
+        let failed = own.filter_map(|(_, probe)| {
+            let why = probe.first_failure.as_ref()?;
+            Some(format!("probe `{}` failed: {why}", probe.spec.name))
+        });
+        let failures: Vec<String> = failed.chain(self.before.failures()).collect();
+        if !failures.is_empty() {
+            let reason = format!("steady state did not hold before anything was injected: {}", failures.join("; "));
+            return self.end(Ending { cause: Cause::Unsteady, reason, at: now.mono }, effects);
         }
         self.stage = Stage::Acting;
-        effects.push(Effect::Begin);
+        effects.push(Effect::Begin(self.steps.stop()));
         effects
     }
 
@@ -221,12 +286,18 @@ impl Run {
             self.guards.iter_mut().for_each(Guard::reset);
         }
         self.stood = stands;
-        self.look(now.mono, Some(elapsed).filter(|_| !stands), &inputs.figures);
+        let lived = inputs.timeline.lived(now.mono).unwrap_or(elapsed);
+        let place = Place { elapsed, lived, ended: self.schedule.last_end.and_then(|end| self.lived_at(end, elapsed)) };
+        self.look(now.mono, Some(place).filter(|_| !stands), &inputs.figures);
         if !stands && elapsed >= self.schedule.planned {
             self.tell_edges(self.schedule.planned, &mut effects);
             return self.wind_up(now, effects);
         }
         if now.mono >= inputs.limit {
+            if self.schedule.last_end.is_none() && inputs.timeline.still.is_none() && inputs.timeline.paused == 0 {
+                self.tell_edges(elapsed, &mut effects);
+                return self.wind_up(now, effects); // without an end of its own it was planned to take that long
+            }
             let reason = "the time limit was reached".into();
             return self.end(Ending { cause: Cause::Limit, reason, at: now.mono }, effects);
         }
@@ -242,8 +313,23 @@ impl Run {
             return self.end(ending, effects);
         }
         let any_open = self.schedule.any_open(elapsed);
-        self.ask(&mut effects, |probe| probe.is_due(elapsed, any_open));
+        self.ask(&mut effects, |probe| probe.is_due(lived, any_open));
+        self.wait(now, inputs, &mut effects);
         effects
+    }
+
+    /// Where the timeline stands for a step: asks for it, and lets it go on once it is marked or its time is over.
+    fn wait(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) {
+        let Some(waited) = inputs.timeline.standing(now.mono) else { return };
+        for turn in self.steps.look(waited, inputs.marked.as_ref()) {
+            match turn {
+                Turn::Ask(spec) => {
+                    let text = format!("step `{}` (up to {}): {}", spec.name, length(spec.within), spec.manual);
+                    effects.extend([Effect::Ask(spec), Effect::Tell("step", text)]);
+                }
+                Turn::GoOn(next, text) => effects.extend([Effect::GoOn(next), Effect::Tell("step", text)]),
+            }
+        }
     }
 
     fn tell_edges(&mut self, elapsed: Time, effects: &mut Vec<Effect>) {
@@ -259,6 +345,10 @@ impl Run {
         for guard in &mut self.guards {
             let figures = inputs.figures.get(guard.watch).and_then(Option::as_ref);
             let Some(text) = figures.and_then(|figures| guard.look(now.mono, figures)) else { continue };
+            if self.observed {
+                effects.push(Effect::Tell("guard", format!("would have fired: {text}")));
+                continue;
+            }
             effects.push(Effect::Tell("guard", text.clone()));
             match guard.action {
                 GuardAction::Abort => {
@@ -292,11 +382,11 @@ impl Run {
         }
     }
 
-    /// `elapsed`: none while the timeline does not run.
-    fn look(&mut self, now: Time, elapsed: Option<Time>, figures: &[Option<Figures>]) {
+    /// `place`: none while the timeline is paused or over.
+    fn look(&mut self, now: Time, place: Option<Place>, figures: &[Option<Figures>]) {
         for (phases, figures) in self.phases.iter_mut().zip(figures) {
             if let Some(figures) = figures {
-                phases.look(&self.schedule, elapsed, now, figures);
+                phases.look(&self.schedule, place, now, figures);
             }
         }
     }
@@ -305,6 +395,12 @@ impl Run {
         self.stage = Stage::Over;
         effects.push(Effect::End(ending));
         effects
+    }
+
+    /// Guards that fired while nothing acted; in words.
+    pub(crate) fn would_have_fired(&self) -> Vec<String> {
+        let fired = self.guards.iter().filter(|guard| guard.fired > 0);
+        fired.map(|guard| format!("guard `{}` would have fired ({} times)", guard.name, guard.fired)).collect()
     }
 
     /// Every expectation with its value and what became of it.

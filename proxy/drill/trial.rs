@@ -6,4 +6,4 @@ mod fakes;
 mod running;
 mod words;
 
-pub(crate) use words::{expect, fault, guard, probe, scenario, window};
+pub(crate) use words::{expect, fault, guard, probe, scenario, steady, step, window};

@@ -11,8 +11,8 @@ pub(crate) enum Cause {
     Person,
     /// An aborting guard.
     Guard,
-    /// A probe that had to pass before the first fault.
-    Probe,
+    /// What had to hold before anything was injected did not.
+    Unsteady,
     /// Its starter fell silent.
     Lease,
     /// Its hard end.
@@ -62,6 +62,8 @@ pub(crate) struct Facts {
     /// Probes that failed; in words.
     pub(crate) probes: Vec<String>,
     pub(crate) expects: Vec<Outcome>,
+    /// Nothing acted, on purpose; what guards would have done, in words.
+    pub(crate) observed: Option<Vec<String>>,
 }
 
 /// Sample-ratio mismatch: whether `selected` of `eligible` units is too far from the share that was asked for to be
@@ -78,6 +80,12 @@ pub(crate) fn is_mismatch(eligible: u64, selected: u64, share: f64) -> bool {
 
 /// The verdict and why. Every reason of the rule that decided is given, not only the first.
 pub(crate) fn verdict(facts: &Facts) -> (Verdict, Vec<String>) {
+    if facts.cause == Cause::Unsteady {
+        return (Verdict::Inconclusive, vec![facts.reason.clone()]);
+    }
+    if let Some(guards) = &facts.observed {
+        return observed(facts, guards);
+    }
     let rules = [
         (Verdict::Invalid, invalid(facts)),
         (Verdict::Refuted, refuted(facts)),
@@ -89,6 +97,25 @@ pub(crate) fn verdict(facts: &Facts) -> (Verdict, Vec<String>) {
         }
     }
     (Verdict::Upheld, vec![upheld(facts)])
+}
+
+/// An observation tells nothing about the hypothesis; what it can tell is who would have been hit.
+fn observed(facts: &Facts, guards: &[String]) -> (Verdict, Vec<String>) {
+    let failed = (facts.cause == Cause::Failure).then(|| facts.reason.clone());
+    let broken: Vec<String> = failed.into_iter().chain(facts.missing.iter().cloned()).collect();
+    if !broken.is_empty() {
+        return (Verdict::Invalid, broken);
+    }
+    let early = (facts.cause != Cause::Planned).then(|| facts.reason.clone());
+    let missed = facts.hits.iter().filter(|hits| hits.passed && hits.hits < hits.min_hits);
+    let missed = missed.map(|hits| {
+        format!(
+            "fault `{}` would have hit {} times, fewer than its min_hits of {}",
+            hits.fault, hits.hits, hits.min_hits
+        )
+    });
+    let why = std::iter::once("observed: nothing was injected".to_owned()).chain(early).chain(missed);
+    (Verdict::Inconclusive, why.chain(facts.mismatched.iter().cloned()).chain(guards.iter().cloned()).collect())
 }
 
 fn invalid(facts: &Facts) -> Vec<String> {
@@ -144,13 +171,30 @@ mod tests {
             guards: vec![],
             probes: vec![],
             expects: vec![Outcome::Met],
+            observed: None,
         }
     }
 
     #[test]
     fn each_rule_gives_its_verdict() {
         type Change = fn(&mut Facts);
-        let table: [(&str, Verdict, Change); 17] = [
+        let table: [(&str, Verdict, Change); 21] = [
+            ("unsteady before", Verdict::Inconclusive, |facts| {
+                facts.cause = Cause::Unsteady;
+                facts.probes.push("down".into());
+            }),
+            ("observed", Verdict::Inconclusive, |facts| {
+                facts.observed = Some(vec![]);
+                facts.expects.push(Outcome::Missed("p99".into()));
+            }),
+            ("observed, and no hits", Verdict::Inconclusive, |facts| {
+                facts.observed = Some(vec![]);
+                facts.hits[0].hits = 0;
+            }),
+            ("observed, and data missing", Verdict::Invalid, |facts| {
+                facts.observed = Some(vec![]);
+                facts.missing.push("gone".into());
+            }),
             ("all well", Verdict::Upheld, |_| {}),
             ("nothing expected", Verdict::Upheld, |facts| facts.expects.clear()),
             ("no hits", Verdict::Invalid, |facts| facts.hits[0].hits = 0),

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use squall_core::plan::TallyReading;
 
+pub use crate::marks::{Mark, MarkKind, Marked};
+
 /// `draft → approved → armed → running ⇄ paused → stopping → completed | stopped | failed | cancelled`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -100,6 +102,25 @@ pub struct ExperimentView {
     pub faults: Vec<FaultView>,
     /// Proxies that it brought, with their addresses.
     pub proxies: Vec<(String, String)>,
+    /// Whether it only observes: nothing is injected, and its counts are of what would have been.
+    #[serde(default)]
+    pub observed: bool,
+    /// The step that it waits for.
+    #[serde(default)]
+    pub waiting: Option<WaitingView>,
+}
+
+/// A step that a run waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct WaitingView {
+    /// Its name.
+    pub step: String,
+    /// What the person is to do.
+    pub manual: String,
+    /// Seconds that it is waited for at most.
+    pub within: f64,
+    /// Seconds that it has been waited for.
+    pub waited: f64,
 }
 
 /// One fault of an experiment.
@@ -143,7 +164,8 @@ pub struct Event {
     pub elapsed: Option<f64>,
     /// Id of the experiment, where there is one.
     pub experiment: Option<String>,
-    /// What happened: `state`, `fault`, `guard`, `probe`, `abort`, `drained`, `config`.
+    /// What happened: `state`, `before`, `fault`, `guard`, `probe`, `step`, `mark`, `abort`, `drained`,
+    /// `config`.
     pub kind: String,
     /// In words.
     pub text: String,

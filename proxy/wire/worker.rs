@@ -108,13 +108,14 @@ impl Local {
     }
 }
 
-/// Changes when a switch of the slice does: on or off, where its timeline begins, when it must end.
+/// Changes when a switch of the slice does: on or off, where its timeline begins and stops, when it must end.
 fn state_of(slice: Option<&Arc<Slice>>, now: Now) -> u64 {
     let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     let actives = slice.map_or(&[][..], |slice| &slice.actives);
     actives.iter().fold(1, |hash, active| {
         let switch = &active.switch;
-        mix(mix(mix(hash, u64::from(switch.is_on(now))), switch.origin()), switch.limit())
+        let course = switch.course();
+        mix(mix(mix(mix(hash, u64::from(switch.is_on(now))), course.origin), course.stop), switch.limit())
     })
 }
 

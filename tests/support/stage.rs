@@ -88,10 +88,23 @@ impl Stage {
     /// moments ([`Trial::has_met`]).
     #[track_caller]
     pub fn run(&self, scenario: &str) -> Trial<'_> {
-        let submitted = self.serve.client.submit(scenario, Format::Toml, &[]);
-        let id = submitted.unwrap_or_else(|error| panic!("{error}: {error:?}\n{scenario}")).id;
+        let id = self.submit(scenario);
         self.serve.client.start(&id, Some("60s")).unwrap();
         Trial { stage: self, id }
+    }
+
+    /// The same, but nothing is injected.
+    #[track_caller]
+    pub fn observe(&self, scenario: &str) -> Trial<'_> {
+        let id = self.submit(scenario);
+        self.serve.client.observe(&id, Some("60s")).unwrap();
+        Trial { stage: self, id }
+    }
+
+    #[track_caller]
+    fn submit(&self, scenario: &str) -> String {
+        let submitted = self.serve.client.submit(scenario, Format::Toml, &[]);
+        submitted.unwrap_or_else(|error| panic!("{error}: {error:?}\n{scenario}")).id
     }
 
     /// A file that goes with the test; its path.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::header::LOCATION;
 use squall_core::unit;
 use squall_drill::engine::Keep;
-use squall_drill::view::{ExperimentView, Refusal};
+use squall_drill::view::{ExperimentView, Mark, Marked, Refusal};
 
 use super::{Port, body};
 use crate::api::{Empty, StartRequest};
@@ -45,8 +45,25 @@ pub(super) async fn submit(
 }
 
 pub(super) async fn start(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
-    let keep = keep(body::json(request, &port.limits).await?)?;
-    call(port, Lane::Slow, move |experiments| experiments.start(&id, keep)).await
+    let request: StartRequest = body::json(request, &port.limits).await?;
+    let observe = request.observe;
+    let keep = keep(request)?;
+    let start = move |experiments: &dyn Experiments| match observe {
+        true => experiments.observe(&id, keep),
+        false => experiments.start(&id, keep),
+    };
+    call(port, Lane::Slow, start).await
+}
+
+pub(super) async fn mark(
+    State(port): State<Port>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Marked>, Failure> {
+    let mark: Mark = body::json(request, &port.limits).await?;
+    mark.check().map_err(|(field, why)| Failure::field(field, why))?;
+    let app = port.app;
+    Ok(Json(port.pool.run(Lane::Quick, move || app.experiments().mark(&id, mark)).await??))
 }
 
 pub(super) async fn pause(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {

@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::{Port, body};
-use crate::api::{Empty, ExperimentLine, Proxy, Reloaded, Status};
+use crate::api::{Empty, ExperimentLine, ExperimentView, Proxy, Reloaded, Status};
 use crate::pool::Lane;
 use crate::problem::Failure;
 use crate::routes::proxies::proxy;
@@ -18,12 +18,7 @@ pub(super) async fn status(State(port): State<Port>) -> Result<Json<Status>, Fai
         version: env!("CARGO_PKG_VERSION").to_owned(),
         environment: app.environment(),
         proxies: app.plane().proxies().into_iter().map(proxy).collect::<Vec<Proxy>>(),
-        experiments: app
-            .experiments()
-            .list()
-            .into_iter()
-            .map(|view| ExperimentLine { id: view.id, name: view.name, state: view.state })
-            .collect(),
+        experiments: app.experiments().list().into_iter().map(line).collect(),
     };
     port.pool.run(Lane::Quick, status).await.map(Json)
 }
@@ -52,4 +47,9 @@ pub(super) async fn readyz(State(port): State<Port>) -> Result<&'static str, Fai
         true => Ok("ready\n"),
         false => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "not every configured proxy listens")),
     }
+}
+
+fn line(view: ExperimentView) -> ExperimentLine {
+    let ExperimentView { id, name, state, observed, waiting, .. } = view;
+    ExperimentLine { id, name, state, observed, waiting }
 }

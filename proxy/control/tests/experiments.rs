@@ -38,6 +38,38 @@ fn a_scenario_goes_through_its_states() {
 }
 
 #[test]
+fn people_say_what_happened() {
+    let port = port();
+    port.program.add("drill", State::Running, &[]);
+    let marked = port.post("/v1/experiments/drill/marks", r#"{"kind":"detected","by":"ann","text":"alert fired"}"#);
+    assert_eq!(marked.status, 200, "{marked:?}");
+    assert_eq!((&marked.json()["kind"], &marked.json()["by"]), (&"detected".into(), &"ann".into()));
+    for (body, field) in [
+        (r#"{"kind":"note"}"#, "text"),
+        (r#"{"kind":"note","text":""}"#, "text"),
+        (r#"{"kind":"detected","step":"a"}"#, "step"),
+        (r#"{"kind":"step","by":"a\u001b[2J"}"#, "by"),
+    ] {
+        let refused = port.post("/v1/experiments/drill/marks", body).problem(422);
+        assert_eq!(refused["errors"][0]["field"], field, "{body}");
+    }
+    for body in [r#"{"kind":"guessed"}"#, r#"{"kind":"note","text":"a","who":"b"}"#, "{}"] {
+        port.post("/v1/experiments/drill/marks", body).problem(422);
+    }
+    port.post("/v1/experiments/nobody/marks", r#"{"kind":"detected"}"#).problem(404);
+    port.program.add("over", State::Completed, &[]);
+    port.post("/v1/experiments/over/marks", r#"{"kind":"detected"}"#).problem(409);
+}
+
+#[test]
+fn one_can_be_started_to_observe() {
+    let port = port();
+    port.program.add("drill", State::Approved, &[]);
+    assert_eq!(port.post("/v1/experiments/drill/start", r#"{"observe":true}"#).json()["observed"], true);
+    port.post("/v1/experiments/drill/start", r#"{"observe":"yes"}"#).problem(422);
+}
+
+#[test]
 fn a_scenario_as_json_is_taken_too() {
     let port = port();
     assert_eq!(port.post("/v1/experiments", r#"{"name":"drill"}"#).status, 201);

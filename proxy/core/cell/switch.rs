@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{AtomicU64, Ordering};
+use super::{AtomicU64, Course, Ordering};
 use crate::time::{NEVER, Now, Time};
 
 /// Whether the faults of one experiment may act, readable by every worker without a lock.
@@ -13,6 +13,9 @@ pub struct Switch {
     limit: AtomicU64,
     lease: AtomicU64,
     origin: AtomicU64,
+    floor: AtomicU64,
+    stop: AtomicU64,
+    wait: AtomicU64,
     generation: u64,
     master: Arc<AtomicU64>,
 }
@@ -31,6 +34,9 @@ impl Switch {
             limit: AtomicU64::new(NEVER),
             lease: AtomicU64::new(NEVER),
             origin: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            stop: AtomicU64::new(NEVER),
+            wait: AtomicU64::new(0),
             generation: master.load(Ordering::Acquire),
             master,
         }
@@ -74,9 +80,39 @@ impl Switch {
         self.state.swap(OVER, Ordering::AcqRel);
     }
 
-    /// When the timeline was at 0, monotonic ns. Moves forward by every pause.
+    /// When the timeline was at 0, monotonic ns. Moves forward by every pause and every wait.
     pub fn origin(&self) -> Time {
         self.origin.load(Ordering::Acquire)
+    }
+
+    /// The timeline goes no further than this by itself, ns on it ([`NEVER`]: as far as it likes). Set before the first
+    /// start; from then on [`Switch::go_on`] moves it.
+    pub fn stop_at(&self, stop: Time) {
+        self.stop.store(stop, Ordering::Release);
+    }
+
+    /// Lets a timeline that stands at its stop go on, as of `now` (monotonic ns), up to the next stop. Does nothing while
+    /// it has not come to its stop. Returns how long it stood.
+    ///
+    /// For one caller at a time, beside any number of readers: none of them sees the timeline before the stop that it is
+    /// leaving or beyond it until this is through.
+    pub fn go_on(&self, now: Time, next: Time) -> Option<Time> {
+        let course = self.course();
+        let stood = now.checked_sub(course.origin.saturating_add(course.stop))?;
+        self.floor.store(course.stop, Ordering::Release);
+        self.wait.store(stood, Ordering::Release);
+        self.origin.store(course.origin.saturating_add(stood), Ordering::Release);
+        self.stop.store(next.max(course.stop), Ordering::Release);
+        Some(stood)
+    }
+
+    /// The timeline as it is laid now. The stop is read first: whoever sees the next one sees the origin that goes with it.
+    #[inline]
+    pub fn course(&self) -> Course {
+        let stop = self.stop.load(Ordering::Acquire);
+        let origin = self.origin.load(Ordering::Acquire);
+        let wait = self.wait.load(Ordering::Acquire);
+        Course { origin, floor: self.floor.load(Ordering::Acquire), stop, wait }
     }
 
     /// The hard end, monotonic ns.

@@ -96,6 +96,7 @@ impl Line {
     /// Lets the stages decide, from the sender to the receiver. Returns when to look again, or who kills the connection.
     pub(super) fn run(&mut self, units: &mut [Unit], moment: &mut Moment<'_>) -> Result<Option<Time>, Ended> {
         let mut wake = None;
+        let gone = moment.over;
         for index in 0..self.stages.len() {
             let (before, after) = self.stages.split_at_mut(index + 1);
             let stage = &mut before[index];
@@ -104,7 +105,11 @@ impl Line {
                 Some(next) => Sink { queue: &mut next.queue, span: Some(&mut next.span) },
                 None => Sink { queue: &mut self.out, span: None },
             };
-            match stage.run(unit, &mut next, &mut self.pieces, moment) {
+            let outcome = match unit.active.observed {
+                true => stage.observe(unit, &mut next, gone, moment),
+                false => stage.run(unit, &mut next, &mut self.pieces, moment),
+            };
+            match outcome {
                 Outcome::Settled(at) => wake = sooner(wake, at),
                 Outcome::Killed(how) => return Err(Ended::new(how, unit)),
                 Outcome::Ended(how) => {

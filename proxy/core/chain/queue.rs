@@ -22,6 +22,8 @@ pub(super) struct Segment {
     pub(super) turn_offset: u64,
     /// Segments of one piece may share a write, and with no other; 0: part of no piece.
     pub(super) piece: u64,
+    /// A fault that only observes would have kept it: those behind are not asked about it.
+    pub(super) ghost: bool,
 }
 
 impl Segment {

@@ -1,9 +1,12 @@
 //! One fault in one direction: its memory, its queue, and what its decisions do to them.
 
+mod shadow;
+
 use std::any::Any;
 
 use bytes::Bytes;
 
+use self::shadow::Shadow;
 use super::queue::{Ended, Queue, Segment, Sink, Tail, arrive, pass};
 use super::unit::{Moment, Unit, sooner};
 use crate::fault::{
@@ -13,7 +16,7 @@ use crate::plan::Tally;
 use crate::time::{MILLI, Time};
 
 /// How often a fault may decide about one head without moving it; more is a bug of the fault.
-const STRIKES: u32 = 64;
+pub(super) const STRIKES: u32 = 64;
 /// How many alarms of one stage are answered in one poll.
 const ALARMS: u32 = 16;
 
@@ -46,6 +49,8 @@ pub(super) struct Stage {
     stuck: bool,
     /// A fault here or behind it has ended the flow: nothing comes any more.
     pub(super) done: bool,
+    /// Where it only observes: what it would be doing.
+    shadow: Shadow,
 }
 
 /// How a stage was left.
@@ -88,12 +93,13 @@ impl Stage {
             lossy: false,
             stuck: false,
             done: false,
+            shadow: Shadow::default(),
         }
     }
 
     /// Whether the fault decides here at the moment.
     fn acts(&self, unit: &Unit) -> bool {
-        unit.acting && !self.gone && !self.stuck && !self.done
+        unit.acting && !self.gone && !self.stuck && !self.done && !unit.withheld && !self.would_hold()
     }
 
     /// Whether its head waits.
@@ -103,7 +109,7 @@ impl Stage {
 
     /// How many more bytes may wait here.
     pub(super) fn room(&self, unit: &Unit) -> usize {
-        if !self.acts(unit) {
+        if !self.acts(unit) || unit.active.observed {
             return ALL;
         }
         unit.active.fault.depth().saturating_sub(self.queue.len())
@@ -146,10 +152,14 @@ impl Stage {
         self.credit_piece = 0;
         self.hold = None;
         self.want = 0;
+        self.shadow = Shadow::default();
     }
 
     /// The fault goes off. What it held is put on record; the next run lets it go.
     pub(super) fn stop(&mut self, unit: &mut Unit, moment: &mut Moment<'_>) -> LetGo {
+        if unit.active.observed {
+            self.stop_observing(unit, moment);
+        }
         let held = self.is_holding() && !self.done;
         let hold = self.hold;
         self.fresh = false;
@@ -210,6 +220,7 @@ impl Stage {
         moment: &mut Moment<'_>,
     ) -> Outcome {
         let now = moment.now.mono;
+        self.span.still = unit.still;
         if self.done {
             self.queue.clear();
             return Outcome::Settled(None);
@@ -384,7 +395,7 @@ impl Stage {
 
     /// Offers the head, or a Tick.
     fn ask(&mut self, head: Option<()>, unit: &mut Unit, moment: &mut Moment<'_>) -> Act {
-        let now = moment.now.mono;
+        let now = moment.now.mono.max(self.shadow.ahead);
         let active = unit.active.clone();
         let event = |item, arrived| {
             let offset = self.span.seen;
@@ -412,7 +423,7 @@ impl Stage {
             draw: unit.draw,
             span: &self.span,
             now,
-            elapsed: unit.elapsed,
+            elapsed: unit.elapsed_at(now, moment.now.mono),
             flow: self.flow,
             injected: moment.injected,
         };
@@ -436,8 +447,8 @@ impl Stage {
     }
 
     /// Asks the fault about the connection being opened, with the memory of this direction.
-    pub(super) fn open(&mut self, unit: &mut Unit, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
-        unit.open(&mut *self.state, &self.span, self.flow, opening, moment)
+    pub(super) fn open(&mut self, unit: &mut Unit, opening: &Opening, now: Time, moment: &mut Moment<'_>) -> Gate {
+        unit.open(&mut *self.state, &self.span, self.flow, opening, now, moment)
     }
 }
 
@@ -448,7 +459,7 @@ fn offer<'a>(head: &Segment, item: Item<'a>) -> Offer<'a> {
 /// Bytes as they come into the chain.
 pub(super) fn segment(bytes: Bytes, offset: u64, flow: Flow, talk: &super::Talk, now: Time) -> Segment {
     let turn_offset = talk.within_turn(flow, offset);
-    Segment { bytes, arrived: now, offset, turn: talk.turn(), turn_offset, piece: 0 }
+    Segment { bytes, arrived: now, offset, turn: talk.turn(), turn_offset, piece: 0, ghost: false }
 }
 
 impl Ended {

@@ -2,6 +2,7 @@
 
 mod acts;
 mod live;
+mod observe;
 mod random;
 mod real;
 mod selection;

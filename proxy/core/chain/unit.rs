@@ -11,10 +11,9 @@ use crate::curve::Curve;
 use crate::draw::Draw;
 use crate::fault::{AnyCx, End, Flow, Gate, Injection, Opening, Span, Until, What};
 use crate::observe::Record;
-use crate::plan::{Active, OnAbort, Tally};
+use crate::plan::{Active, Look, OnAbort, Open, Tally};
 use crate::select::{Connections, Permit};
-use crate::time::{Now, Time};
-use crate::window::Phase;
+use crate::time::{NEVER, Now, Time};
 
 /// What every step of a poll needs.
 pub(super) struct Moment<'a> {
@@ -23,6 +22,8 @@ pub(super) struct Moment<'a> {
     pub(super) records: &'a mut Vec<Record>,
     /// Scratch; empty between calls.
     pub(super) injected: &'a mut Vec<Injection>,
+    /// A fault that only observes would have ended the connection: from here on none of those is asked.
+    pub(super) over: bool,
 }
 
 /// A hold at the gate.
@@ -52,24 +53,30 @@ pub(super) struct Unit {
     part: Part,
     /// When the connection was opened.
     opened: Time,
+    /// Whether it was as old as the fault asks for, at the opening at this time on the timeline.
+    of_age: Option<(Time, bool)>,
     /// Whether it acts: selected, switch on, window open, a place under the cap. As of the last [`Unit::refresh`].
     pub(super) acting: bool,
     /// No longer in the plan.
     pub(super) gone: bool,
     /// Curve time, ns since the window opened.
     pub(super) elapsed: Time,
+    /// See [`Span::still`].
+    pub(super) still: (Time, Time),
     /// When [`Unit::acting`] may change by time alone.
     pub(super) edge: Option<Time>,
     /// The gate has let it by.
     pub(super) admitted: bool,
     /// The gate waits.
     pub(super) waiting: Option<Wait>,
+    /// It only observes, and would hold the connection at the gate.
+    pub(super) withheld: bool,
     /// Whether it holds something back; in [`Tally::held`] while it does.
     held: bool,
     selected: bool,
     affected: bool,
     permit: Option<Permit>,
-    /// The opening for which no place was left under the cap.
+    /// The opening (its time on the timeline) for which no place was left under the cap.
     crowded_out: Option<Time>,
 }
 
@@ -89,12 +96,15 @@ impl Unit {
             share: draw.percentage(),
             part: Part::Unknown,
             opened: talk.opened,
+            of_age: None,
             acting: false,
             gone: false,
             elapsed: 0,
+            still: (0, 0),
             edge: None,
             admitted: false,
             waiting: None,
+            withheld: false,
             held: false,
             selected: false,
             affected: false,
@@ -112,9 +122,9 @@ impl Unit {
 
     /// Looks at switch, window, percentage and cap. The switch comes first: once it is off nothing is injected.
     pub(super) fn refresh(&mut self, now: Now) {
-        let phase = if self.gone { Phase::CLOSED } else { self.active.phase(now) };
-        self.edge = phase.next_edge;
-        self.acting = phase.open_since.is_some_and(|open| self.takes_part(open) && self.is_selected(open, now));
+        let look = if self.gone { Look { open: None, next_edge: None } } else { self.active.look(now) };
+        self.edge = look.next_edge;
+        self.acting = look.open.is_some_and(|open| self.takes_part(&open) && self.is_selected(&open, now));
         if self.part == Part::In && !self.acting && !self.selected && !self.may_come_on() {
             self.part = Part::Out;
         }
@@ -127,9 +137,15 @@ impl Unit {
     }
 
     /// Counts the unit when it first meets an open window that takes connections as old as it.
-    fn takes_part(&mut self, open: Time) -> bool {
+    fn takes_part(&mut self, open: &Open) -> bool {
         let connections = self.active.fault.connections();
-        if !connections.take(self.opened, open) {
+        // told once for each opening: its monotonic time moves with every pause and wait
+        let is_of_age = match self.of_age {
+            Some((at, is_of_age)) if at == open.at => is_of_age,
+            _ => connections.take(self.opened, open.course.origin.saturating_add(open.at)),
+        };
+        self.of_age = Some((open.at, is_of_age));
+        if !is_of_age {
             if connections == Connections::New {
                 self.part = Part::Out; // it only gets older
             }
@@ -151,11 +167,12 @@ impl Unit {
         self.gone || self.part == Part::Out
     }
 
-    fn is_selected(&mut self, open: Time, now: Now) -> bool {
-        self.elapsed = now.mono.saturating_sub(open);
+    fn is_selected(&mut self, open: &Open, now: Now) -> bool {
+        self.elapsed = open.elapsed;
+        self.still = open.course.still(now.mono);
         let select = &self.active.select;
         if let Some(flip) = select.next_change(self.share, self.elapsed) {
-            self.edge = sooner(self.edge, Some(open.saturating_add(flip)));
+            self.edge = sooner(self.edge, open.reaches(flip));
         }
         if !select.holds(self.share, self.elapsed) {
             return false;
@@ -164,7 +181,7 @@ impl Unit {
         if self.permit.is_some() {
             return true;
         }
-        if self.crowded_out == Some(open) {
+        if self.crowded_out == Some(open.at) {
             return false;
         }
         self.permit = cap.take();
@@ -172,7 +189,7 @@ impl Unit {
             if self.crowded_out.is_none() {
                 Tally::add(&self.active.tally.overflow);
             }
-            self.crowded_out = Some(open);
+            self.crowded_out = Some(open.at);
         }
         self.permit.is_some()
     }
@@ -184,6 +201,21 @@ impl Unit {
         self.active = active.clone();
         self.hold(held);
         self.waiting = None;
+        self.withheld = false;
+        self.of_age = None;
+    }
+
+    /// It only observes, and the connection would be gone: it takes no part any more.
+    pub(super) fn leave(&mut self) {
+        self.gone = true;
+        self.acting = false;
+        self.permit = None;
+    }
+
+    /// Curve time at a moment to come, for a fault that is asked in advance.
+    pub(super) fn elapsed_at(&self, then: Time, now: Time) -> Time {
+        let stands = self.still.1 == NEVER;
+        if stands { self.elapsed } else { self.elapsed.saturating_add(then.saturating_sub(now)) }
     }
 
     /// Whether the fault is to be asked about the connection being opened, now.
@@ -201,13 +233,14 @@ impl Unit {
         !self.active.fault.hooks().stream
     }
 
-    /// Asks the fault about the connection being opened.
+    /// Asks the fault about the connection being opened, at `now` or, where it only observes, in advance.
     pub(super) fn open(
         &mut self,
         state: &mut (dyn Any + Send),
         span: &Span,
         flow: Flow,
         opening: &Opening,
+        now: Time,
         moment: &mut Moment<'_>,
     ) -> Gate {
         let cx = AnyCx {
@@ -215,8 +248,8 @@ impl Unit {
             shared: &*self.active.shared,
             draw: self.draw,
             span,
-            now: moment.now.mono,
-            elapsed: self.elapsed,
+            now,
+            elapsed: self.elapsed_at(now, moment.now.mono),
             flow,
             injected: moment.injected,
         };
@@ -226,11 +259,11 @@ impl Unit {
     }
 
     /// The same for a fault that has no stage to remember anything in.
-    pub(super) fn open_alone(&mut self, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
+    pub(super) fn open_alone(&mut self, opening: &Opening, now: Time, moment: &mut Moment<'_>) -> Gate {
         let opened = moment.talk.opened;
         let span = Span { opened, attached: moment.now.mono, ..Span::default() };
         let mut state = self.active.fault.new_state();
-        self.open(&mut *state, &span, self.active.flow.unwrap_or(Flow::Upstream), opening, moment)
+        self.open(&mut *state, &span, self.active.flow.unwrap_or(Flow::Upstream), opening, now, moment)
     }
 
     /// The fault goes off while the connection waits at the gate. Returns the end, if it is not to go on.
@@ -268,7 +301,7 @@ impl Unit {
 
     /// The share of packets that the kernel is to drop for it now.
     pub(super) fn vanishes(&self) -> f64 {
-        if self.acting { self.active.fault.vanishes() } else { 0.0 }
+        if self.acting && !self.active.observed { self.active.fault.vanishes() } else { 0.0 }
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -321,7 +354,10 @@ impl Unit {
         }
     }
 
-    fn write(&self, flow: Option<Flow>, injection: Injection, released: bool, moment: &mut Moment<'_>) {
+    fn write(&self, flow: Option<Flow>, mut injection: Injection, released: bool, moment: &mut Moment<'_>) {
+        if self.active.observed {
+            injection.achieved = 0;
+        }
         moment.records.push(Record {
             fault: self.active.name.clone(),
             tally: self.active.tally.clone(),

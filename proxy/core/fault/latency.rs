@@ -77,7 +77,7 @@ impl Fault for Latency {
         let (step, left) = offer.delay_step();
         let waited = cx.now.saturating_sub(offer.arrived);
         let draw = cx.draw.at(step);
-        let delay = self.delay.sample(draw, cx.elapsed.saturating_sub(waited));
+        let delay = self.delay.sample(draw, cx.span.elapsed_at(offer.arrived, cx.now, cx.elapsed));
         let due = offer.arrived.saturating_add(delay);
         if due > cx.now {
             cx.state.due = cx.state.due.max(due);
@@ -104,6 +104,7 @@ impl Fault for Latency {
 mod tests {
     #![allow(clippy::panic)]
     use super::*;
+    use crate::fault::Span;
     use crate::fault::driver::Driver;
     use crate::time::{MILLI, SECOND};
 
@@ -159,6 +160,26 @@ mod tests {
         let behind = driver.injected.iter().filter(|i| i.scheduled > i.drawn).count();
         assert!(behind > 0, "some waited for a slower one before them, and the record says so");
         assert!(driver.injected.iter().all(|i| i.achieved == i.scheduled));
+    }
+
+    #[test]
+    fn a_curve_that_stands_still_gives_what_comes_meanwhile_the_same_delay() {
+        let config = toml::from_str("delay = { from = '1s', to = '0ms', over = '1s' }").map(Latency::build);
+        let Ok(Ok(fault)) = config else { panic!("{config:?}") };
+        // stands at 900 ms of the curve since 900 ms
+        let span = Span { still: (900 * MILLI, crate::time::NEVER), ..Span::default() };
+        let (mut state, mut injected) = (Memory::default(), Vec::new());
+        let mut ask = |arrived: Time, now: Time| {
+            let draw = crate::draw::DrawKey::new(1, "experiment", "fault").unit(9);
+            let (flow, elapsed) = (Flow::Downstream, 900 * MILLI);
+            let offer = Offer { item: Item::Len(1), arrived, offset: 0, turn: 1, turn_offset: 0 };
+            let (state, injected) = (&mut state, &mut injected);
+            let mut cx = Cx { state, shared: &(), draw, span: &span, now, elapsed, flow, injected };
+            fault.stream(&mut cx, &offer)
+        };
+        assert_eq!(ask(5 * SECOND, 5 * SECOND), Act::Hold(Until::At(5 * SECOND + 100 * MILLI)));
+        assert_eq!(ask(5 * SECOND, 5 * SECOND + 100 * MILLI), Act::Pass(1));
+        assert_eq!(ask(850 * MILLI, 900 * MILLI), Act::Hold(Until::At(SECOND)), "before it stood the curve ran");
     }
 
     #[test]

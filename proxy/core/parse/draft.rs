@@ -345,6 +345,41 @@ pub(crate) struct TcpProbe {
     pub(crate) timeout: Option<Duration>,
 }
 
+/// `[[before]]`: what must hold before anything is injected.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeforeDraft {
+    /// What is watched.
+    pub(crate) metric: Option<Metric>,
+    /// Holds below this.
+    #[allow(dead_code)] // read with the metric's unit
+    pub(crate) below: Option<Scalar>,
+    /// Holds above this.
+    #[allow(dead_code)]
+    pub(crate) above: Option<Scalar>,
+    /// The proxy: the workload's target unless written, else those that the faults name.
+    pub(crate) proxy: Option<String>,
+    /// How long it is watched: 5 s unless written.
+    #[serde(rename = "for")]
+    pub(crate) watched: Option<Duration>,
+    /// Instead of a metric: the probe that must pass.
+    pub(crate) probe: Option<Label>,
+}
+
+/// `[[step]]`: something that a person does; the timeline waits for it.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepDraft {
+    /// Unique.
+    pub(crate) name: Label,
+    /// When it is asked for, since the start.
+    pub(crate) at: Duration,
+    /// What the person is to do.
+    pub(crate) manual: String,
+    /// How long it is waited for until `squall mark step`: 5 m unless written.
+    pub(crate) within: Option<Duration>,
+}
+
 /// `[[expect]]`: decides the verdict.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -40,7 +40,15 @@ impl Scene<'_> {
     }
 
     /// Refuses a figure that the proxies watched can't have.
-    fn check(&self, reader: &mut Reader, table: &Table, path: &str, key: &str, metric: Metric, proxy: Option<&str>) {
+    pub(crate) fn check(
+        &self,
+        reader: &mut Reader,
+        table: &Table,
+        path: &str,
+        key: &str,
+        metric: Metric,
+        proxy: Option<&str>,
+    ) {
         if metric != Metric::ErrorRate {
             return;
         }
@@ -57,7 +65,7 @@ impl Scene<'_> {
 
 /// A value in the unit of its metric: rates 0 to 1, latencies in ns.
 #[allow(clippy::cast_precision_loss)]
-fn value(reader: &mut Reader, table: &Table, path: &str, key: &str, metric: Metric) -> Option<f64> {
+pub(crate) fn value(reader: &mut Reader, table: &Table, path: &str, key: &str, metric: Metric) -> Option<f64> {
     match metric {
         Metric::ErrorRate | Metric::ConnectionErrorRate => {
             reader.value::<Percentage>(table, path, key).map(|share| share.0 / 100.0)
@@ -73,7 +81,7 @@ fn value(reader: &mut Reader, table: &Table, path: &str, key: &str, metric: Metr
     }
 }
 
-fn proxy_of(reader: &mut Reader, table: &Table, path: &str, proxy: Option<&str>, scene: &Scene<'_>) {
+pub(crate) fn proxy_of(reader: &mut Reader, table: &Table, path: &str, proxy: Option<&str>, scene: &Scene<'_>) {
     match proxy {
         Some(proxy) if proxy.starts_with("host:") => {}
         Some(proxy) => reference(reader, table, path, "proxy", proxy, scene.world),

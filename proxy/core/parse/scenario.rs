@@ -7,14 +7,14 @@ use super::judge::{self, Scene};
 use super::node::Table;
 use super::reader::{Reader, item, tables};
 use super::world::World;
-use super::{fault, stand};
+use super::{fault, people, stand};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec};
+use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec, StepSpec};
 use crate::unit::Duration;
 
 /// The lists of a scenario, and its forecast.
 pub(crate) const PARTS: &[&str] =
-    &["parameter", "service", "proxy", "workload", "fault", "guard", "probe", "expect", "forecast"];
+    &["parameter", "service", "proxy", "workload", "fault", "guard", "probe", "before", "step", "expect", "forecast"];
 
 /// Reads and checks it; none: something essential is missing, and it is on record.
 pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>, world: &World) -> Option<Checked> {
@@ -70,6 +70,15 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         probes.iter().filter_map(|(probe, table)| Some((probe.as_ref()?.name.as_str(), table))),
         "probe",
     );
+    let sound: Vec<&ProbeSpec> = probes.iter().filter_map(|(probe, _)| probe.as_ref()).collect();
+    let before = list(reader, "before");
+    let before =
+        before.iter().filter_map(|(index, table)| people::before(reader, table, *index, &scene, &sound)).collect();
+    let step_tables = list(reader, "step");
+    let mut steps: Vec<StepSpec> =
+        step_tables.iter().filter_map(|(index, table)| people::step(reader, table, *index)).collect();
+    steps.sort_by_key(|step| step.at);
+    free_names(reader, step_tables.iter().filter_map(|(_, table)| Some((table.text("name")?, table))), "step");
     let expects = list(reader, "expect");
     let expects = expects.iter().filter_map(|(index, table)| judge::expect(reader, table, *index, &scene)).collect();
     let forecast = match parts.node("forecast").map(|node| (node.as_table(), node)) {
@@ -107,6 +116,8 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         faults,
         guards: guards.into_iter().filter_map(|(guard, _)| guard).collect(),
         probes: probes.into_iter().filter_map(|(probe, _)| probe).collect(),
+        before,
+        steps,
         expects,
         forecast,
         approvals_required: head.approval.map_or(0, |approval| approval.required),
@@ -114,6 +125,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         canonical,
     };
     check_end(reader, root, &fault_tables, &checked);
+    people::check_steps(reader, root, &step_tables, &checked);
     Some(checked)
 }
 

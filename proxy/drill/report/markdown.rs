@@ -5,7 +5,9 @@ use std::fmt::{self, Write};
 use serde_json::Value;
 
 use super::{Line, Story};
+use crate::marks::shown;
 use crate::schedule::seconds;
+use crate::steps::length;
 
 /// The report for people.
 pub(crate) fn write(story: &Story) -> String {
@@ -21,7 +23,11 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
         "eligible {} / selected {} / injected {} / affected {}\n",
         total.eligible, total.selected, total.injected, total.affected
     )?;
-    writeln!(out, "# {}: {}\n", story.entry.id, story.verdict.word())?;
+    let verdict = if story.is_observed() { "observed" } else { story.verdict.word() };
+    writeln!(out, "# {}: {verdict}\n", story.entry.id)?;
+    if story.is_observed() {
+        writeln!(out, "**Only observed: nothing was injected. All counts are of what would have been.**\n")?;
+    }
     if let Some(title) = &checked.title {
         writeln!(out, "{}\n", plain(title))?;
     }
@@ -41,6 +47,8 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
         ("digest", checked.digest.clone()),
     ];
     table(out, ["", ""], facts.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]))?;
+    before(out, story)?;
+    people(out, story)?;
     timeline(out, story)?;
     faults(out, story)?;
     lines(out, "Expectations", &story.expects)?;
@@ -54,9 +62,55 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
 fn took(story: &Story) -> String {
     let paused = match story.paused {
         0 => String::new(),
-        paused => format!(", and stood still for {:.1} s", seconds(paused)),
+        paused => format!(", and was paused for {:.1} s", seconds(paused)),
     };
-    format!("{:.1} s of {:.1} s planned{paused}", seconds(story.elapsed), seconds(story.planned))
+    let waited = match story.waited {
+        0 => String::new(),
+        waited => format!(", waited {} for people", length(waited)),
+    };
+    format!("{:.1} s of {:.1} s planned{waited}{paused}", seconds(story.elapsed), seconds(story.planned))
+}
+
+fn before(out: &mut String, story: &Story) -> fmt::Result {
+    if story.before.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## Before anything was injected\n")?;
+    let rows = story.before.iter().map(|condition| {
+        let what = match condition.source.as_str() {
+            "turn" => format!("{} (turn)", condition.what),
+            _ => condition.what.to_owned(),
+        };
+        [what, condition.bound.clone(), condition.shown.clone(), condition.outcome.replace('_', " ")]
+    });
+    table(out, ["what", "must hold", "measured", "outcome"], rows)
+}
+
+fn people(out: &mut String, story: &Story) -> fmt::Result {
+    let people = &story.people;
+    if people.steps.is_empty() && people.marks.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n## People\n")?;
+    writeln!(out, "- time to detect: {}", shown(people.time_to_detect_s))?;
+    writeln!(out, "- time to mitigate: {}\n", shown(people.time_to_mitigate_s))?;
+    let rows = people.steps.iter().map(|step| {
+        let asked = step.asked_at.map_or_else(|| "-".into(), |at| format!("{at:.2} s"));
+        let by = step.by.iter().chain(&step.text).cloned().collect::<Vec<_>>().join(": ");
+        [step.name.clone(), step.manual.clone(), asked, step.outcome.clone(), by]
+    });
+    if !people.steps.is_empty() {
+        table(out, ["step", "what", "asked at", "outcome", "by"], rows)?;
+        writeln!(out)?;
+    }
+    if people.marks.is_empty() {
+        return Ok(());
+    }
+    let rows = people.marks.iter().map(|mark| {
+        let at = mark.at.map_or_else(|| "before".into(), |at| format!("{at:.2} s"));
+        [at, mark.time.clone(), mark.told()]
+    });
+    table(out, ["marked at", "time", "what"], rows)
 }
 
 fn timeline(out: &mut String, story: &Story) -> fmt::Result {

@@ -1,16 +1,17 @@
 //! The core of a run on a clock moved by hand, with figures as the test writes them.
 
-use squall_core::scenario::{Checked, GuardAction, Metric, ProbeMode};
+use squall_core::scenario::{BeforeSpec, Checked, GuardAction, Metric, ProbeMode};
 use squall_core::time::{MILLI, NEVER, Now, SECOND, Time};
 
 use super::fakes::latencies;
 use super::words::ScenarioWords;
-use super::{expect, fault, guard, probe, scenario, window};
+use super::{expect, fault, guard, probe, scenario, steady, step, window};
 use crate::arm::{Ground, resolve};
 use crate::engine::Keep;
 use crate::metrics::Figures;
 use crate::probe::Found;
 use crate::run::{Effect, Ending, Inputs, Run, Timeline};
+use crate::steps::StepMark;
 use crate::verdict::{Cause, Outcome};
 
 /// What clients feel: the latency of their requests in ms, and how many in five fail.
@@ -36,6 +37,8 @@ struct Course {
     lease: Time,
     limit: Time,
     aborted: Option<Ending>,
+    asked: Vec<String>,
+    marked: Option<StepMark>,
     answers: Result<(), String>,
     back: Vec<Found>,
     told: Vec<String>,
@@ -45,11 +48,16 @@ struct Course {
 }
 
 fn course(words: ScenarioWords) -> Course {
+    course_of(words, false)
+}
+
+fn course_of(words: ScenarioWords, observed: bool) -> Course {
     let checked = words.checked();
     let safety = Default::default();
-    let ground = Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned, drops: Ok(()) };
+    let ground =
+        Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned, observed, drops: Ok(()) };
     let resolved = resolve(&checked, &ground).unwrap();
-    let run = Run::new(&checked, resolved.schedule, &resolved.watching);
+    let run = Run::new(&checked, resolved.schedule, &resolved.watching, observed);
     Course {
         checked,
         run,
@@ -61,6 +69,8 @@ fn course(words: ScenarioWords) -> Course {
         lease: NEVER,
         limit: NEVER,
         aborted: None,
+        asked: Vec::new(),
+        marked: None,
         answers: Ok(()),
         back: Vec::new(),
         told: Vec::new(),
@@ -97,10 +107,17 @@ impl Course {
             is_on: self.is_on,
             lease: self.lease,
             limit: self.limit,
+            marked: self.marked.clone(),
         };
         for effect in self.run.tick(now, &inputs) {
             match effect {
-                Effect::Begin => self.timeline.origin = Some(self.now),
+                Effect::Measure => {}
+                Effect::Begin(stop) => (self.timeline.origin, self.timeline.stop) = (Some(self.now), stop),
+                Effect::Ask(spec) => self.asked.push(spec.name),
+                Effect::GoOn(next) => {
+                    self.timeline.go_on(self.timeline.standing(self.now).unwrap(), next);
+                    self.marked = None;
+                }
                 Effect::Pause(_) => self.pause(),
                 Effect::Check(probe) => {
                     self.checks.push(self.elapsed());
@@ -121,6 +138,12 @@ impl Course {
     fn resume(&mut self) {
         self.timeline.resume(self.now);
         self.is_on = true;
+    }
+
+    /// The person that it waits for says that it is done.
+    fn mark(&mut self) {
+        let took = self.timeline.standing(self.now).unwrap();
+        self.marked = Some(StepMark { took, by: Some("ann".into()), text: None });
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -315,7 +338,9 @@ fn a_probe_that_fails_before_the_first_fault_keeps_it_from_beginning() {
     let mut course = course(short().probe(probe("up", ProbeMode::Start)));
     course.answers = Err("refused".into());
     course.go(60.0, FAIR);
-    assert_eq!((course.cause(), course.timeline.origin), (Some(Cause::Probe), None));
+    assert_eq!((course.cause(), course.timeline.origin), (Some(Cause::Unsteady), None));
+    let reason = &course.ending.unwrap().reason;
+    assert_eq!(reason, "steady state did not hold before anything was injected: probe `up` failed: refused");
     assert_eq!(course.told, ["probe `up` failed: refused"]);
 }
 
@@ -329,4 +354,141 @@ fn a_failing_probe_is_told_once_and_counted_each_time() {
     assert_eq!(course.run.probes[0].failed, 3);
     let told: Vec<_> = course.told.iter().filter(|text| text.starts_with("probe")).collect();
     assert_eq!(told, ["probe `up` failed: refused", "probe `up` passes again"]);
+}
+
+#[test]
+fn a_step_holds_the_timeline_until_it_is_marked() {
+    let mut course = course(short().step(step("fail over", 3, 60)));
+    course.go(20.0, FAIR);
+    assert_eq!(course.asked, ["fail over"]);
+    assert!((course.elapsed() - 3.0).abs() < 1e-9, "the timeline stands: {}", course.elapsed());
+    assert_eq!(course.told.last().unwrap(), "step `fail over` (up to 1 min): do it");
+    course.mark();
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!((course.elapsed() - 9.05).abs() < 0.1, "{}", course.elapsed());
+    let done = course.run.steps.all[0].done.clone().unwrap();
+    assert!(done.mark.is_some() && (17 * SECOND..=18 * SECOND).contains(&done.waited), "{done:?}");
+    assert_eq!(course.told[2], format!("step `fail over` marked after {:.1} s by ann", 17.0), "{:?}", course.told);
+    assert_eq!(course.told[3], "fault `late` closes at 4.000 s", "nothing closed meanwhile");
+}
+
+#[test]
+fn a_step_that_nobody_marks_is_waited_for_as_long_as_it_says() {
+    let mut course = course(short().step(step("one", 1, 5)).step(step("two", 3, 4)));
+    course.go(60.0, FAIR);
+    assert_eq!((course.cause(), course.asked.len()), (Some(Cause::Planned), 2));
+    let told: Vec<_> = course.told.iter().filter(|text| text.contains("not marked")).collect();
+    assert_eq!(told, ["step `one` not marked within 5.0 s", "step `two` not marked within 4.0 s"]);
+    let lived = course.timeline.lived(course.now).unwrap();
+    assert!((18 * SECOND..19 * SECOND).contains(&lived), "{lived}");
+}
+
+#[test]
+fn guards_probes_and_the_time_limit_go_on_while_a_step_is_waited_for() {
+    let waits = || short().step(step("one", 3, 600));
+    let mut guarded = course(waits().guard(guard("errors", Metric::ErrorRate, 0.2).over(2)));
+    guarded.go(5.0, FAIR).go(7.0, BROKEN);
+    assert_eq!(guarded.cause(), Some(Cause::Guard));
+    let mut limited = course(waits());
+    limited.limit = limited.now + 12 * SECOND;
+    limited.go(60.0, FAIR);
+    assert_eq!((limited.cause(), limited.elapsed()), (Some(Cause::Limit), 3.0));
+    assert_eq!(limited.run.steps.all[0].outcome(), "not marked: the run ended");
+    let mut leased = course(waits());
+    leased.lease = leased.now + 12 * SECOND;
+    leased.go(60.0, FAIR);
+    assert_eq!(leased.cause(), Some(Cause::Lease));
+    let mut probed = course(waits().probe(probe("up", ProbeMode::During)));
+    probed.go(20.0, FAIR);
+    assert!((16..=19).contains(&probed.run.probes[0].runs), "{}", probed.run.probes[0].runs);
+}
+
+#[test]
+fn a_pause_in_a_wait_counts_for_neither() {
+    let mut course = course(short().step(step("one", 3, 10)));
+    course.go(5.0, FAIR);
+    course.pause();
+    course.go(100.0, FAIR);
+    assert!(course.ending.is_none() && course.run.steps.all[0].done.is_none());
+    course.resume();
+    course.go(2.0, FAIR);
+    assert!(course.run.steps.all[0].done.is_none());
+    course.mark();
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    let waited = course.run.steps.all[0].done.clone().unwrap().waited;
+    assert!((3 * SECOND..5 * SECOND).contains(&waited), "{waited}");
+}
+
+#[test]
+fn what_people_take_to_bring_it_back_is_time_to_recover() {
+    let mut course = course(short().recovers_within(30).step(step("restart it", 5, 60)));
+    course.go(2.0, FAIR).go(12.0, SLOW);
+    course.mark();
+    course.go(60.0, FAIR);
+    let recovered = course.run.phases[0].recovered.unwrap();
+    assert!((10 * SECOND..12 * SECOND).contains(&recovered), "{recovered}");
+    assert_eq!(course.outcomes(), [Outcome::Met]);
+}
+
+#[test]
+fn a_run_whose_faults_have_no_end_ends_at_its_limit_as_planned_with_waits_counted_in() {
+    let words = scenario("s").fault(fault("late")).max_duration(10).step(step("one", 3, 4));
+    let mut course = course(words);
+    course.limit = course.now + 10 * SECOND;
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!((course.elapsed() - 6.0).abs() < 0.2, "{}", course.elapsed());
+}
+
+#[test]
+fn what_is_steady_lets_it_begin() {
+    let mut course = course(short().before(steady(Metric::P99, 50e6, 3)));
+    course.go(2.9, FAIR);
+    assert_eq!(course.timeline.origin, None);
+    course.go(60.0, FAIR);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!(course.told[0].starts_with("must hold before anything is injected: p99 below 50.0 ms over 3.0 s"));
+    assert_eq!(course.run.before.story(&[])[0].outcome, "held");
+}
+
+#[test]
+fn what_is_not_steady_keeps_it_from_beginning() {
+    let unsteady = |words: ScenarioWords, weather, answers: Result<(), String>| {
+        let mut course = course(words);
+        course.answers = answers;
+        course.go(60.0, weather);
+        assert_eq!((course.cause(), course.timeline.origin), (Some(Cause::Unsteady), None));
+        let reason = course.ending.unwrap().reason;
+        reason.strip_prefix("steady state did not hold before anything was injected: ").unwrap().to_owned()
+    };
+    let fast = short().before(steady(Metric::P99, 50e6, 3));
+    assert!(unsteady(fast, SLOW, Ok(())).starts_with("p99 was 10"));
+    let quiet = short().before(steady(Metric::ErrorRate, 0.1, 3));
+    assert_eq!(unsteady(quiet, BROKEN, Ok(())), "error_rate was 60.00 %, not below 10.00 %");
+    let probed = short().probe(probe("up", ProbeMode::Continuous)).before(BeforeSpec::Probe("up".into()));
+    assert_eq!(unsteady(probed, FAIR, Err("refused".into())), "probe `up` failed: refused");
+}
+
+#[test]
+fn without_events_nothing_is_known_to_be_steady() {
+    let mut course = course(short().before(steady(Metric::P99, 50e6, 3)));
+    for _ in 0..100 {
+        course.tick();
+        course.now += 50 * MILLI;
+    }
+    assert!(course.ending.unwrap().reason.ends_with("p99: nothing happened that could tell"));
+}
+
+#[test]
+fn guards_of_an_observation_only_say_what_they_would_have_done() {
+    let words = short().guard(guard("errors", Metric::ErrorRate, 0.2).over(2));
+    let words = words.guard(guard("slow", Metric::ErrorRate, 0.2).over(2).then(GuardAction::Pause));
+    let mut course = course_of(words, true);
+    course.go(2.0, FAIR).go(60.0, BROKEN);
+    assert_eq!(course.cause(), Some(Cause::Planned));
+    assert!(course.run.refuting.is_empty() && course.timeline.paused == 0);
+    assert_eq!(course.told.iter().filter(|text| text.starts_with("would have fired: guard `errors`")).count(), 1);
+    assert_eq!(course.run.would_have_fired().len(), 2);
 }

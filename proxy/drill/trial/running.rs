@@ -16,10 +16,10 @@ use squall_core::time::{Clock, MICRO, MILLI, SECOND, Time};
 
 use super::fakes::{Doubles, Plane};
 use super::words::{ScenarioWords, proxy};
-use super::{expect, fault, guard, scenario, window};
+use super::{expect, fault, guard, scenario, steady, step, window};
 use crate::engine::{Engine, Keep, Setup};
 use crate::live::Running;
-use crate::view::{Event, ExperimentView, Refusal, State, Verdict};
+use crate::view::{Event, ExperimentView, Mark, MarkKind, Refusal, State, Verdict};
 
 /// Longer than anything here takes; only a broken test waits this long.
 const AT_MOST: Duration = Duration::from_secs(20);
@@ -559,4 +559,141 @@ fn dropping_the_engine_ends_what_runs() {
     let plane = rig.plane.clone();
     drop(rig);
     assert!(!switch.is_on(plane.hand.now()));
+}
+
+fn mark(kind: MarkKind, text: &str) -> Mark {
+    let text = Some(text.to_owned()).filter(|text| !text.is_empty());
+    Mark { kind, text, step: None, by: Some("ann".into()) }
+}
+
+#[test]
+fn people_mark_a_run_and_the_report_says_how_long_they_took() {
+    let mut rig = rig();
+    let id = rig.start(short().step(step("fail over", 2, 60)));
+    let done = || Mark { step: Some("fail over".into()), ..mark(MarkKind::Step, "moved to b") };
+    rig.go(0.5);
+    let early = rig.engine.mark(&id, mark(MarkKind::Detected, "")).unwrap();
+    assert_eq!((early.counts, early.since_first_fault), (false, None), "no fault had opened");
+    assert!(matches!(rig.engine.mark(&id, done()), Err(Refusal::State(why)) if why.contains("waits for no step")));
+    rig.go(4.5);
+    let view = rig.engine.view(&id).unwrap();
+    assert_eq!((view.state, view.elapsed, view.faults[0].active), (State::Running, 2.0, true));
+    let waiting = view.waiting.unwrap();
+    assert_eq!((waiting.step.as_str(), waiting.within, waiting.waited), ("fail over", 60.0, 3.0));
+    rig.hit("p", 30, 0);
+    assert_eq!(rig.engine.mark(&id, mark(MarkKind::Detected, "alert")).unwrap().since_first_fault, Some(4.0));
+    assert!(!rig.engine.mark(&id, mark(MarkKind::Detected, "again")).unwrap().counts);
+    let other = Mark { step: Some("reboot".into()), ..done() };
+    assert!(matches!(rig.engine.mark(&id, other), Err(Refusal::State(why)) if why.contains("not for `reboot`")));
+    rig.engine.mark(&id, done()).unwrap();
+    assert!(matches!(rig.engine.mark(&id, done()), Err(Refusal::State(_))), "once is enough");
+    rig.go(0.05);
+    assert_eq!(rig.engine.view(&id).unwrap().waiting, None);
+    assert!(rig.actives("p")[0].look(rig.plane.hand.now()).open.is_some_and(|open| open.elapsed == SECOND));
+    rig.go(1.5);
+    assert!(!rig.engine.view(&id).unwrap().faults[0].active, "its window closed after the second that was left");
+    rig.engine.mark(&id, mark(MarkKind::Mitigated, "")).unwrap();
+    rig.go(5.0);
+    let view = rig.over(&id);
+    assert_eq!(view.verdict, Some(Verdict::Upheld), "{:?}", view.reason);
+    assert!(matches!(rig.engine.mark(&id, mark(MarkKind::Note, "late")), Err(Refusal::State(_))));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    let people = &report["people"];
+    assert_eq!((&people["time_to_detect_s"], &people["steps"][0]["took_s"]), (&json!(4.0), &json!(3.0)));
+    assert!((5.5..5.7).contains(&people["time_to_mitigate_s"].as_f64().unwrap()), "{people}");
+    assert_eq!((&people["steps"][0]["by"], &people["steps"][0]["text"]), (&json!("ann"), &json!("moved to b")));
+    assert_eq!(people["marks"].as_array().unwrap().len(), 5);
+    for part in ["## People", "time to detect: 4.0 s", "marked after 3.0 s", "moved to b", "waited 3."] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let steps = rig.told("step");
+    assert_eq!(steps[1], "step `fail over` marked after 3.0 s by ann: moved to b");
+    assert!(rig.file(&id, "events.jsonl").contains("detected by ann: alert (4.0 s after the first fault opened)"));
+}
+
+#[test]
+fn a_run_that_waits_still_ends_at_once_when_it_is_aborted() {
+    let mut rig = rig();
+    let id = rig.start(short().step(step("fail over", 2, 60)));
+    rig.go(5.0);
+    let active = rig.actives("p")[0].clone();
+    assert!(active.switch.is_on(rig.plane.hand.now()));
+    rig.engine.begin_abort(Some(&id), "enough").unwrap();
+    assert!(!active.switch.is_on(rig.plane.hand.now()));
+    assert!(matches!(rig.engine.mark(&id, mark(MarkKind::Step, "")), Err(Refusal::State(_))));
+    assert_eq!(rig.over(&id).state, State::Stopped);
+    let report = rig.engine.report(&id).unwrap().0;
+    assert_eq!(report["people"]["steps"][0]["outcome"], "not marked: the run ended");
+}
+
+#[test]
+fn a_run_that_was_not_steady_before_is_cancelled_with_nothing_injected() {
+    let mut rig = rig();
+    let id = rig.start(short().before(steady(Metric::P99, 5e6, 2)));
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Armed);
+    rig.go(1.0);
+    assert!(rig.actives("p").is_empty(), "no fault is in force yet");
+    rig.go(2.0);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Cancelled, Some(Verdict::Inconclusive)));
+    let reason = view.reason.unwrap();
+    assert!(reason.starts_with("steady state did not hold before anything was injected: p99 was 10"), "{reason}");
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(report["before"][0]["outcome"], "did_not_hold");
+    assert!(text.contains("## Before anything was injected") && text.contains("did not hold"), "{text}");
+    assert!(rig.plane.names().is_empty() && rig.plane.cell().plan().load().is_empty());
+}
+
+#[test]
+fn turns_are_measured_before_the_first_fault_where_a_condition_reads_them() {
+    let mut rig = rig();
+    let words = short().before(steady(Metric::P99, 50e6, 1)).with(|checked| checked.workloads.clear());
+    let id = rig.start(words);
+    rig.go(0.1);
+    let plan = rig.plane.cell().plan().load_full();
+    assert!(plan.slice("p").is_some_and(|slice| slice.measure_turns && slice.actives.is_empty()));
+    rig.engine.begin_abort(Some(&id), "enough").unwrap();
+    assert_eq!(rig.over(&id).state, State::Cancelled);
+    assert!(rig.plane.cell().plan().load().is_empty());
+}
+
+#[test]
+fn an_observation_says_what_would_have_been_hit() {
+    let mut rig = rig();
+    let id = rig.submit(short().guard(guard("slow", Metric::P99, 1e6)));
+    let view = rig.engine.observe(&id, Keep::Owned).unwrap();
+    assert!(view.observed);
+    rig.go(2.0);
+    assert!(rig.actives("p")[0].observed);
+    rig.hit("p", 30, 0);
+    rig.go(6.1);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Completed, Some(Verdict::Inconclusive)));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!((&report["observed"], &report["summary"]["injected"]), (&json!(true), &json!(30)));
+    assert_eq!(report["why"][0], "observed: nothing was injected");
+    assert_eq!(report["why"][1], "guard `slow` would have fired (1 times)");
+    assert!(text.contains("# s-1: observed") && text.contains("Only observed"), "{text}");
+    let ledger = rig.file(&id, "ledger.jsonl");
+    assert!(ledger.lines().all(|line| line.contains("\"observed\":true")) && ledger.lines().count() == 30);
+    assert!(rig.told("guard")[0].starts_with("would have fired: "));
+}
+
+#[test]
+fn to_observe_needs_no_approval_unless_load_is_brought() {
+    let needs = |workloads: bool| {
+        let rig = rig();
+        let id = rig.submit(short().with(|checked| {
+            checked.approvals_required = 1;
+            if !workloads {
+                checked.workloads.clear();
+            }
+        }));
+        assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::NotArmed(_))));
+        rig.engine.observe(&id, Keep::Owned).is_err()
+    };
+    assert_eq!((needs(false), needs(true)), (false, true));
+    let rig = rig();
+    let elsewhere = rig.submit(short().with(|checked| checked.environments = vec!["staging".into()]));
+    assert!(rig.engine.observe(&elsewhere, Keep::Owned).is_err(), "environments hold for it too");
 }

@@ -7,8 +7,9 @@ use squall_core::curve::Curve;
 use squall_core::fault::{AnyFault, Effect, Fault, Hooks};
 use squall_core::plan::OnAbort;
 use squall_core::scenario::{
-    Arrivals, Checked, During, ExpectSpec, FaultSpec, ForecastSpec, GuardAction, GuardCondition, GuardSpec, Metric,
-    ProbeCheck, ProbeMode, ProbeSpec, Protocol, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec,
+    Arrivals, BeforeSpec, Checked, During, ExpectSpec, FaultSpec, ForecastSpec, GuardAction, GuardCondition, GuardSpec,
+    Metric, ProbeCheck, ProbeMode, ProbeSpec, Protocol, ProxySpec, ServiceKind, ServiceSpec, StepSpec, WorkloadKind,
+    WorkloadSpec,
 };
 use squall_core::select::{Count, Key};
 use squall_core::time::{SECOND, Time};
@@ -144,6 +145,16 @@ pub(crate) fn probe(name: &str, mode: ProbeMode) -> ProbeSpec {
     ProbeSpec { name: name.into(), mode, every: SECOND, check }
 }
 
+/// At `at`, waited for `within`, seconds.
+pub(crate) fn step(name: &str, at: u64, within: u64) -> StepSpec {
+    StepSpec { name: name.into(), at: at * SECOND, manual: "do it".into(), within: within * SECOND }
+}
+
+/// Below this for so many seconds before anything is injected.
+pub(crate) fn steady(metric: Metric, below: f64, watched: u64) -> BeforeSpec {
+    BeforeSpec::Metric { metric, below: Some(below), above: None, proxy: None, watched: watched * SECOND }
+}
+
 /// A scenario with proxy `p` and workload `w` on it.
 pub(crate) fn scenario(name: &str) -> ScenarioWords {
     ScenarioWords(Checked {
@@ -178,6 +189,8 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
         faults: vec![],
         guards: vec![],
         probes: vec![],
+        before: vec![],
+        steps: vec![],
         expects: vec![],
         forecast: None,
         approvals_required: 0,
@@ -218,6 +231,14 @@ impl ScenarioWords {
     }
     pub(crate) fn expect(mut self, expect: ExpectSpec) -> Self {
         self.0.expects.push(expect);
+        self
+    }
+    pub(crate) fn step(mut self, step: StepSpec) -> Self {
+        self.0.steps.push(step);
+        self
+    }
+    pub(crate) fn before(mut self, before: BeforeSpec) -> Self {
+        self.0.before.push(before);
         self
     }
     pub(crate) fn recovers_within(self, seconds: u64) -> Self {

@@ -13,7 +13,7 @@ use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Checked, ProxySpec};
 use squall_core::time::{Clock, Now, SECOND};
 use squall_drill::engine::Keep;
-use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, Refusal, State};
+use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, Mark, Marked, Refusal, State};
 use tokio::sync::broadcast;
 
 use crate::api::ProxyRequest;
@@ -123,6 +123,8 @@ impl Program {
                 tally: TallyReading { injected: 3, held: 2, ..TallyReading::default() },
             }],
             proxies: proxies.iter().map(|name| ((*name).to_owned(), "127.0.0.1:1".to_owned())).collect(),
+            observed: false,
+            waiting: None,
         });
     }
 
@@ -258,6 +260,21 @@ impl Experiments for Program {
         self.to(id, State::Running)
     }
 
+    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+        let view = self.start(id, keep)?;
+        Ok(ExperimentView { observed: true, ..view })
+    }
+
+    fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {
+        let view = self.view(id)?;
+        if view.state.is_over() {
+            return Err(Refusal::State(format!("`{id}` is over")));
+        }
+        let Mark { kind, text, step, by } = mark;
+        let time = "2026-11-22T18:45:08.123Z".to_owned();
+        Ok(Marked { kind, text, step, by, time, at: Some(1.5), counts: true, since_first_fault: Some(0.5) })
+    }
+
     fn renew(&self, id: &str) -> Result<ExperimentView, Refusal> {
         self.to(id, State::Running)
     }
@@ -341,6 +358,8 @@ fn checked() -> Checked {
         faults: Vec::new(),
         guards: Vec::new(),
         probes: Vec::new(),
+        before: vec![],
+        steps: vec![],
         expects: Vec::new(),
         forecast: None,
         approvals_required: 0,

@@ -43,6 +43,7 @@ pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
         select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count: Count::All, cap: None },
         window: Window::default(),
         switch,
+        observed: false,
         shared: Arc::from(fault.new_shared()),
         fault,
         tally: Arc::new(Tally::default()),

@@ -272,6 +272,7 @@ pub(crate) fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
         select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count: Count::All, cap: None },
         window: Window::default(),
         switch,
+        observed: false,
         fault: Arc::new(script),
         shared: Arc::from(AnyFault::new_shared(&script)),
         tally: Arc::default(),
