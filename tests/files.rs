@@ -186,6 +186,28 @@ and some are refuted as they stand, because that is what they teach; their first
 |---|---|---|
 ";
 
+/// Blocks that are a configuration stand beside every other one; parts of a scenario get a fault and a proxy.
+#[test]
+fn every_block_of_the_page_on_drills_passes_the_check() {
+    let page = read("docs/drills.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let (own, parts): (Vec<&str>, Vec<&str>) =
+        blocks.into_iter().partition(|block| block.starts_with("[safety]") || block.starts_with("[[request]]"));
+    assert!(!parts.is_empty());
+    let room = Room::new();
+    let config = room.file("squall.toml", "environment = \"local\"\n");
+    for block in own {
+        let name = if block.starts_with("[safety]") { "squall.toml" } else { "shop.requests.toml" };
+        room.file(name, block);
+    }
+    let frame = "name = \"framed\"\nmax_duration = \"2m\"\n[[proxy]]\nname = \"shop\"\nlisten = \"127.0.0.1:0\"\n\
+                 upstream = \"127.0.0.1:8081\"\n[[fault]]\nkind = \"latency\"\nproxy = \"shop\"\ndelay = \"1ms\"\nfor = \"1m\"\n";
+    for part in parts {
+        let scenario = room.file("scenario.toml", &format!("{frame}{part}"));
+        room.squall(&["check", &scenario, &config]).exits(0);
+    }
+}
+
 #[test]
 fn the_example_of_a_test_passes() {
     let mut example = Command::new(installed("python3"));

@@ -8,6 +8,7 @@ mod gigabytes;
 mod headers;
 mod limits;
 mod postgres;
+mod probes;
 mod redis;
 mod replication;
 mod saturated;

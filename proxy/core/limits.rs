@@ -43,21 +43,34 @@ impl Limits {
         Ok(Limits { allow: parse(&safety.allow_upstreams)?, deny })
     }
 
+    /// Whether `to`, which `host` was resolved to, stands in no list of what is denied: for squall's own questions to others.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check_denied(&self, host: &str, to: SocketAddr) -> Result<(), String> {
+        if self.deny.iter().any(|rule| rule.matches(host, to)) {
+            return Err(format!("{} is denied (deny_upstreams, or a link-local or metadata address)", shown(host, to)));
+        }
+        Ok(())
+    }
+
     /// Whether a connection to `to`, which `host` was resolved to (empty: no name was), may be made.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn check(&self, host: &str, to: SocketAddr) -> Result<(), String> {
-        let is_name = !host.is_empty() && host.parse::<IpAddr>().is_err();
-        let shown = if is_name { format!("{host} ({to})") } else { to.to_string() };
-        if self.deny.iter().any(|rule| rule.matches(host, to)) {
-            return Err(format!("{shown} is denied (deny_upstreams, or a link-local or metadata address)"));
-        }
+        self.check_denied(host, to)?;
         if self.allow.iter().any(|rule| rule.matches(host, to)) {
             return Ok(());
         }
+        let shown = shown(host, to);
         Err(format!("{shown} is not in allow_upstreams of [safety]; without a configuration only loopback is"))
     }
+}
+
+fn shown(host: &str, to: SocketAddr) -> String {
+    let is_name = !host.is_empty() && host.parse::<IpAddr>().is_err();
+    if is_name { format!("{host} ({to})") } else { to.to_string() }
 }
 
 impl Rule {

@@ -14,6 +14,7 @@ mod node;
 mod one_liner;
 mod params;
 mod people;
+mod probe;
 mod reader;
 mod scenario;
 mod stand;
@@ -24,12 +25,13 @@ mod world;
 use std::sync::Arc;
 
 pub(crate) use draft::{
-    BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft, ProbeDraft,
+    BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft,
 };
 pub(crate) use draft::{ProxyDraft, ServiceDraft, StepDraft, WorkloadDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;
+pub(crate) use probe::ProbeDraft;
 pub(crate) use reader::Reader;
 pub(crate) use words::{did_you_mean, expected, nearest};
 pub use world::glob;
@@ -204,7 +206,10 @@ fn limit(reader: &mut Reader, root: &mut Table) {
 fn check(mut documents: Vec<std::result::Result<Document, Vec<Diagnostic>>>, sets: Sets, options: &Options) -> Outcome {
     let mut world = World { strict: options.proxies.is_some(), ..World::default() };
     world.proxies.extend(options.proxies.iter().flatten().map(Known::of));
-    world.max_percentage = options.safety.as_ref().and_then(|safety| safety.max_percentage);
+    if let Some(safety) = &options.safety {
+        world.max_percentage = safety.max_percentage;
+        world.allow_exec.clone_from(&safety.allow_exec);
+    }
     for (index, document) in documents.iter().enumerate() {
         if let Ok(document) = document {
             world.add(&document.root, index);
@@ -225,6 +230,7 @@ fn check(mut documents: Vec<std::result::Result<Document, Vec<Diagnostic>>>, set
             outcome.config = config::read(&mut document.reader, &document.root, &world);
             if let Some(config) = &outcome.config {
                 world.max_percentage = config.safety.max_percentage.or(world.max_percentage);
+                world.allow_exec.clone_from(&config.safety.allow_exec);
             }
         }
     }

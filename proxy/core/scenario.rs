@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod probe;
+
+pub use probe::{ProbeCheck, ProbeMode, ProbeSpec, Secret};
+
 use crate::curve::Curve;
 use crate::dist::Distribution;
 use crate::draw::DrawKey;
@@ -435,63 +439,6 @@ pub enum GuardAction {
     StepDown,
     /// Say so.
     Alert,
-}
-
-/// `[[probe]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProbeSpec {
-    /// Unique, up to 80 characters.
-    pub name: String,
-    /// When.
-    pub mode: ProbeMode,
-    /// For the repeating modes, ns.
-    pub every: Time,
-    /// What.
-    pub check: ProbeCheck,
-}
-
-/// `mode`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProbeMode {
-    /// Once before the first fault.
-    Start,
-    /// Once after the last.
-    End,
-    /// Before and after.
-    Edge,
-    /// Throughout.
-    #[default]
-    Continuous,
-    /// While faults act.
-    During,
-}
-
-/// What a probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeCheck {
-    /// A GET.
-    Http {
-        /// `http://…`
-        url: String,
-        /// The status that passes.
-        status: u16,
-        /// How fast it must be, ns; none: within the time-out.
-        within: Option<Time>,
-        /// ns
-        timeout: Time,
-    },
-    /// A connection.
-    Tcp {
-        /// `host:port`
-        address: String,
-        /// What is sent.
-        send: Option<String>,
-        /// What the answer must begin with.
-        expect: Option<String>,
-        /// ns
-        timeout: Time,
-    },
 }
 
 /// `[[step]]`: something that a person does. The timeline stands at its time until it is marked, or its time is over.

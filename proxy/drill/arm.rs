@@ -18,6 +18,7 @@ use squall_core::time::Time;
 
 use crate::engine::Keep;
 use crate::metrics::{Watch, word};
+use crate::probe;
 use crate::run::Watching;
 use crate::schedule::Schedule;
 
@@ -71,6 +72,7 @@ pub(crate) fn resolve(checked: &Checked, ground: &Ground<'_>) -> Result<Resolved
     arming.check_proxies();
     let targets = arming.resolve_faults();
     arming.check_guards();
+    arming.against.extend(checked.probes.iter().filter_map(|probe| probe::in_the_way(probe, ground.safety)));
     let (watching, forecast) = arming.resolve_watches(&targets);
     let turns = arming.turns(&watching, forecast);
     let limit = match ground.keep {

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use squall_core::curve::Curve;
+use squall_core::limits::Limits;
 use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
 
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     anchor: Anchor,
     began: String,
     found: (SyncSender<Found>, Receiver<Found>),
+    /// What probes may reach.
+    limits: Arc<Limits>,
 }
 
 /// Its faults are off; what it brought is being closed.
@@ -93,7 +96,8 @@ impl Armed {
         inner.runs.insert(entry.id.clone(), evidence.clone());
         let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
         let found = sync_channel(entry.checked.probes.len().max(1));
-        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found })
+        let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
+        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found, limits: Arc::new(limits) })
     }
 }
 
@@ -210,10 +214,11 @@ impl Running {
     }
 
     fn check(&self, inner: &Inner, probe: usize) {
-        let Some(spec) = self.entry.checked.probes.get(probe) else { return };
-        let (check, to) = (spec.check.clone(), self.found.0.clone());
+        let Some(asked) = self.run.probes.get(probe) else { return };
+        let (check, timeout, to) = (asked.question(), asked.spec.timeout, self.found.0.clone());
+        let limits = self.limits.clone();
         inner.runtime.spawn(async move {
-            let passed = probe::check(check).await;
+            let passed = probe::check(&check, timeout, &limits).await;
             let _ = to.try_send(Found { probe, passed }); // one check per probe is out: there is room
         });
     }
@@ -375,8 +380,8 @@ impl Stopping {
             passed: running.run.schedule.passed(n, elapsed),
         });
         let probes = running.run.probes.iter().filter_map(|probe| {
-            let why = probe.first_failure.as_ref()?;
-            Some(format!("probe `{}` failed {} of {} times: {why}", probe.spec.name, probe.failed, probe.runs))
+            let why = probe.first_failure.as_ref().filter(|_| probe.has_failed())?;
+            Some(format!("probe `{}` failed {} of {} times: {why}", probe.spec.name, probe.counted, probe.runs))
         });
         Facts {
             cause: ending.cause,

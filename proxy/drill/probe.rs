@@ -1,29 +1,52 @@
-//! Probes: checks from outside, HTTP and TCP. When they run is decided here; the engine's thread runs them.
+//! Probes: checks from outside. When they run and what their failures amount to is decided here, on whatever time is given;
+//! `check` carries one out.
 
-use std::time::Duration;
+mod check;
 
+use std::sync::Arc;
+
+use squall_core::config::Safety;
 use squall_core::scenario::{ProbeCheck, ProbeMode, ProbeSpec};
 use squall_core::time::Time;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use squall_core::unit::Duration;
 
-/// Bytes of an answer that are looked at.
-const LOOK: usize = 16 * 1024;
+pub(crate) use check::check;
+
+/// A check before the first fault or after the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Once {
+    /// None, or it has told.
+    No,
+    /// To be made at this time, monotonic ns.
+    At(Time),
+    /// Under way.
+    Asked,
+}
 
 /// A probe at work. One check is under way at most.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
     pub(crate) spec: ProbeSpec,
     due: Time,
+    once: Once,
+    /// The first fault has not opened yet: an alert must not fire by then.
+    is_early: bool,
+    /// An alert that is awaited: what is asked now decides.
+    is_last: bool,
+    /// An alert that was awaited: it fired, or did not in time.
+    is_told: bool,
     /// A check is under way.
     pub(crate) out: bool,
     /// Checks that came back.
     pub(crate) runs: u64,
     /// Those that did not pass.
     pub(crate) failed: u64,
-    /// What the first failure said.
+    /// Those that did not pass and were in a row of as many as it takes.
+    pub(crate) counted: u64,
+    /// What the first failure that counts said.
     pub(crate) first_failure: Option<String>,
-    failing: bool,
+    /// Failures since the latest pass.
+    row: u64,
 }
 
 /// What a check found.
@@ -35,163 +58,167 @@ pub(crate) struct Found {
     pub(crate) passed: Result<(), String>,
 }
 
+/// Why a probe can not run here: a variable that is not set, or a program that nobody has allowed.
+pub(crate) fn in_the_way(spec: &ProbeSpec, safety: &Safety) -> Option<String> {
+    let name = &spec.name;
+    if let ProbeCheck::Exec { command, .. } = &*spec.check {
+        let program = command.first()?;
+        let allowed = safety.allow_exec.contains(program);
+        return (!allowed).then(|| format!("probe `{name}`: {program} is not in allow_exec of [safety]"));
+    }
+    check::unset(&spec.check).map(|why| format!("probe `{name}`: {why}"))
+}
+
 impl Probe {
     /// A probe that has not run.
     pub(crate) fn new(spec: &ProbeSpec) -> Probe {
-        Probe { spec: spec.clone(), due: 0, out: false, runs: 0, failed: 0, first_failure: None, failing: false }
+        Probe {
+            spec: spec.clone(),
+            due: 0,
+            once: Once::No,
+            is_early: false,
+            is_last: false,
+            is_told: false,
+            out: false,
+            runs: 0,
+            failed: 0,
+            counted: 0,
+            first_failure: None,
+            row: 0,
+        }
     }
 
-    /// Whether it has to pass before the timeline begins.
+    /// Whether it has to pass before the timeline begins. An alert that fires already would tell nothing.
     pub(crate) fn is_before(&self) -> bool {
-        matches!(self.spec.mode, ProbeMode::Start | ProbeMode::Edge)
+        self.is_alert() || matches!(self.spec.mode, ProbeMode::Start | ProbeMode::Edge)
     }
 
-    /// Whether it runs after the planned end.
-    pub(crate) fn is_after(&self) -> bool {
-        matches!(self.spec.mode, ProbeMode::End | ProbeMode::Edge)
+    /// Asks for a check before the timeline begins.
+    pub(crate) fn begin(&mut self, now: Time) {
+        (self.once, self.is_early) = (Once::At(now), true);
     }
 
-    /// Whether a repeating probe is due at `elapsed`; if so, the next one is set.
-    pub(crate) fn is_due(&mut self, elapsed: Time, any_open: bool) -> bool {
-        let repeats = match self.spec.mode {
-            ProbeMode::Continuous => true,
-            ProbeMode::During => any_open,
+    /// Asks for a check after the planned end, of a probe that has one.
+    pub(crate) fn finish(&mut self, now: Time) {
+        let ends = !self.is_alert() && matches!(self.spec.mode, ProbeMode::End | ProbeMode::Edge);
+        if ends || (self.is_awaited() && !self.is_told) {
+            (self.once, self.is_last) = (Once::At(now), true);
+        }
+    }
+
+    /// Whether a check before or after is still to be made, or any is under way.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.out || self.once != Once::No
+    }
+
+    /// Whether a check before or after is due; if so, it is under way.
+    pub(crate) fn is_due_once(&mut self, now: Time) -> bool {
+        let is_due = matches!(self.once, Once::At(at) if at <= now) && !self.out;
+        if is_due {
+            (self.once, self.out) = (Once::Asked, true);
+        }
+        is_due
+    }
+
+    /// Whether a repeating check is due at `elapsed`; if so, it is under way and the next one is set.
+    pub(crate) fn is_due(&mut self, elapsed: Time, any_open: bool, first_open: Time) -> bool {
+        let repeats = match (&*self.spec.check, self.spec.mode) {
+            (ProbeCheck::Alertmanager { within, absent, .. }, _) => {
+                let end = within.map_or(Time::MAX, |within| first_open.saturating_add(within));
+                self.is_last = elapsed >= end;
+                elapsed >= first_open && if *absent { elapsed <= end } else { !self.is_told }
+            }
+            (_, ProbeMode::Continuous) => true,
+            (_, ProbeMode::During) => any_open,
             _ => false,
         };
         if !repeats || self.out || elapsed < self.due {
             return false;
         }
         self.due = elapsed.saturating_add(self.spec.every);
+        if let ProbeCheck::Alertmanager { within: Some(within), .. } = &*self.spec.check {
+            let end = first_open.saturating_add(*within);
+            self.due = if elapsed < end { self.due.min(end) } else { self.due };
+        }
+        self.out = true;
         true
     }
 
-    /// Takes a result in. Gives what to tell: the first failure after a pass, and the first pass after a failure.
-    pub(crate) fn take(&mut self, passed: &Result<(), String>) -> Option<String> {
+    /// What is asked now: before the first fault, that an alert does not fire.
+    pub(crate) fn question(&self) -> Arc<ProbeCheck> {
+        let mut check = self.spec.check.clone();
+        if self.is_early
+            && let ProbeCheck::Alertmanager { absent, .. } = Arc::make_mut(&mut check)
+        {
+            *absent = true;
+        }
+        check
+    }
+
+    /// Takes a result in. Gives what to tell: that it has failed as often as it takes, and the first pass after that.
+    pub(crate) fn take(&mut self, passed: &Result<(), String>, now: Time) -> Option<String> {
         self.out = false;
         self.runs += 1;
-        let changed = self.failing == passed.is_ok();
-        self.failing = passed.is_err();
+        let waits = self.is_awaited() && !self.is_early;
+        let told = match passed {
+            Ok(()) => self.pass(waits),
+            Err(_) if waits && !self.is_last => None, // not yet
+            Err(why) => self.fail(why, waits),
+        };
+        if self.once == Once::Asked {
+            let again = passed.is_err() && !self.is_failing();
+            self.once = if again { Once::At(now.saturating_add(self.spec.every)) } else { Once::No };
+            self.is_early &= self.once != Once::No;
+        }
+        told
+    }
+
+    fn pass(&mut self, waits: bool) -> Option<String> {
+        let was_failing = self.is_failing();
+        self.row = 0;
         let name = &self.spec.name;
-        match passed {
-            Ok(()) => changed.then(|| format!("probe `{name}` passes again")),
-            Err(why) => {
-                self.failed += 1;
-                self.first_failure.get_or_insert_with(|| why.clone());
-                changed.then(|| format!("probe `{name}` failed: {why}"))
+        if waits && !std::mem::replace(&mut self.is_told, true) {
+            return Some(format!("probe `{name}`: the alert fires"));
+        }
+        was_failing.then(|| format!("probe `{name}` passes again"))
+    }
+
+    fn fail(&mut self, why: &str, waits: bool) -> Option<String> {
+        self.failed += 1;
+        self.row += 1;
+        self.is_told |= waits;
+        if !self.is_failing() {
+            return None;
+        }
+        let begins = self.row == self.spec.failures;
+        self.counted += if begins { self.row } else { 1 };
+        let why = match &*self.spec.check {
+            ProbeCheck::Alertmanager { within: Some(within), .. } if waits => {
+                format!("{why}, {} after the first fault opened", Duration(*within))
             }
-        }
-    }
-}
-
-/// Runs one check. Ends within its time-out.
-pub(crate) async fn check(check: ProbeCheck) -> Result<(), String> {
-    match check {
-        ProbeCheck::Http { url, status, within, timeout } => {
-            let limit = within.unwrap_or(timeout).min(timeout);
-            let seen = in_time(limit, http_status(&url)).await?;
-            if seen == status { Ok(()) } else { Err(format!("answered {seen}, not {status}")) }
-        }
-        ProbeCheck::Tcp { address, send, expect, timeout } => in_time(timeout, tcp(&address, send, expect)).await,
-    }
-}
-
-async fn in_time<T>(limit: Time, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let limit = Duration::from_nanos(limit);
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
-}
-
-async fn http_status(url: &str) -> Result<u16, String> {
-    let rest = url.strip_prefix("http://").ok_or("only http:// can be probed")?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let has_port = authority.rsplit(']').next().is_some_and(|tail| tail.contains(':'));
-    let address = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    let request =
-        format!("GET {slash}{path} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: squall\r\nConnection: close\r\n\r\n");
-    let mut stream = TcpStream::connect(&address).await.map_err(|e| format!("{address}: {e}"))?;
-    stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
-    let mut answer = Vec::new();
-    let line = loop {
-        if let Some(end) = answer.iter().position(|byte| *byte == b'\n') {
-            break String::from_utf8_lossy(&answer[..end]).into_owned();
-        }
-        if answer.len() > LOOK {
-            return Err("the answer is not HTTP".into());
-        }
-        if stream.read_buf(&mut answer).await.map_err(|e| e.to_string())? == 0 {
-            return Err("the connection was closed before an answer".into());
-        }
-    };
-    let mut words = line.split_ascii_whitespace();
-    let is_http = words.next().is_some_and(|version| version.starts_with("HTTP/"));
-    let status = words.next().and_then(|word| word.parse().ok());
-    status.filter(|_| is_http).ok_or_else(|| "the answer is not HTTP".into())
-}
-
-async fn tcp(address: &str, send: Option<String>, expect: Option<String>) -> Result<(), String> {
-    let mut stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
-    if let Some(send) = send {
-        stream.write_all(send.as_bytes()).await.map_err(|e| e.to_string())?;
-    }
-    let Some(expect) = expect else { return Ok(()) };
-    let mut answer = vec![0; expect.len().min(LOOK)];
-    let mut got = 0;
-    while got < answer.len() {
-        let n = stream.read(&mut answer[got..]).await.map_err(|e| e.to_string())?;
-        got += n;
-        if n == 0 || !expect.as_bytes().starts_with(&answer[..got]) {
-            return Err(format!("answered {:?}, not {expect:?}", String::from_utf8_lossy(&answer[..got])));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use squall_core::time::SECOND;
-    use std::io::{Read, Write};
-
-    /// A server that answers one connection with these bytes; the test waits on real sockets, so within bounds.
-    fn answering(answer: &'static str) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(answer.as_bytes());
-        });
-        address
+            _ => why.to_owned(),
+        };
+        self.first_failure.get_or_insert_with(|| why.clone());
+        begins.then(|| format!("probe `{}` failed: {why}", self.spec.name))
     }
 
-    fn run(probe: ProbeCheck) -> Result<(), String> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(check(probe))
+    /// Whether the latest failures are a row as long as it takes.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.row >= self.spec.failures
     }
 
-    fn http(answer: &'static str) -> Result<(), String> {
-        let url = format!("http://{}/cart", answering(answer));
-        run(ProbeCheck::Http { url, status: 200, within: None, timeout: 5 * SECOND })
+    /// Whether more of its checks failed than may.
+    #[allow(clippy::cast_precision_loss)]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.counted as f64 > self.spec.tolerance * self.runs as f64
     }
 
-    fn tcp(answer: &'static str) -> Result<(), String> {
-        let (send, expect) = (Some("PING\r\n".into()), Some("+PONG".into()));
-        run(ProbeCheck::Tcp { address: answering(answer), send, expect, timeout: 5 * SECOND })
+    fn is_alert(&self) -> bool {
+        matches!(*self.spec.check, ProbeCheck::Alertmanager { .. })
     }
 
-    #[test]
-    fn http_is_held_against_the_status() {
-        assert_eq!(http("HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
-        assert_eq!(http("HTTP/1.1 503 No\r\n\r\n"), Err("answered 503, not 200".into()));
-        assert_eq!(http("SSH-2.0\r\n"), Err("the answer is not HTTP".into()));
-        assert!(http("").unwrap_err().contains("closed"));
-    }
-
-    #[test]
-    fn tcp_is_held_against_the_beginning_of_the_answer() {
-        assert_eq!(tcp("+PONG\r\n"), Ok(()));
-        assert!(tcp("-ERR\r\n").unwrap_err().contains("not \"+PONG\""));
-        assert!(tcp("+PO").is_err());
+    /// Whether an alert is to fire.
+    fn is_awaited(&self) -> bool {
+        matches!(*self.spec.check, ProbeCheck::Alertmanager { absent: false, .. })
     }
 }

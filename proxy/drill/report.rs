@@ -109,7 +109,16 @@ pub(crate) struct GuardStory {
 pub(crate) struct ProbeStory {
     pub(crate) name: String,
     pub(crate) runs: u64,
+    /// Checks that did not pass.
     pub(crate) failed: u64,
+    /// Those of them that were in a row of at least `failures`.
+    pub(crate) counted: u64,
+    pub(crate) failures: u64,
+    /// Share of `runs` that may be counted, 0 to 1.
+    pub(crate) tolerance: f64,
+    /// `passed`, `failed`, `not_run`.
+    pub(crate) outcome: &'static str,
+    /// What the first failure that counts said.
     pub(crate) first_failure: Option<String>,
 }
 
@@ -302,6 +311,14 @@ pub(crate) fn probes(run: &Run) -> Vec<ProbeStory> {
         name: probe.spec.name.clone(),
         runs: probe.runs,
         failed: probe.failed,
+        counted: probe.counted,
+        failures: probe.spec.failures,
+        tolerance: probe.spec.tolerance,
+        outcome: match (probe.runs, probe.has_failed()) {
+            (0, _) => "not_run",
+            (_, true) => "failed",
+            (_, false) => "passed",
+        },
         first_failure: probe.first_failure.clone(),
     });
     probes.collect()

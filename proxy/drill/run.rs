@@ -192,15 +192,14 @@ impl Run {
         if self.stage == Stage::Over {
             return effects;
         }
-        self.take_results(inputs, &mut effects);
+        self.take_results(now, inputs, &mut effects);
         if let Some(ending) = self.ended_from_outside(now, inputs) {
             return self.end(ending, effects);
         }
         match self.stage {
             Stage::Proving { asked } => self.prove(now, asked, inputs, effects),
             Stage::Acting => self.act(now, inputs, effects),
-            Stage::Proved if self.probes.iter().any(|probe| probe.out) => effects,
-            _ => self.end(planned(now), effects),
+            _ => self.prove_last(now, effects),
         }
     }
 
@@ -214,10 +213,13 @@ impl Run {
         (elapsed >= at).then(|| at.saturating_add(self.steps.waited_before(at)))
     }
 
-    fn take_results(&mut self, inputs: &Inputs, effects: &mut Vec<Effect>) {
-        for Found { probe, passed } in &inputs.found {
-            self.before.take(*probe, passed);
-            let told = self.probes.get_mut(*probe).and_then(|probe| probe.take(passed));
+    fn take_results(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) {
+        for Found { probe: index, passed } in &inputs.found {
+            let Some(probe) = self.probes.get_mut(*index) else { continue };
+            let told = probe.take(passed, now.mono);
+            if !probe.is_pending() {
+                self.before.take(*index, passed);
+            }
             effects.extend(told.map(|text| Effect::Tell("probe", text)));
         }
     }
@@ -254,13 +256,13 @@ impl Run {
                 effects.push(Effect::Measure);
             }
             let (before, probes) = (&self.before, self.probes.iter_mut().enumerate());
-            for (index, probe) in probes.filter(|(index, probe)| probe.is_before() || before.asks(*index)) {
-                probe.out = true;
-                effects.push(Effect::Check(index));
+            for (_, probe) in probes.filter(|(index, probe)| probe.is_before() || before.asks(*index)) {
+                probe.begin(now.mono);
             }
         }
+        self.ask(&mut effects, |probe| probe.is_due_once(now.mono));
         self.before.look(now.mono, &inputs.figures);
-        if self.probes.iter().any(|probe| probe.out) || !self.before.is_settled() {
+        if self.probes.iter().any(Probe::is_pending) || !self.before.is_settled() {
             return effects;
         }
         let own =
@@ -313,7 +315,8 @@ impl Run {
             return self.end(ending, effects);
         }
         let any_open = self.schedule.any_open(elapsed);
-        self.ask(&mut effects, |probe| probe.is_due(lived, any_open));
+        let opened = self.lived_at(self.schedule.first_open, elapsed).unwrap_or(Time::MAX);
+        self.ask(&mut effects, |probe| probe.is_due(lived, any_open, opened));
         self.wait(now, inputs, &mut effects);
         effects
     }
@@ -364,19 +367,24 @@ impl Run {
 
     /// The planned end: faults are lifted, then the last checks run.
     fn wind_up(&mut self, now: Now, mut effects: Vec<Effect>) -> Vec<Effect> {
-        if !self.probes.iter().any(|probe| probe.is_after() || probe.out) {
+        self.probes.iter_mut().for_each(|probe| probe.finish(now.mono));
+        if !self.probes.iter().any(Probe::is_pending) {
             return self.end(planned(now), effects);
         }
         self.stage = Stage::Proved;
         effects.push(Effect::Lift);
-        self.ask(&mut effects, |probe| probe.is_after());
+        self.ask(&mut effects, |probe| probe.is_due_once(now.mono));
         effects
+    }
+
+    fn prove_last(&mut self, now: Now, mut effects: Vec<Effect>) -> Vec<Effect> {
+        self.ask(&mut effects, |probe| probe.is_due_once(now.mono));
+        if self.probes.iter().any(Probe::is_pending) { effects } else { self.end(planned(now), effects) }
     }
 
     fn ask(&mut self, effects: &mut Vec<Effect>, mut wanted: impl FnMut(&mut Probe) -> bool) {
         for (index, probe) in self.probes.iter_mut().enumerate() {
-            if !probe.out && wanted(probe) {
-                probe.out = true;
+            if wanted(probe) {
                 effects.push(Effect::Check(index));
             }
         }

@@ -8,6 +8,7 @@ mod line;
 pub mod namespace;
 pub mod postgres;
 pub mod programs;
+pub mod prometheus;
 pub mod python;
 pub mod redis;
 mod room;

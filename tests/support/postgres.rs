@@ -16,6 +16,7 @@ use super::{Room, Running};
 pub struct Postgres {
     pub address: SocketAddr,
     program: Running,
+    cluster: PathBuf,
 }
 
 impl Postgres {
@@ -53,10 +54,20 @@ impl Postgres {
                 Err(_) => (!program.is_running()).then_some(false),
             });
             if up {
-                return Postgres { address, program };
+                return Postgres { address, program, cluster: cluster.to_path_buf() };
             }
         }
         panic!("no port for PostgreSQL could be had");
+    }
+
+    /// Asks a user for a password in this way (`pg_hba.conf`).
+    pub fn lets_in(&self, user: &str, way: &str) {
+        let rules = format!("host all {user} 127.0.0.1/32 {way}\nhost all all 127.0.0.1/32 trust\n");
+        std::fs::write(self.cluster.join("pg_hba.conf"), rules).unwrap();
+        self.ask("select pg_reload_conf()");
+        wait::until("the rules to be in force", || {
+            (self.ask("select auth_method from pg_hba_file_rules order by line_number limit 1") == way).then_some(())
+        });
     }
 
     /// What `psql` prints for a statement, asked without squall between.

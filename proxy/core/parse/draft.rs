@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use crate::curve::Curve;
 use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
-use crate::scenario::{Arrivals, During, GuardAction, Metric, Phase, ProbeMode, Protocol, Runbook};
+use crate::scenario::{Arrivals, During, GuardAction, Metric, Phase, Protocol, Runbook};
 use crate::select::Key;
 use crate::unit::{Bytes, Duration, Percentage};
 use crate::way::{ProxyProtocol, Source, Transparent};
@@ -299,50 +299,6 @@ pub(crate) struct GuardDraft {
     pub(crate) over: Option<Duration>,
     /// Fewer events in `over`: no opinion; 20 unless written.
     pub(crate) min_events: Option<u64>,
-}
-
-/// `[[probe]]`: a check from outside.
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ProbeDraft {
-    /// Unique.
-    pub(crate) name: Label,
-    /// When: `continuous` unless written.
-    pub(crate) mode: Option<ProbeMode>,
-    /// From check to check: 1 s unless written.
-    pub(crate) every: Option<Duration>,
-    /// A GET.
-    pub(crate) http: Option<HttpProbe>,
-    /// A connection.
-    pub(crate) tcp: Option<TcpProbe>,
-}
-
-/// `http`
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct HttpProbe {
-    /// `http://…`
-    pub(crate) url: String,
-    /// The status that passes: 200 unless written.
-    pub(crate) status: Option<u16>,
-    /// How fast it must be.
-    pub(crate) within: Option<Duration>,
-    /// 5 s unless written.
-    pub(crate) timeout: Option<Duration>,
-}
-
-/// `tcp`
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TcpProbe {
-    /// `host:port`
-    pub(crate) address: String,
-    /// What is sent.
-    pub(crate) send: Option<String>,
-    /// What the answer must begin with.
-    pub(crate) expect: Option<String>,
-    /// 5 s unless written.
-    pub(crate) timeout: Option<Duration>,
 }
 
 /// `[[before]]`: what must hold before anything is injected.

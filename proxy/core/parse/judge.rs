@@ -1,16 +1,15 @@
-//! `[[guard]]`, `[[probe]]`, `[[expect]]` and `[forecast]`
+//! `[[guard]]`, `[[expect]]` and `[forecast]`
 
 use std::collections::BTreeMap;
 
-use super::address;
-use super::draft::{ExpectDraft, ForecastDraft, GuardDraft, ProbeDraft};
+use super::draft::{ExpectDraft, ForecastDraft, GuardDraft};
 use super::fault::reference;
-use super::node::{Node, Table};
-use super::reader::{Reader, item, join};
+use super::node::Table;
+use super::reader::{Reader, item};
 use super::world::{Known, World};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{ExpectSpec, ForecastSpec, GuardCondition, GuardSpec, Metric, ProbeCheck, ProbeSpec};
-use crate::time::{MILLI, SECOND, Time};
+use crate::scenario::{ExpectSpec, ForecastSpec, GuardCondition, GuardSpec, Metric};
+use crate::time::{MILLI, SECOND};
 use crate::unit::{Duration, Percentage};
 
 /// Where figures of a scenario come from.
@@ -158,70 +157,6 @@ pub(crate) fn guard(reader: &mut Reader, table: &Table, index: usize, scene: &Sc
 /// A metric as it is written.
 pub(crate) fn word(metric: Metric) -> String {
     serde_json::to_value(metric).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// Reads and checks one probe.
-pub(crate) fn probe(reader: &mut Reader, table: &Table, index: usize) -> Option<ProbeSpec> {
-    const TIMEOUT: Time = 5 * SECOND;
-    let path = item("probe", table, index);
-    let draft: ProbeDraft = reader.read(table, &path)?;
-    let every = draft.every.map_or(SECOND, |every| every.0);
-    if every < 10 * MILLI {
-        reader.error(table, &path, "every", "a probe runs every 10 ms at most");
-    }
-    let inner = |key| table.node(key).and_then(Node::as_table).unwrap_or(table);
-    let check = match (draft.http, draft.tcp) {
-        (Some(http), None) => {
-            let (table, path) = (inner("http"), join(&path, "http"));
-            if let Err(why) = check_url(&http.url) {
-                reader.error(table, &path, "url", why);
-            }
-            if http.status.is_some_and(|status| !(100..600).contains(&status)) {
-                reader.error(table, &path, "status", "a status lies between 100 and 599");
-            }
-            let timeout = http.timeout.map_or(TIMEOUT, |timeout| timeout.0);
-            check_timeout(reader, table, &path, timeout);
-            let within = http.within.map(|within| within.0);
-            if within.is_some_and(|within| within > timeout) {
-                reader.error(table, &path, "within", "`within` is longer than `timeout`");
-            }
-            ProbeCheck::Http { url: http.url, status: http.status.unwrap_or(200), within, timeout }
-        }
-        (None, Some(tcp)) => {
-            let (table, path) = (inner("tcp"), join(&path, "tcp"));
-            if let Err(why) = address::host_port(&tcp.address) {
-                reader.error(table, &path, "address", why);
-            }
-            let timeout = tcp.timeout.map_or(TIMEOUT, |timeout| timeout.0);
-            check_timeout(reader, table, &path, timeout);
-            ProbeCheck::Tcp { address: tcp.address, send: tcp.send, expect: tcp.expect, timeout }
-        }
-        _ => {
-            reader.error(table, &path, "", "a probe needs either `http` or `tcp`");
-            return None;
-        }
-    };
-    Some(ProbeSpec { name: draft.name.0, mode: draft.mode.unwrap_or_default(), every, check })
-}
-
-fn check_timeout(reader: &mut Reader, table: &Table, path: &str, timeout: Time) {
-    if timeout == 0 {
-        reader.error(table, path, "timeout", "nothing is answered in no time");
-    }
-}
-
-fn check_url(url: &str) -> Result<(), String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(format!("{url:?} does not begin with `http://`"));
-    };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    if url.bytes().any(|byte| byte <= b' ' || byte == 127) {
-        return Err("a URL has no spaces or control characters".into());
-    }
-    if host.contains(':') && !host.ends_with(']') {
-        return address::host_port(host).map(|_| ());
-    }
-    address::host_port(&format!("{host}:80")).map(|_| ())
 }
 
 /// Reads and checks one expectation.

@@ -7,7 +7,7 @@ use super::judge::{self, Scene};
 use super::node::Table;
 use super::reader::{Reader, item, tables};
 use super::world::World;
-use super::{fault, people, stand};
+use super::{fault, people, probe, stand};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec, StepSpec};
 use crate::unit::Duration;
@@ -62,9 +62,9 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         guards.iter().filter_map(|(guard, table)| Some((guard.as_ref()?.name.as_str(), table))),
         "guard",
     );
-    let probes = list(reader, "probe");
+    let probe_tables = list(reader, "probe");
     let probes: Vec<(Option<ProbeSpec>, Table)> =
-        probes.into_iter().map(|(index, table)| (judge::probe(reader, &table, index), table)).collect();
+        probe_tables.iter().cloned().map(|(index, table)| (probe::read(reader, &table, index, world), table)).collect();
     free_names(
         reader,
         probes.iter().filter_map(|(probe, table)| Some((probe.as_ref()?.name.as_str(), table))),
@@ -126,6 +126,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     };
     check_end(reader, root, &fault_tables, &checked);
     people::check_steps(reader, root, &step_tables, &checked);
+    probe::check_alerts(reader, &probe_tables, &checked);
     Some(checked)
 }
 

@@ -1,5 +1,7 @@
 //! `[[proxy]]`, `[[service]]` and `[[workload]]`
 
+use std::collections::BTreeMap;
+
 use super::address::{self, Target, target};
 use super::draft::{ProxyDraft, ServiceDraft, ServiceWord, WorkloadDraft, WorkloadWord};
 use super::fault::reference;
@@ -240,25 +242,35 @@ fn http_kind(draft: &WorkloadDraft) -> WorkloadKind {
     }
 }
 
-/// What is written goes into a request head: nothing may break out of its place.
 fn check_http(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) {
     check_status(reader, table, path, draft.status);
-    let token = |text: &str| {
-        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
-    };
-    if draft.method.as_deref().is_some_and(|method| !token(method)) {
-        reader.error(table, path, "method", "this is not an HTTP method");
-    }
     if draft.path.as_deref().is_some_and(|text| !text.starts_with('/') || text.bytes().any(|c| c <= b' ' || c == 127)) {
         reader.error(table, path, "path", "a path begins with `/` and has no spaces or control characters");
     }
-    for (name, value) in draft.headers.iter().flatten() {
+    check_head(reader, table, path, draft.method.as_deref(), draft.headers.as_ref());
+}
+
+/// What is written goes into a request's head: nothing may break out of its place.
+pub(crate) fn check_head(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    method: Option<&str>,
+    headers: Option<&BTreeMap<String, String>>,
+) {
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
+    };
+    if method.is_some_and(|method| !token(method)) {
+        reader.error(table, path, "method", "this is not an HTTP method");
+    }
+    for (name, value) in headers.into_iter().flatten() {
         let inner = table.node("headers").and_then(Node::as_table).unwrap_or(table);
         if !token(name) || value.bytes().any(|c| c < b' ' && c != b'\t' || c == 127) {
             reader.error(inner, &join(path, "headers"), name, "this is not an HTTP header");
         }
         if ["content-length", "transfer-encoding", "host", "connection"].contains(&name.to_lowercase().as_str()) {
-            reader.error(inner, &join(path, "headers"), name, "the workload writes this header itself");
+            reader.error(inner, &join(path, "headers"), name, "squall writes this header itself");
         }
     }
 }

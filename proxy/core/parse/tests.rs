@@ -2,6 +2,7 @@
 
 mod golden;
 mod mistakes;
+mod probes;
 mod random;
 mod sets;
 

@@ -15,6 +15,8 @@ pub(crate) struct World {
     /// Whether an unknown proxy is an error; else it may turn up at the start.
     pub(crate) strict: bool,
     pub(crate) max_percentage: Option<f64>,
+    /// Paths that exec probes may run.
+    pub(crate) allow_exec: Vec<String>,
 }
 
 /// A proxy, as far as it could be read.

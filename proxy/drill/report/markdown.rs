@@ -199,9 +199,16 @@ fn watched(out: &mut String, story: &Story) -> fmt::Result {
     writeln!(out, "\n## Probes\n")?;
     let rows = story.probes.iter().map(|probe| {
         let first = probe.first_failure.clone().unwrap_or_default();
-        [probe.name.clone(), probe.runs.to_string(), probe.failed.to_string(), first]
+        let may = match (probe.failures, probe.tolerance) {
+            (1, 0.0) => "none".to_owned(),
+            (1, share) => format!("{} %", share * 100.0),
+            (row, 0.0) => format!("{} in a row", row - 1),
+            (row, share) => format!("{} in a row, else {} %", row - 1, share * 100.0),
+        };
+        let [runs, failed, counted] = [probe.runs, probe.failed, probe.counted].map(|count| count.to_string());
+        [probe.name.clone(), runs, failed, counted, may, probe.outcome.replace('_', " "), first]
     });
-    table(out, ["probe", "runs", "failed", "first failure"], rows)
+    table(out, ["probe", "checks", "failed", "counted", "may fail", "outcome", "first failure"], rows)
 }
 
 fn loads(out: &mut String, story: &Story) -> fmt::Result {

@@ -1,6 +1,9 @@
 //! The core of a run on a clock moved by hand, with figures as the test writes them.
 
-use squall_core::scenario::{BeforeSpec, Checked, GuardAction, Metric, ProbeMode};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use squall_core::scenario::{BeforeSpec, Checked, GuardAction, Metric, ProbeCheck, ProbeMode, ProbeSpec};
 use squall_core::time::{MILLI, NEVER, Now, SECOND, Time};
 
 use super::fakes::latencies;
@@ -121,7 +124,15 @@ impl Course {
                 Effect::Pause(_) => self.pause(),
                 Effect::Check(probe) => {
                     self.checks.push(self.elapsed());
-                    self.back.push(Found { probe, passed: self.answers.clone() });
+                    let asks_absent =
+                        matches!(*self.run.probes[probe].question(), ProbeCheck::Alertmanager { absent: true, .. });
+                    // for an alert `answers` says whether it fires
+                    let passed = match &self.answers {
+                        Ok(()) if asks_absent => Err("it fires".into()),
+                        Err(_) if asks_absent => Ok(()),
+                        answers => answers.clone(),
+                    };
+                    self.back.push(Found { probe, passed });
                 }
                 Effect::Tell(_, text) => self.told.push(text),
                 Effect::Lift => self.lifted = true,
@@ -491,4 +502,141 @@ fn guards_of_an_observation_only_say_what_they_would_have_done() {
     assert!(course.run.refuting.is_empty() && course.timeline.paused == 0);
     assert_eq!(course.told.iter().filter(|text| text.starts_with("would have fired: guard `errors`")).count(), 1);
     assert_eq!(course.run.would_have_fired().len(), 2);
+}
+
+/// Fails so many checks of a continuous probe (one each second, nine in all), passes one, and so on in turn.
+fn rows(failures: u64, tolerance: f64, rows: &[u8]) -> Course {
+    let spec = ProbeSpec { failures, tolerance, ..probe("up", ProbeMode::Continuous) };
+    let mut course = course(short().probe(spec));
+    for row in rows {
+        course.answers = Err("refused".into());
+        course.go(f64::from(*row), FAIR);
+        course.answers = Ok(());
+        course.go(1.0, FAIR);
+    }
+    course.go(60.0, FAIR);
+    assert_eq!(course.run.probes[0].runs, 9);
+    course
+}
+
+fn counted(course: &Course) -> (u64, u64, bool) {
+    let probe = &course.run.probes[0];
+    (probe.failed, probe.counted, probe.has_failed())
+}
+
+#[test]
+fn failures_count_from_a_row_as_long_as_it_takes() {
+    assert_eq!(counted(&rows(1, 0.0, &[1])), (1, 1, true));
+    assert_eq!(counted(&rows(3, 0.0, &[2, 2])), (4, 0, false));
+    assert_eq!(counted(&rows(3, 0.0, &[2, 3])), (5, 3, true));
+    let longer = rows(2, 0.0, &[1, 4]);
+    assert_eq!(counted(&longer), (5, 4, true));
+    let told: Vec<_> = longer.told.iter().filter(|text| text.starts_with("probe")).collect();
+    assert_eq!(told, ["probe `up` failed: refused", "probe `up` passes again"]);
+    assert_eq!(longer.run.probes[0].first_failure.as_deref(), Some("refused"));
+}
+
+#[test]
+fn a_share_of_the_checks_may_fail() {
+    assert_eq!(counted(&rows(1, 0.34, &[1, 2])), (3, 3, false)); // a third of nine
+    assert_eq!(counted(&rows(1, 0.33, &[1, 2])), (3, 3, true));
+    assert_eq!(counted(&rows(2, 0.3, &[1, 2])), (3, 2, false), "one alone is no row of two");
+}
+
+#[test]
+fn a_probe_that_runs_once_is_asked_again_as_often_as_it_may_fail() {
+    let spec = || ProbeSpec { failures: 3, ..probe("up", ProbeMode::Edge) };
+    let mut slow = course(short().probe(spec()));
+    slow.answers = Err("refused".into());
+    slow.go(1.5, FAIR);
+    assert_eq!((slow.checks.len(), slow.timeline.origin), (2, None), "it waits for the next second");
+    slow.answers = Ok(());
+    slow.go(60.0, FAIR);
+    assert_eq!((slow.cause(), slow.checks.len()), (Some(Cause::Planned), 4));
+    assert!(!slow.run.probes[0].has_failed());
+
+    let mut down = course(short().probe(spec()));
+    down.answers = Err("refused".into());
+    down.go(60.0, FAIR);
+    assert_eq!((down.cause(), down.checks.len()), (Some(Cause::Unsteady), 3));
+    assert!(down.run.probes[0].has_failed());
+
+    let mut end = course(short().probe(spec()));
+    end.go(8.5, FAIR);
+    end.answers = Err("refused".into());
+    end.go(60.0, FAIR);
+    assert_eq!((end.cause(), end.checks.len()), (Some(Cause::Planned), 4));
+    assert!(end.run.probes[0].has_failed());
+}
+
+/// An alert about the fault that opens after 2 s; the run takes 9 s.
+fn alert(within: Option<u64>, absent: bool) -> Course {
+    let check = ProbeCheck::Alertmanager {
+        url: "http://127.0.0.1:1".into(),
+        alert: "High".into(),
+        labels: BTreeMap::new(),
+        within: within.map(|seconds| seconds * SECOND),
+        absent,
+        token: None,
+    };
+    let spec = ProbeSpec { check: Arc::new(check), ..probe("pages", ProbeMode::Continuous) };
+    let mut course = course(short().probe(spec));
+    course.answers = Err("it does not fire".into());
+    course
+}
+
+#[test]
+fn an_alert_is_awaited_from_the_first_opening() {
+    let mut fires = alert(Some(4), false);
+    fires.go(4.0, FAIR);
+    assert_eq!(counted(&fires), (0, 0, false), "not yet is no failure");
+    fires.answers = Ok(());
+    fires.go(60.0, FAIR);
+    assert_eq!((fires.cause(), counted(&fires)), (Some(Cause::Planned), (0, 0, false)));
+    assert!(fires.told.contains(&"probe `pages`: the alert fires".to_owned()), "{:?}", fires.told);
+    assert!(fires.checks.iter().all(|at| *at < 0.0 || (2.0..5.2).contains(at)), "{:?}", fires.checks);
+
+    let mut late = alert(Some(4), false);
+    late.go(7.0, FAIR);
+    late.answers = Ok(());
+    late.go(60.0, FAIR);
+    assert_eq!((late.cause(), counted(&late)), (Some(Cause::Planned), (1, 1, true)));
+    assert_eq!(late.run.probes[0].first_failure.as_deref(), Some("it does not fire, 4s after the first fault opened"));
+}
+
+#[test]
+fn an_alert_without_a_time_is_awaited_until_the_planned_end() {
+    let mut never = alert(None, false);
+    never.go(60.0, FAIR);
+    assert_eq!((never.cause(), counted(&never)), (Some(Cause::Planned), (1, 1, true)));
+    let mut last = alert(None, false);
+    last.go(8.8, FAIR);
+    last.answers = Ok(());
+    last.go(60.0, FAIR);
+    assert_eq!(counted(&last), (0, 0, false));
+}
+
+#[test]
+fn an_alert_that_fires_before_the_first_fault_would_tell_nothing() {
+    let mut course = alert(Some(4), false);
+    course.answers = Ok(());
+    course.go(60.0, FAIR);
+    assert_eq!((course.cause(), course.timeline.origin), (Some(Cause::Unsteady), None));
+}
+
+#[test]
+fn an_alert_may_be_one_that_must_not_fire() {
+    let mut quiet = alert(None, true);
+    quiet.go(60.0, FAIR);
+    assert!(!quiet.run.probes[0].has_failed() && quiet.run.probes[0].runs > 5);
+    let mut fires = alert(None, true);
+    fires.go(5.0, FAIR);
+    fires.answers = Ok(());
+    fires.go(60.0, FAIR);
+    assert!(fires.run.probes[0].has_failed());
+    let mut later = alert(Some(2), true);
+    later.go(4.5, FAIR);
+    later.answers = Ok(());
+    later.go(60.0, FAIR);
+    assert!(!later.run.probes[0].has_failed(), "after its time it may");
 }

@@ -141,8 +141,16 @@ pub(crate) fn expect(metric: Metric, below: f64) -> ExpectSpec {
 
 /// A TCP probe, every second.
 pub(crate) fn probe(name: &str, mode: ProbeMode) -> ProbeSpec {
-    let check = ProbeCheck::Tcp { address: "127.0.0.1:1".into(), send: None, expect: None, timeout: SECOND };
-    ProbeSpec { name: name.into(), mode, every: SECOND, check }
+    let check = ProbeCheck::Tcp { address: "127.0.0.1:1".into(), send: None, expect: None };
+    ProbeSpec {
+        name: name.into(),
+        mode,
+        every: SECOND,
+        timeout: SECOND,
+        failures: 1,
+        tolerance: 0.0,
+        check: Arc::new(check),
+    }
 }
 
 /// At `at`, waited for `within`, seconds.

@@ -173,8 +173,6 @@ const OTHERS: &[(&str, &str)] = &[
     ("[[guard]]\nharm = 1\nmetric = \"p99\"", "a guard has one of"),
     ("[[guard]]\nburn = \"14x\"\nproxy = \"redis\"", "has no `slo`"),
     ("[[guard]]\nmetric = \"recovery\"\nabove = \"5s\"", "no guard can watch it"),
-    ("[[probe]]\nname = \"p\"", "a probe needs either `http` or `tcp`"),
-    ("[[probe]]\nname = \"p\"\nhttp = { url = \"https://a\" }", "does not begin with `http://`"),
     ("[[expect]]\nmetric = \"p99\"\nbelow = \"1s\"\nabove = \"2s\"", "nothing is both"),
     ("[[before]]\nfor = \"5s\"", "either a `metric` or a `probe`"),
     ("[[before]]\nmetric = \"p99\"\nprobe = \"up\"", "either a `metric` or a `probe`"),
