@@ -11,7 +11,7 @@ use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{
-    BeforeSpec, Checked, FaultSpec, GuardAction, GuardCondition, Metric, ProxySpec, ServiceKind,
+    BeforeSpec, Checked, FaultSpec, GuardAction, GuardCondition, Metric, Protocol, ProxySpec, ServiceKind,
 };
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
@@ -236,6 +236,10 @@ impl Arming<'_> {
         }
         let proxies = self.proxies(&who, &fault.proxy);
         let (Some(made), false) = (made, proxies.is_empty()) else { return Vec::new() };
+        if let Some(proxy) = proxies.iter().find(|proxy| self.ground.observed && self.is_udp(proxy)) {
+            self.against.push(format!("{who} on `{proxy}`: datagrams can't be only observed by this version"));
+            return Vec::new();
+        }
         let places: Vec<(Arc<str>, Option<Flow>)> = match made.groups() {
             None => proxies.into_iter().map(|proxy| (proxy, fault.flow)).collect(),
             Some(groups) => {
@@ -251,6 +255,10 @@ impl Arming<'_> {
             Some(Target { proxy, flow, fault: settled.unwrap_or_else(|| made.clone()) })
         };
         places.into_iter().filter_map(settled).collect()
+    }
+
+    fn is_udp(&self, proxy: &str) -> bool {
+        self.links.iter().any(|spec| spec.name == proxy && spec.protocol == Protocol::Udp)
     }
 
     fn takes_everybody(&self, fault: &FaultSpec) -> bool {

@@ -13,6 +13,7 @@ use crate::time::Time;
 /// Another fault, to be observed. What it decides about connections and bytes is asked for and left at that by the chain
 /// engine ([`crate::plan::Active::observed`]). The doors of listeners stay open: a connection that comes in while it would
 /// have closed them is told at its gate.
+///
 /// A hook that is added to faults has to be thought of here: nothing that acts by it may get through.
 #[derive(Debug)]
 pub struct Observed(pub Arc<dyn AnyFault>);

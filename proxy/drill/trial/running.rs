@@ -680,7 +680,7 @@ fn an_observation_says_what_would_have_been_hit() {
 }
 
 #[test]
-fn to_observe_needs_no_approval_unless_load_is_brought() {
+fn what_may_be_observed() {
     let needs = |workloads: bool| {
         let rig = rig();
         let id = rig.submit(short().with(|checked| {
@@ -694,6 +694,9 @@ fn to_observe_needs_no_approval_unless_load_is_brought() {
     };
     assert_eq!((needs(false), needs(true)), (false, true));
     let rig = rig();
+    let datagrams = rig.submit(short().with(|checked| checked.proxies[0].protocol = Protocol::Udp));
+    let why = against(rig.engine.observe(&datagrams, Keep::Owned));
+    assert!(why.iter().any(|why| why.contains("datagrams can't be only observed")), "{why:?}");
     let elsewhere = rig.submit(short().with(|checked| checked.environments = vec!["staging".into()]));
     assert!(rig.engine.observe(&elsewhere, Keep::Owned).is_err(), "environments hold for it too");
 }
