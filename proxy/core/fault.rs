@@ -188,6 +188,21 @@ pub struct Place {
     pub drops: [Result<(), String>; 2],
 }
 
+impl Place {
+    /// Whether packets can be dropped in the kernel in every direction in which it acts.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn can_drop(&self) -> Result<(), String> {
+        let [upstream, downstream] = &self.drops;
+        match self.flow {
+            Some(Flow::Upstream) => upstream.clone(),
+            Some(Flow::Downstream) => downstream.clone(),
+            None => upstream.clone().and_then(|()| downstream.clone()),
+        }
+    }
+}
+
 /// What a fault is told besides the offer.
 pub struct Cx<'a, F: Fault> {
     /// Its memory of this direction of this connection.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockFilter, Socket, Type};
 
-use super::Peer;
 use super::namespace::Namespace;
 use super::programs::installed;
 use super::wait::PATIENCE;
+use super::{Peer, Room};
 
 /// A client that has sent its first packet.
 #[derive(Debug)]
@@ -73,4 +73,15 @@ pub fn retransmissions(local: SocketAddr) -> u64 {
     // "retrans:<now unacknowledged>/<ever>", left out while it is 0
     let ever = text.split_once(" retrans:").and_then(|(_, rest)| rest.split_whitespace().next()?.split_once('/'));
     ever.map_or(0, |(_, ever)| ever.parse().unwrap())
+}
+
+/// A command for squall with no capability, also where the tests run as root; and a room for it.
+pub fn without_privileges() -> (Room, Command) {
+    let squall = env!("CARGO_BIN_EXE_squall");
+    if !rustix::process::geteuid().is_root() {
+        return (Room::new(), Command::new(squall));
+    }
+    let mut command = Command::new(installed("setpriv"));
+    command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", squall]);
+    (Room::new(), command)
 }

@@ -18,7 +18,7 @@ mod stage;
 pub mod wait;
 
 pub use echo::{echo, round_trip};
-pub use knock::{Knock, may_drop_packets, retransmissions};
+pub use knock::{Knock, may_drop_packets, retransmissions, without_privileges};
 pub use line::{End, Line, Peer, pattern};
 pub use room::Room;
 pub use running::{Ended, Running};

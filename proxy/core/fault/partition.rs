@@ -143,11 +143,7 @@ impl Fault for Partition {
 
     fn settle(&self, place: &Place) -> Result<Option<Partition>, String> {
         if self.how == How::Silence {
-            let flows = [Flow::Upstream, Flow::Downstream].into_iter();
-            let mut drops = flows
-                .filter(|flow| place.flow.is_none_or(|only| only == *flow))
-                .map(|flow| &place.drops[flow as usize]);
-            drops.try_for_each(Clone::clone).map_err(|why| format!("`how = \"silence\"` can't be had: {why}"))?;
+            place.can_drop().map_err(|why| format!("`how = \"silence\"` can't be had: {why}"))?;
         }
         let deaf = self.drops_new() && place.everybody && place.drops[Flow::Upstream as usize].is_ok();
         Ok(Some(Partition { one_way: place.flow.is_some(), deaf: Some(deaf), ..self.clone() }))

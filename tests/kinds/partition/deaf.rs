@@ -1,12 +1,10 @@
 //! Dropped connections that are not made yet: the packets of their handshake vanish in the kernel.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use squall_control::app::Format;
 
-use crate::support::programs::installed;
-use crate::support::{Knock, Line, Room, Serve, Stage, may_drop_packets, wait};
+use crate::support::{Knock, Line, Serve, Stage, may_drop_packets, wait, without_privileges};
 
 const DROP: &str = "kind = 'partition'\nhow = 'drop'";
 
@@ -73,10 +71,8 @@ fn a_pause_lets_everybody_in_and_going_on_nobody() {
 /// Without the privilege it is said that new connections are only nearly dropped; older kernels ask for none.
 #[test]
 fn without_privileges_it_is_the_thing_itself_or_called_approximated() {
-    let room = Room::new();
+    let (room, command) = without_privileges();
     let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut command = Command::new(installed("setpriv"));
-    command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", env!("CARGO_BIN_EXE_squall")]);
     let serve = Serve::through(command, &room, "127.0.0.1:0", upstream.local_addr().unwrap());
     let _line = std::net::TcpStream::connect(serve.address).unwrap();
     upstream.accept().unwrap();
@@ -100,9 +96,7 @@ fn without_privileges_it_is_the_thing_itself_or_called_approximated() {
 
 #[test]
 fn without_privileges_silence_is_had_or_refused_with_the_reason() {
-    let room = Room::new();
-    let mut command = Command::new(installed("setpriv"));
-    command.args(["--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs", env!("CARGO_BIN_EXE_squall")]);
+    let (room, command) = without_privileges();
     let serve = Serve::through(command, &room, "127.0.0.1:0", "127.0.0.1:1");
     let text = "name = 'test'\nmax_duration = '60s'\n[[fault]]\nproxy = 'default'\nkind = 'partition'\nhow = 'silence'";
     let id = serve.client.submit(text, Format::Toml, &[]).unwrap().id;
