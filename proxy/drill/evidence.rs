@@ -165,7 +165,7 @@ impl Evidence {
 impl Values {
     fn report(&self, what: &str) -> Value {
         json!({
-            "what": what, "unit": if self.is_time { "us" } else { "bytes" }, "count": self.drawn.len() + self.released,
+            "what": what, "unit": match what { _ if self.is_time => "us", "vanished" => "packets", _ => "bytes" }, "count": self.drawn.len() + self.released,
             "cut_short": self.released, "drawn": self.drawn.report(self.is_time),
             "scheduled": self.scheduled.report(self.is_time), "achieved": self.achieved.report(self.is_time),
             "error": self.error.report(self.is_time), "early": self.early,
