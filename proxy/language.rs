@@ -10,7 +10,7 @@ use squall_core::diagnostic::{Diagnostic, Source};
 use squall_core::parse::{self, Options};
 use squall_core::plane::ProxyInfo;
 use squall_core::read;
-use squall_core::scenario::{Checked, Protocol, ProxySpec};
+use squall_core::scenario::{Checked, ProxySpec};
 
 use crate::library;
 
@@ -75,20 +75,7 @@ pub(crate) fn proxy(name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec
     let root = toml::Table::from_iter([("proxy".to_owned(), vec![table].into())]);
     let (config, _) = parse::config(&source(&root.to_string()), &[])?;
     let spec = config.proxies.into_iter().next();
-    let spec = spec.ok_or_else(|| vec![Diagnostic::error("a proxy needs a name and two addresses")])?;
-    carried(&spec).map_err(|why| vec![Diagnostic::error(why)])?;
-    Ok(spec)
-}
-
-/// Whether a proxy's connections can be carried: HTTP is, as bytes; datagrams are not.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn carried(spec: &ProxySpec) -> Result<(), String> {
-    match spec.protocol {
-        Protocol::Udp => Err(format!("proxy `{}`: UDP needs a data plane that this version does not have", spec.name)),
-        Protocol::Tcp | Protocol::Http | Protocol::Auto => Ok(()),
-    }
+    spec.ok_or_else(|| vec![Diagnostic::error("a proxy needs a name and two addresses")])
 }
 
 #[allow(clippy::result_large_err)] // once per file

@@ -21,7 +21,7 @@ use squall_stand::LocalStand;
 use squall_wire::{Options, Plane};
 
 use crate::exit::Failure;
-use crate::{language, runtime};
+use crate::runtime;
 
 /// Batches of ledger records between the workers and the ledger: a second or two of heavy injection.
 const LEDGER_BATCHES: usize = 4096;
@@ -88,7 +88,6 @@ impl Wired {
         self.plane.bar(&plain(control));
         let specs = self.config().proxies.clone();
         let opened = specs.iter().map(|spec| {
-            language::carried(spec).map_err(Failure::input)?;
             self.plane.open(spec).map_err(|error| Failure::input(format!("proxy `{}`: {error}", spec.name)))
         });
         opened.collect()

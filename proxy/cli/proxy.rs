@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use squall_control::api::ProxyRequest;
 use squall_core::matcher::Network;
+use squall_core::scenario::Protocol;
 use squall_core::way::{HeaderVersion, ProxyProtocol, Source, Transparent, Way};
 
 use super::out::{say, table};
@@ -72,6 +73,12 @@ struct Add {
     /// Mark of the packets to the upstream
     #[arg(long, value_name = "N")]
     mark: Option<u32>,
+    /// Carry datagrams instead of connections
+    #[arg(long)]
+    udp: bool,
+    /// With --udp: how long a client may be silent before its association ends, as in 60s
+    #[arg(long, value_name = "DURATION", requires = "udp")]
+    idle_timeout: Option<String>,
 }
 
 /// A word of the language.
@@ -109,6 +116,8 @@ pub(crate) fn run(args: Args) -> Outcome {
                 transparent: add.transparent,
                 source: add.source,
                 mark: add.mark,
+                idle_timeout: add.idle_timeout,
+                protocol: if add.udp { Protocol::Udp } else { Protocol::Tcp },
                 ..ProxyRequest::default()
             };
             let proxy = client.put_proxy(&add.name, &request)?.proxy;

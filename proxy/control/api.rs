@@ -59,6 +59,8 @@ pub struct ProxyView {
     pub bytes_upstream: u64,
     /// Bytes delivered towards the client.
     pub bytes_downstream: u64,
+    /// UDP: datagrams that squall itself dropped, for want of room; none of them injected.
+    pub dropped: u64,
 }
 
 /// Body of `PUT /v1/proxies/{name}`: the fields of `[[proxy]]`.
@@ -99,6 +101,9 @@ pub struct ProxyRequest {
     /// Mark of the packets to the upstream, 1 to 4294967295.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// UDP: how long a client may be silent before its association ends, as in "60s".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<String>,
 }
 
 /// An experiment in the status.

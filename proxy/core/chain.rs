@@ -27,6 +27,7 @@
 //!   [`Chain::queued`] is 0 in both directions.
 
 mod line;
+pub mod packets;
 mod queue;
 mod stage;
 mod talk;

@@ -12,6 +12,7 @@ pub mod dns;
 mod driver;
 pub mod error;
 pub mod latency;
+pub mod loss;
 pub mod observed;
 pub mod partition;
 pub mod registry;
@@ -63,6 +64,15 @@ pub enum Needs {
     Bytes,
 }
 
+/// How a proxy carries what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Connections and their bytes.
+    Stream,
+    /// Associations and their datagrams.
+    Datagrams,
+}
+
 /// Which hooks a kind has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hooks {
@@ -81,6 +91,16 @@ impl Hooks {
     pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false };
     /// The bytes of a connection, and nothing else.
     pub const STREAM: Hooks = Hooks { stream: true, ..Hooks::NONE };
+    /// Bytes and datagrams.
+    pub const BOTH: Hooks = Hooks { packet: true, ..Hooks::STREAM };
+
+    /// Whether a kind with these hooks can act on what is carried this way.
+    pub fn serve(self, carrier: Carrier) -> bool {
+        match carrier {
+            Carrier::Stream => self.door || self.open || self.stream,
+            Carrier::Datagrams => self.packet,
+        }
+    }
 }
 
 /// One kind of fault. The value is the configuration and never changes; what it remembers is kept beside it: `State` per
@@ -139,7 +159,8 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         0.0
     }
 
-    /// Decides about one datagram of an association (all datagrams between one client and the upstream).
+    /// Decides about one datagram of an association (all datagrams between one client and the upstream). Asked when it
+    /// comes, and again when it has waited.
     fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
         let _ = (cx, datagram);
         Packet::Pass
@@ -168,6 +189,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     fn unread(shared: &Self::Shared) -> u64 {
         let _ = shared;
         0
+    }
+
+    /// The field of this configuration that has no meaning for what is carried this way, and why; none: all of it fits.
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let _ = carrier;
+        None
     }
 
     /// Why what it does is only near to what it stands for, in words; none: it is the thing itself. Ledger and report
@@ -279,6 +306,12 @@ pub enum What {
     Refused,
     /// The kernel dropped packets, which their senders send again: packets.
     Vanished,
+    /// A datagram was dropped: bytes.
+    Dropped,
+    /// Copies of a datagram were sent: bytes of the copies.
+    Duplicated,
+    /// A datagram was cut short: bytes left.
+    Truncated,
 }
 
 /// What has passed a stage; kept by the engine, so that most faults need no state.
@@ -442,11 +475,16 @@ pub enum Door {
 pub struct Datagram<'a> {
     /// Its payload as it stands here: faults before this one may have changed it.
     pub bytes: &'a [u8],
-    /// Its number among those of its direction of the association, from 0: the step of its draws. A copy has its
-    /// original's.
+    /// Its number among those of its direction of the association, from 0. A copy has its original's.
     pub number: u64,
+    /// The step of its draws: its number and its direction.
+    pub step: u64,
     /// When it arrived at this fault.
     pub arrived: Time,
+    /// It has waited, until this time or a change (`NEVER`: for a change only); none: it has just come.
+    pub waited: Option<Time>,
+    /// Bytes of the others that wait at this fault, in this direction of this association.
+    pub queued: usize,
 }
 
 /// A decision about a datagram.
@@ -454,14 +492,19 @@ pub struct Datagram<'a> {
 pub enum Packet {
     /// It goes on.
     Pass,
-    /// It goes on at this time; others may overtake it.
+    /// It is asked about again at this time; others may overtake it.
     Hold(Time),
-    /// It waits until the fault is lifted or changed.
+    /// The same in order: nothing that waits this way is overtaken by another that does. A time that has come lets it by
+    /// once those before it have gone.
+    Queue(Time),
+    /// It waits until the fault is lifted or changed, in order.
     Keep,
     /// It vanishes.
     Drop,
     /// This goes on in its place.
     Replace(Bytes),
+    /// It vanishes, and this goes back to where it came from, past the faults of that direction.
+    Answer(Bytes),
     /// It goes on, and `times` copies after it, `gap` ns apart.
     Copy {
         /// Copies besides the original.
@@ -510,6 +553,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn groups(&self) -> Option<&Groups>;
     /// See [`Fault::unread`]; `shared` was made by [`AnyFault::new_shared`] of the same kind.
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64;
+    /// See [`Fault::misfit`].
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)>;
     /// See [`Fault::approximated`].
     fn approximated(&self) -> Option<&'static str>;
 }
@@ -601,6 +646,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
         shared.downcast_ref().map_or(0, F::unread)
+    }
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        Fault::misfit(self, carrier)
     }
     fn approximated(&self) -> Option<&'static str> {
         Fault::approximated(self)

@@ -73,7 +73,10 @@ pub enum Origin {
     Squall,
 }
 
-/// Figures of one proxy since it was opened; sums over the workers.
+/// Figures of one proxy since it was opened; sums over the workers. On UDP a connection is an association: all datagrams
+/// between one client address and the upstream, until it has been silent for the proxy's `idle_timeout`. One counts as
+/// failed at most once: `connect_failed` if its upstream's name or way could not be had, `reset_by_server` if the upstream
+/// (or a host on the way) has answered that nobody is there, `refused` if there was no room for it.
 #[derive(Clone, Debug, Default, serde::Serialize)]
 pub struct Reading {
     /// Connections accepted.
@@ -92,6 +95,9 @@ pub struct Reading {
     pub misheaded: u64,
     /// Connections ended or refused by a fault.
     pub injected: u64,
+    /// Datagrams that squall itself dropped: no room to hold them, no association for them, or the system did not take
+    /// them. None of them is an injection.
+    pub dropped: u64,
     /// Bytes delivered towards the server.
     pub bytes_upstream: u64,
     /// Bytes delivered towards the client.

@@ -218,7 +218,7 @@ pub enum OnAbort {
     /// They go on, in order.
     #[default]
     Release,
-    /// The connection is closed.
+    /// The connection is closed. Datagrams that are held are dropped, and the association goes on.
     Close,
 }
 

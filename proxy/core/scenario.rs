@@ -10,11 +10,11 @@ pub use probe::{ProbeCheck, ProbeMode, ProbeSpec, Secret};
 use crate::curve::Curve;
 use crate::dist::Distribution;
 use crate::draw::DrawKey;
-use crate::fault::{AnyFault, Flow};
+use crate::fault::{AnyFault, Carrier, Flow};
 use crate::groups::Link;
 use crate::plan::OnAbort;
 use crate::select::{Count, Key};
-use crate::time::Time;
+use crate::time::{SECOND, Time};
 use crate::way::Way;
 use crate::window::Window;
 
@@ -94,7 +94,7 @@ impl Checked {
         let allowed = recovery
             .filter_map(|expect| expect.below)
             .fold(None, |most: Option<f64>, below| Some(most.map_or(below, |most| most.max(below))));
-        allowed.map_or(5 * crate::time::SECOND, |below| below as Time)
+        allowed.map_or(5 * SECOND, |below| below as Time)
     }
 
     /// How long the run may wait for people in all, ns.
@@ -156,6 +156,8 @@ pub struct ProxySpec {
     pub max_connections: Option<u64>,
     /// How long a connect to the upstream may take, ns.
     pub connect_timeout: Time,
+    /// UDP: how long an association may be silent before it ends, ns.
+    pub idle_timeout: Time,
     /// Objective (0 to 1) and window (ns) of its service level.
     pub slo: Option<(f64, Time)>,
     /// The node whose connections it carries, for faults between groups of nodes.
@@ -185,6 +187,9 @@ pub enum Protocol {
 }
 
 impl ProxySpec {
+    /// [`ProxySpec::idle_timeout`] where none is written, ns.
+    pub const IDLE_TIMEOUT: Time = 60 * SECOND;
+
     /// The link that it is between nodes.
     pub fn link(&self) -> Link<'_> {
         Link::new(&self.name, self.from.as_deref(), self.to.as_deref())
@@ -194,7 +199,15 @@ impl ProxySpec {
 impl Protocol {
     /// Whether this version can carry it.
     pub fn is_available(self) -> bool {
-        self == Protocol::Tcp
+        matches!(self, Protocol::Tcp | Protocol::Udp)
+    }
+
+    /// How it is carried: HTTP over connections.
+    pub fn carrier(self) -> Carrier {
+        match self {
+            Protocol::Udp => Carrier::Datagrams,
+            Protocol::Tcp | Protocol::Http | Protocol::Auto => Carrier::Stream,
+        }
     }
 }
 

@@ -188,6 +188,9 @@ fn name(what: What) -> (&'static str, bool) {
         What::Stalled => ("stalled", false),
         What::Refused => ("refused", false),
         What::Vanished => ("vanished", false),
+        What::Dropped => ("dropped", false),
+        What::Duplicated => ("duplicated", false),
+        What::Truncated => ("truncated", false),
     }
 }
 

@@ -193,7 +193,7 @@ pub(crate) fn may_dress(way: &Way) -> Result<(), String> {
 }
 
 /// Whether an address may be connected to: none that leads back or to the control port, and none that the rules refuse.
-fn permit(host: &str, address: &SocketAddr, proxy: &Proxy, common: &Common) -> io::Result<()> {
+pub(crate) fn permit(host: &str, address: &SocketAddr, proxy: &Proxy, common: &Common) -> io::Result<()> {
     common.ways.load().check(proxy, &Upstream::Address(*address))?;
     (common.allow)(host, address).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why))
 }

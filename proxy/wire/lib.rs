@@ -31,6 +31,7 @@ mod reset;
 mod socket;
 mod splice;
 pub mod timer;
+mod udp;
 mod ways;
 mod worker;
 

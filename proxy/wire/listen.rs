@@ -12,8 +12,11 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use squall_core::fault::Carrier;
+
 use crate::clock::pause;
 use crate::socket::Watched;
+use crate::udp;
 use crate::ways::Door;
 use crate::worker::{Local, Worker};
 
@@ -26,7 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(320);
 /// A socket that listens.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    socket: OwnedFd,
+    /// One that all workers share; of a UDP proxy, one for each.
+    sockets: Vec<OwnedFd>,
+    pub(crate) carrier: Carrier,
     /// None: a unix socket.
     pub(crate) address: Option<SocketAddr>,
     /// As a person would write it, with the port that port 0 became.
@@ -45,6 +50,7 @@ impl Bound {
     /// Where it is reached.
     pub(crate) fn door(&self) -> Door {
         match self.address {
+            Some(address) if self.carrier == Carrier::Datagrams => Door::Udp(address),
             Some(address) => Door::Tcp(address),
             None => Door::Unix(self.text.strip_prefix("unix:").unwrap_or(&self.text).into()),
         }
@@ -67,14 +73,29 @@ impl Bound {
         socket.listen(BACKLOG)?;
         let address = socket.local_addr()?.as_socket();
         let text = address.map_or_else(|| listen.to_owned(), |address| address.to_string());
-        Ok(Bound { socket: socket.into(), address, text, file: None })
+        Ok(Bound { sockets: vec![socket.into()], carrier: Carrier::Stream, address, text, file: None })
+    }
+
+    /// Takes datagrams on `address:port`, `[v6]:port` or `localhost:port`, for so many workers.
+    pub(crate) fn bind_datagrams(listen: &str, workers: usize) -> io::Result<Bound> {
+        let address = address(listen).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "that is no address that datagrams can be sent to")
+        })?;
+        let (sockets, address) = udp::bind(address, workers)?;
+        Ok(Bound {
+            sockets,
+            carrier: Carrier::Datagrams,
+            address: Some(address),
+            text: address.to_string(),
+            file: None,
+        })
     }
 
     /// Whether connections to any address that the kernel hands over are taken (IP_TRANSPARENT).
     pub(crate) fn take_any(&self, any: bool) -> io::Result<()> {
         #[cfg(target_os = "linux")]
-        if self.address.is_some() {
-            let socket = socket2::SockRef::from(&self.socket);
+        if let (Some(_), Carrier::Stream, Some(socket)) = (self.address, self.carrier, self.sockets.first()) {
+            let socket = socket2::SockRef::from(socket);
             if socket.ip_transparent_v4()? != any {
                 socket.set_ip_transparent_v4(any)?;
             }
@@ -86,9 +107,10 @@ impl Bound {
 
     /// The connections that wait to be accepted, at most as many as can wait: closing the socket would reset them.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (OwnedFd, Option<SocketAddr>)> {
-        (0..BACKLOG).map_while(|_| {
+        let listener = self.sockets.first().filter(|_| self.carrier == Carrier::Stream);
+        (0..BACKLOG).map_while(move |_| {
             loop {
-                match accept(&self.socket) {
+                match accept(listener?) {
                     Err(Errno::INTR | Errno::CONNABORTED) => {}
                     accepted => return accepted.ok(),
                 }
@@ -96,9 +118,13 @@ impl Bound {
         })
     }
 
-    /// Another descriptor of the same socket, for a worker.
-    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
-        self.socket.try_clone()
+    /// Another descriptor of the worker's socket; none: it has no part in this one.
+    pub(crate) fn share(&self, worker: usize) -> Option<io::Result<OwnedFd>> {
+        let socket = match self.carrier {
+            Carrier::Stream => self.sockets.first(),
+            Carrier::Datagrams => self.sockets.get(worker),
+        };
+        socket.map(OwnedFd::try_clone)
     }
 }
 
@@ -113,7 +139,9 @@ fn address(listen: &str) -> Option<SocketAddr> {
 impl Drop for Bound {
     /// Stops listening at once, whatever descriptors the workers still have.
     fn drop(&mut self) {
-        let _not_everywhere = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        for socket in &self.sockets {
+            let _not_everywhere = rustix::net::shutdown(socket, Shutdown::Both);
+        }
         if let Some(file) = &self.file
             && identity(&file.path).is_ok_and(|identity| identity == file.identity)
         {
@@ -135,7 +163,13 @@ fn bind_unix(path: &Path, listen: &str) -> io::Result<Bound> {
     }
     socket.listen(BACKLOG)?;
     let file = File { path: path.to_owned(), identity: identity(path)? };
-    Ok(Bound { socket: socket.into(), address: None, text: listen.to_owned(), file: Some(file) })
+    Ok(Bound {
+        sockets: vec![socket.into()],
+        carrier: Carrier::Stream,
+        address: None,
+        text: listen.to_owned(),
+        file: Some(file),
+    })
 }
 
 /// A socket file that nobody listens on.

@@ -34,6 +34,7 @@ pub(crate) struct Meter {
     pub(crate) refused: Count,
     pub(crate) misheaded: Count,
     pub(crate) injected: Count,
+    pub(crate) dropped: Count,
     bytes: [Count; 2],
     turns: OnceLock<Box<[Count]>>,
 }
@@ -68,6 +69,7 @@ impl Meter {
         reading.refused += self.refused.read();
         reading.misheaded += self.misheaded.read();
         reading.injected += self.injected.read();
+        reading.dropped += self.dropped.read();
         reading.bytes_upstream += self.bytes[Flow::Upstream as usize].read();
         reading.bytes_downstream += self.bytes[Flow::Downstream as usize].read();
         if let Some(turns) = self.turns.get() {

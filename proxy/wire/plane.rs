@@ -12,10 +12,11 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use squall_core::cell::Cell;
+use squall_core::fault::Carrier;
 use squall_core::observe::{Ledger, Reading};
 use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
-use squall_core::scenario::ProxySpec;
+use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::Clock;
 use squall_core::way::Transparent;
 use tokio::runtime::{Builder, LocalOptions};
@@ -114,6 +115,11 @@ impl Common {
         let other = (load(&self.peers[worker]) > fewest + fewest / 8).then_some(least);
         self.peers[other.unwrap_or(worker)].load.fetch_add(1, Ordering::Relaxed);
         other
+    }
+
+    /// An association begins on `worker`.
+    pub(crate) fn came(&self, worker: usize) {
+        self.peers[worker].load.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection of `worker` has ended.
@@ -332,7 +338,10 @@ impl Plane {
             return Err(PlaneError::Unable("`transparent` and the upstream `original` go together".into()));
         }
         may_dress(&spec.way).map_err(PlaneError::Unable)?;
-        if self.common.ways.load().barred.iter().any(|door| door.hears(&upstream)) {
+        if spec.protocol == Protocol::Udp && matches!(upstream, Upstream::Unix(_) | Upstream::Original) {
+            return Err(PlaneError::Denied(format!("{}: datagrams go to `host:port`", spec.upstream)));
+        }
+        if self.common.ways.load().barred.iter().any(|door| door.hears(&upstream, spec.protocol.carrier())) {
             return Err(PlaneError::Denied(format!("{}: {BARRED}", spec.upstream)));
         }
         match &upstream {
@@ -376,14 +385,30 @@ impl Plane {
         self.common.ways.store(Arc::new(Ways { proxies: doors(proxies), barred }));
     }
 
-    /// Has all workers accept from a socket.
+    fn bind(&self, spec: &ProxySpec) -> Result<Bound, PlaneError> {
+        let bound = match spec.protocol.carrier() {
+            Carrier::Stream => Bound::bind(&spec.listen),
+            Carrier::Datagrams => Bound::bind_datagrams(&spec.listen, self.common.peers.len()),
+        };
+        bound.map_err(|error| not_bound(&spec.listen, &error))
+    }
+
+    /// Has all workers accept from a socket, or read from theirs.
     fn listen(&self, proxy: &Arc<Proxy>, bound: &Bound) -> io::Result<u64> {
         let listener = self.next.fetch_add(1, Ordering::Relaxed);
-        let shares = self.common.peers.iter().map(|_| bound.share()).collect::<io::Result<Vec<_>>>()?;
-        let entrance = Entrance::new(bound.share()?);
+        let shares = (0..self.common.peers.len()).map_while(|worker| bound.share(worker));
+        let shares = shares.collect::<io::Result<Vec<_>>>()?;
+        let entrance = match bound.carrier {
+            Carrier::Stream => bound.share(0).transpose()?.map(Entrance::new),
+            Carrier::Datagrams => None,
+        };
         for (worker, socket) in shares.into_iter().enumerate() {
-            let (proxy, entrance, tcp) = (proxy.clone(), entrance.clone(), bound.address.is_some());
-            self.common.order(worker, Order::Listen { proxy, listener, entrance, socket, tcp });
+            let (proxy, tcp) = (proxy.clone(), bound.address.is_some());
+            let order = match entrance.clone() {
+                Some(entrance) => Order::Listen { proxy, listener, entrance, socket, tcp },
+                None => Order::Hear { proxy, listener, socket },
+            };
+            self.common.order(worker, order);
         }
         Ok(listener)
     }
@@ -410,7 +435,7 @@ impl DataPlane for Plane {
         if proxies.contains_key(&spec.name) {
             return Err(PlaneError::Exists(spec.name.clone()));
         }
-        let bound = bind(&spec.listen)?;
+        let bound = self.bind(spec)?;
         take_any(&bound, spec)?;
         refuse_loops(&proxies, &spec.name, &upstream, &bound)?;
         let proxy = Arc::new(Proxy {
@@ -435,8 +460,9 @@ impl DataPlane for Plane {
         let upstream = self.check(spec)?;
         let mut proxies = self.lock();
         let entry = proxies.get(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
-        let moves = entry.proxy.target.load().spec.listen != spec.listen && entry.bound.text != spec.listen;
-        let bound = if moves { Some(bind(&spec.listen)?) } else { None };
+        let moves = entry.proxy.target.load().spec.listen != spec.listen && entry.bound.text != spec.listen
+            || entry.bound.carrier != spec.protocol.carrier();
+        let bound = if moves { Some(self.bind(spec)?) } else { None };
         refuse_loops(&proxies, &spec.name, &upstream, bound.as_ref().unwrap_or(&entry.bound))?;
         take_any(bound.as_ref().unwrap_or(&entry.bound), spec)?;
         let entry = proxies.get_mut(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
@@ -490,10 +516,6 @@ fn doors(proxies: &BTreeMap<String, Entry>) -> Vec<(Door, Arc<Proxy>)> {
     proxies.values().map(|entry| (entry.bound.door(), entry.proxy.clone())).collect()
 }
 
-fn bind(listen: &str) -> Result<Bound, PlaneError> {
-    Bound::bind(listen).map_err(|error| not_bound(listen, &error))
-}
-
 fn take_any(bound: &Bound, spec: &ProxySpec) -> Result<(), PlaneError> {
     let any = spec.way.transparent == Some(Transparent::Tproxy);
     bound.take_any(any).map_err(|error| not_bound(&spec.listen, &error))
@@ -510,7 +532,8 @@ fn refuse_loops(
     upstream: &Upstream,
     bound: &Bound,
 ) -> Result<(), PlaneError> {
-    let reaches = |upstream: &Upstream, bound: &Bound| bound.door().hears(upstream);
+    let carrier = bound.carrier;
+    let reaches = |upstream: &Upstream, bound: &Bound| bound.door().hears(upstream, carrier);
     let mut upstream = upstream.clone();
     for _ in 0..=proxies.len() {
         if reaches(&upstream, bound) {

@@ -521,7 +521,7 @@ fn watch(source: &Socket, cx: &mut Context<'_>) -> Result<(), Broken> {
 }
 
 /// Takes note of a turn: the client's latest byte, then the first of the answer.
-fn measure(local: &Local, asked: &mut Time, flow: Flow, now: Time) {
+pub(crate) fn measure(local: &Local, asked: &mut Time, flow: Flow, now: Time) {
     match flow {
         Flow::Upstream => *asked = now,
         Flow::Downstream if *asked > 0 => local.meter.turn(now.saturating_sub(std::mem::take(asked))),

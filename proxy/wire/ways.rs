@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use squall_core::fault::Carrier;
+
 use crate::dial::{Upstream, leads_to};
 use crate::plane::Proxy;
 
@@ -12,14 +14,16 @@ use crate::plane::Proxy;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
     Unix(PathBuf),
 }
 
 impl Door {
-    /// Whether a connect to `upstream` arrives here. What a name stands for is known at the connect only.
-    pub(crate) fn hears(&self, upstream: &Upstream) -> bool {
+    /// Whether a connect to `upstream`, or a datagram, arrives here. What a name stands for is known at the connect only.
+    pub(crate) fn hears(&self, upstream: &Upstream, carrier: Carrier) -> bool {
         match (self, upstream) {
-            (Door::Tcp(own), Upstream::Address(address)) => leads_to(address, own),
+            (Door::Tcp(own), Upstream::Address(address)) => carrier == Carrier::Stream && leads_to(address, own),
+            (Door::Udp(own), Upstream::Address(address)) => carrier == Carrier::Datagrams && leads_to(address, own),
             (Door::Unix(own), Upstream::Unix(path)) => own == path || is_same_file(own, path),
             _ => false,
         }
@@ -45,12 +49,15 @@ impl Ways {
     /// # Errors
     /// Why not.
     pub(crate) fn check(&self, proxy: &Proxy, upstream: &Upstream) -> io::Result<()> {
-        if self.barred.iter().any(|door| door.hears(upstream)) {
+        let carrier = proxy.target.load().spec.protocol.carrier();
+        if self.barred.iter().any(|door| door.hears(upstream, carrier)) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, BARRED));
         }
         let mut upstream = upstream.clone();
         for _ in 0..=self.proxies.len() {
-            let Some((_, next)) = self.proxies.iter().find(|(door, _)| door.hears(&upstream)) else { return Ok(()) };
+            let Some((_, next)) = self.proxies.iter().find(|(door, _)| door.hears(&upstream, carrier)) else {
+                return Ok(());
+            };
             if next.id == proxy.id {
                 return Err(io::Error::other("the upstream leads back to the proxy itself"));
             }

@@ -27,6 +27,7 @@ use crate::reset;
 use crate::socket::{Socket, watch};
 use crate::splice::Pool;
 use crate::timer::{Alarm, Base, Key, LEAD, Queue};
+use crate::udp::{Association, Port};
 
 /// What one read can bring.
 pub(crate) const BUFFER: usize = 64 * 1024;
@@ -47,6 +48,8 @@ const TIMER_BATCH: usize = 256;
 pub(crate) enum Order {
     /// Accept from this socket.
     Listen { proxy: Arc<Proxy>, listener: u64, entrance: Arc<Entrance>, socket: OwnedFd, tcp: bool },
+    /// Take datagrams from this socket.
+    Hear { proxy: Arc<Proxy>, listener: u64, socket: OwnedFd },
     /// Stop accepting from it.
     Unlisten { listener: u64 },
     /// A connection that waited at a listener which has been closed since.
@@ -67,6 +70,39 @@ pub(crate) struct Arrival {
     pub(crate) tcp: bool,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) ordinal: u64,
+}
+
+/// What a worker keeps in its table.
+#[derive(Clone)]
+pub(crate) enum Member {
+    Link(Rc<Link>),
+    Association(Rc<Association>),
+}
+
+impl Member {
+    /// The timer has come.
+    fn due(&self) {
+        match self {
+            Member::Link(link) => link.due(),
+            Member::Association(association) => association.due(),
+        }
+    }
+
+    /// See [`Link::look_again`].
+    fn look_again(&self, now: Now) -> bool {
+        match self {
+            Member::Link(link) => link.look_again(now),
+            Member::Association(association) => association.look_again(now),
+        }
+    }
+
+    /// See [`Link::go_on`].
+    fn go_on(&self) -> bool {
+        match self {
+            Member::Link(link) => link.go_on(),
+            Member::Association(association) => association.go_on(),
+        }
+    }
 }
 
 /// A proxy as one worker sees it.
@@ -137,9 +173,11 @@ pub(crate) struct Worker {
     pub(crate) pipes: Pool,
     pub(crate) timers: Queue,
     pub(crate) records: RefCell<Vec<Record>>,
-    pub(crate) links: RefCell<Slab<Rc<Link>>>,
+    pub(crate) links: RefCell<Slab<Member>>,
     locals: RefCell<HashMap<u64, Rc<Local>>>,
     listeners: RefCell<HashMap<u64, Listening>>,
+    /// Of UDP proxies, by listener, with the task that reads.
+    ports: RefCell<HashMap<u64, (Rc<Port>, AbortHandle)>>,
     records_due: Cell<Option<Time>>,
     epoch: Cell<u64>,
     /// The epoch of the latest walk begun.
@@ -167,6 +205,7 @@ impl Worker {
             links: RefCell::default(),
             locals: RefCell::default(),
             listeners: RefCell::default(),
+            ports: RefCell::default(),
             records_due: Cell::new(None),
             epoch: Cell::new(0),
             walked: Cell::new(0),
@@ -187,6 +226,8 @@ impl Worker {
         });
         loop {
             if worker.take_orders() {
+                let ports = std::mem::take(&mut *worker.ports.borrow_mut());
+                ports.into_values().for_each(|(port, _)| port.close());
                 worker.links.borrow_mut().clear();
                 worker.send_records();
                 return Ok(());
@@ -271,7 +312,7 @@ impl Worker {
         self.follow();
         let slot = self.links.borrow().vacant_key();
         let link = Rc::new(Link::new(self.clone(), local.clone(), slot, socket, client, ordinal));
-        self.links.borrow_mut().insert(link.clone());
+        self.links.borrow_mut().insert(Member::Link(link.clone()));
         local.links.set(local.links.get() + 1);
         tokio::task::spawn_local(Run::new(link));
     }
@@ -311,7 +352,23 @@ impl Worker {
                         Err(error) => tracing::error!(proxy = &*proxy.name, %error, "a listener could not be watched"),
                     }
                 }
+                Order::Hear { proxy, listener, socket } => {
+                    let local = self.local(&proxy);
+                    match watch(socket) {
+                        Ok(socket) => {
+                            let port = Port::new(self.clone(), local, socket);
+                            let task = tokio::task::spawn_local(port.clone().serve());
+                            self.ports.borrow_mut().insert(listener, (port, task.abort_handle()));
+                        }
+                        Err(error) => tracing::error!(proxy = &*proxy.name, %error, "a listener could not be watched"),
+                    }
+                }
                 Order::Unlisten { listener } => {
+                    let port = self.ports.borrow_mut().remove(&listener);
+                    if let Some((port, reading)) = port {
+                        reading.abort();
+                        port.close();
+                    }
                     if let Some(listening) = self.listeners.borrow_mut().remove(&listener) {
                         listening.accepting.abort();
                     }

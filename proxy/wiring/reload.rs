@@ -30,9 +30,7 @@ impl Wired {
         };
         let (new, _) = language::config(file)?;
         let mut old = self.config(); // held throughout: one reload at a time
-        let not_carried = new.proxies.iter().filter_map(|spec| language::carried(spec).err());
-        let mut refused = fixed_parts(&old, &new);
-        refused.extend(not_carried.map(Diagnostic::error));
+        let refused = fixed_parts(&old, &new);
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -141,6 +139,7 @@ mod tests {
             protocol: Protocol::Tcp,
             max_connections: None,
             connect_timeout: 5 * SECOND,
+            idle_timeout: ProxySpec::IDLE_TIMEOUT,
             slo: None,
             from: None,
             to: None,

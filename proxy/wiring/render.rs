@@ -86,6 +86,9 @@ fn proxy(spec: &ProxySpec, listen: &str) -> Table {
         table.insert("max_connections".into(), max.into());
     }
     table.insert("connect_timeout".into(), duration(spec.connect_timeout).into());
+    if spec.protocol == Protocol::Udp {
+        table.insert("idle_timeout".into(), duration(spec.idle_timeout).into());
+    }
     if let Some((objective, window)) = spec.slo {
         let slo = Table::from_iter([
             ("objective".to_owned(), Value::from(format!("{}%", objective * 100.0))),

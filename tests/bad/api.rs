@@ -149,7 +149,10 @@ fn wrong_fields_are_named() {
     proxy(json!({ "listen": "127.0.0.1:0", "upstream": "192.0.2.1:1" })).problem(422, "").about("upstream");
     proxy(json!({ "listen": "127.0.0.1:0" })).problem(422, "upstream");
     proxy(json!({ "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "name": "y" })).problem(422, "").about("name");
-    proxy(json!({ "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "protocol": "udp" })).problem(422, "UDP");
+    let unix = json!({ "listen": "127.0.0.1:0", "upstream": "unix:/tmp/x", "protocol": "udp" });
+    proxy(unix).problem(422, "unix sockets are not carried");
+    let idle = json!({ "listen": "127.0.0.1:0", "upstream": "127.0.0.1:1", "idle_timeout": "60s" });
+    proxy(idle).problem(422, "`idle_timeout` is for proxies");
     port.ask("PUT /v1/proxies/X_Y", JSON, r#"{"listen":"127.0.0.1:0","upstream":"127.0.0.1:1"}"#).problem(422, "");
     let fault = json!({ "kind": "latency", "proxy": "default", "delay": -5, "jiter": "1ms", "for": "1s" });
     let scenario = json!({ "name": "a", "max_duration": "1m", "fault": [fault] });

@@ -29,7 +29,10 @@ fn the_old_configuration_stays_whatever_the_file_has_become() {
         ("[[proxy]]\nname = \"a\"\n", "there is a proxy `a` already"),
         ("[[proxy]]\nname = \"x\"\nlisten = \"127.0.0.1:0\"\n", "`upstream` is missing"),
         ("[[proxy]]\nname = \"x\"\nlisten = \"127.0.0.1:0\"\nupstream = \"192.0.2.1:1\"\n", "allow_upstreams"),
-        ("[[proxy]]\nname = \"x\"\nlisten = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:1\"\nprotocol = \"udp\"\n", "UDP"),
+        (
+            "[[proxy]]\nname = \"x\"\nlisten = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:1\"\nidle_timeout = \"5s\"\n",
+            "protocol = \"udp\"",
+        ),
         ("[safety]\nmax_percentage = 5\n", "[safety] can not change while squall runs"),
         ("[safety]\nmax_percentage = 500\n", "500 is not a percentage"),
     ];

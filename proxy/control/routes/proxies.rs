@@ -97,6 +97,7 @@ fn view(app: &dyn App, experiments: &[ExperimentView], info: ProxyInfo) -> Proxy
         active: reading.active,
         bytes_upstream: reading.bytes_upstream,
         bytes_downstream: reading.bytes_downstream,
+        dropped: reading.dropped,
         proxy: proxy(info),
     }
 }

@@ -14,7 +14,7 @@ use schemars::SchemaGenerator;
 use toml::de::DeTable;
 
 use super::registry::{Entry, KINDS, Made, kind};
-use super::{Effect, End, Flow, Gate, Opening};
+use super::{Carrier, Effect, End, Flow, Gate, Opening};
 use crate::chain::Ready;
 use crate::curve::Curve;
 use crate::parse::COMMON;
@@ -60,7 +60,7 @@ fn make(entry: &Entry, fields: &str) -> Made {
 
 /// Every kind that acts on bytes, with its example and the harder configurations.
 fn cases() -> Vec<(&'static Entry, String)> {
-    let examples = KINDS.iter().filter(|entry| !entry.http_only);
+    let examples = KINDS.iter().filter(|entry| entry.hooks.serve(Carrier::Stream));
     let examples = examples.map(|entry| (entry, toml::to_string(&own_fields(entry.example)).unwrap()));
     examples.chain(HARDER.map(|(name, fields)| (kind(name).unwrap(), fields.to_owned()))).collect()
 }

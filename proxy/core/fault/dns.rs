@@ -357,9 +357,12 @@ impl Fault for Dns {
             }
             Verdict::Delay(delay, draw) => {
                 let due = datagram.arrived.saturating_add(delay);
-                let (draw, achieved) = (Some(draw), due.max(cx.now) - datagram.arrived);
+                if due > cx.now {
+                    return Packet::Hold(due);
+                }
+                let (draw, achieved) = (Some(draw), waited);
                 cx.inject(Injection { what: What::Delayed, step, draw, drawn: delay, scheduled: delay, achieved });
-                if due > cx.now { Packet::Hold(due) } else { Packet::Pass }
+                Packet::Pass
             }
         }
     }

@@ -1,9 +1,16 @@
 //! `latency`: bytes arrive late.
 
-use crate::dist::{Distribution, DistributionConfig};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::curve::Curve;
+use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::fault::{
+    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What,
+};
 use crate::time::Time;
+use crate::unit::Duration;
 
 /// Holds every byte, and the sender's FIN, for a delay drawn from a distribution. Order is kept: nothing overtakes, so a
 /// byte behind a slower one waits for it. Delays run side by side: a stream under 100 ms of latency keeps its throughput.
@@ -11,15 +18,59 @@ use crate::time::Time;
 /// One delay is drawn per step: a turn (which begins with the first byte after the direction changed) and, within it,
 /// every 64 KiB; before the other side has spoken every 1 KiB. It counts from the arrival of each byte, and curves are
 /// taken at that time.
+///
+/// On UDP each datagram has a delay of its own. They keep their order unless `order = "free"`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latency {
     delay: Distribution,
+    order: Order,
+}
+
+/// The fields of a latency: those of a distribution, and the order.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How long: the middle for uniform and normal, the median for lognormal, the mean for exponential, the minimum for
+    /// pareto. May be a curve.
+    delay: Option<Curve<Duration>>,
+    /// How much more or less: the bounds for uniform, the standard deviation for normal. Delays below 0 become 0. May be
+    /// a curve. Default 0.
+    jitter: Option<Curve<Duration>>,
+    /// The shape. Default: uniform where `jitter` is given, constant otherwise.
+    distribution: Option<Family>,
+    /// Lognormal only: 99 of 100 delays are below this. Must be above `delay`.
+    p99: Option<Duration>,
+    /// Pareto only: the share of delays above x is (delay / x) to the power of this. Above 0; up to 1 there is no mean.
+    /// Default 3.
+    shape: Option<f64>,
+    /// Instead of the above: at least two quantiles. Between them delays are log-linear (linear from a point at 0); below
+    /// the first point every delay is the first point's, above the last the last one's, so `p0` and `p100` say how short
+    /// and how long delays can be.
+    quantiles: Option<Quantiles>,
+    /// Instead of the above: measured delays as pairs of a bin's upper end and the number of values in it, ends rising.
+    /// A bin starts where the one before ends, the first at 0; values are spread evenly within it. A first bin with the
+    /// count 0 sets the minimum.
+    histogram: Option<Vec<(Duration, u64)>>,
+    /// Whether a datagram with a shorter delay may overtake those before it (UDP only).
+    #[serde(default)]
+    order: Order,
+}
+
+/// `order`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// None overtakes another: one behind a slower one waits for it.
+    #[default]
+    Keep,
+    /// Each goes when its own delay is over.
+    Free,
 }
 
 impl Latency {
     /// Delays from a distribution.
     pub fn new(delay: Distribution) -> Latency {
-        Latency { delay }
+        Latency { delay, order: Order::Keep }
     }
 }
 
@@ -47,21 +98,24 @@ jitter       = "50ms"
 distribution = "normal"
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
-    type Config = DistributionConfig;
+    type Config = Config;
     type Makes = Latency;
 
-    fn build(config: DistributionConfig) -> Result<Latency, Misfit> {
-        config.build().map(Latency::new)
+    fn build(config: Config) -> Result<Latency, Misfit> {
+        let Config { delay, jitter, distribution, p99, shape, quantiles, histogram, order } = config;
+        let delays = DistributionConfig { delay, jitter, distribution, p99, shape, quantiles, histogram };
+        Ok(Latency { delay: delays.build()?, order })
     }
 
     fn summary(fault: &Latency) -> String {
-        format!("delay {}", fault.delay)
+        let order = if fault.order == Order::Free { ", in any order" } else { "" };
+        format!("delay {}{order}", fault.delay)
     }
 }
 
 impl Fault for Latency {
     const KIND: &'static str = "latency";
-    const HOOKS: Hooks = Hooks::STREAM;
+    const HOOKS: Hooks = Hooks::BOTH;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;
@@ -97,6 +151,38 @@ impl Fault for Latency {
             });
         }
         Act::Pass(left.min(offer.len()))
+    }
+
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let waited = cx.now.saturating_sub(datagram.arrived);
+        let draw = cx.draw.at(datagram.step);
+        let delay = self.delay.sample(draw, cx.elapsed.saturating_sub(waited));
+        let due = datagram.arrived.saturating_add(delay);
+        if datagram.waited.is_none() || due > cx.now {
+            return match self.order {
+                Order::Keep => Packet::Queue(due),
+                Order::Free => Packet::Hold(due),
+            };
+        }
+        let due = match self.order {
+            Order::Keep => cx.state.due.clamp(due, cx.now),
+            Order::Free => due,
+        };
+        cx.state.due = due;
+        cx.inject(Injection {
+            what: What::Delayed,
+            step: datagram.step,
+            draw: Some(draw),
+            drawn: delay,
+            scheduled: due - datagram.arrived,
+            achieved: waited,
+        });
+        Packet::Pass
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let free = carrier == Carrier::Stream && self.order == Order::Free;
+        free.then_some(("order", "the bytes of a connection keep their order: `free` is for UDP"))
     }
 }
 

@@ -1,11 +1,11 @@
-//! A fault that is only asked: its doors and datagrams are out of reach of whoever would carry them out.
+//! A fault that is only asked: its doors and datagrams are out of reach of whoever would carry its decisions out.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use super::{
-    Act, AnyCx, AnyFault, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer, Opening, Packet,
-    Place, What,
+    Act, AnyCx, AnyFault, Carrier, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer, Opening,
+    Packet, Place, What,
 };
 use crate::select::Connections;
 use crate::time::Time;
@@ -24,7 +24,7 @@ impl AnyFault for Observed {
     }
     fn hooks(&self) -> Hooks {
         let own = self.0.hooks();
-        Hooks { door: false, packet: false, open: own.open || own.door, ..own }
+        Hooks { door: false, open: own.open || own.door, ..own }
     }
     fn effect(&self) -> Effect {
         self.0.effect()
@@ -59,8 +59,21 @@ impl AnyFault for Observed {
     fn door(&self) -> Door {
         Door::Open
     }
-    fn packet(&self, _: AnyCx<'_>, _: &Datagram<'_>) -> Packet {
+    /// Asked once about each datagram, which goes on whatever the answer; one that would wait goes on record at once.
+    fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
+        let AnyCx { state, shared, draw, span, now, elapsed, flow, injected } = cx;
+        let asked = AnyCx { state, shared, draw, span, now, elapsed, flow, injected: &mut *injected };
+        let (what, figure) = match self.0.packet(asked, datagram) {
+            Packet::Hold(due) | Packet::Queue(due) if due > now => (What::Delayed, due - now),
+            Packet::Keep => (What::Held, datagram.bytes.len() as u64),
+            _ => return Packet::Pass, // what it does at once it has put on record itself
+        };
+        let step = datagram.step;
+        injected.push(Injection { what, step, draw: None, drawn: figure, scheduled: figure, achieved: 0 });
         Packet::Pass
+    }
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        self.0.misfit(carrier)
     }
     fn vanishes(&self) -> f64 {
         0.0
@@ -110,7 +123,7 @@ mod tests {
     fn doors_stay_open_and_who_comes_in_is_told_at_the_gate() {
         for (door, what) in [(Door::Closed, What::Refused), (Door::Deaf, What::Held)] {
             let observed = Observed(Arc::new(Shut(door)));
-            assert_eq!((observed.door(), observed.hooks().door, observed.hooks().packet), (Door::Open, false, false));
+            assert_eq!((observed.door(), observed.hooks().door, observed.hooks().packet), (Door::Open, false, true));
             assert!(observed.hooks().open, "it is asked about connections instead");
             let (mut state, shared, mut injected) = (observed.new_state(), observed.new_shared(), Vec::new());
             let cx = AnyCx {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::fault::{AnyFault, Effect, Fault, Flow};
+use crate::fault::{AnyFault, Effect, Fault, Flow, Hooks};
 use crate::parse::{COMMON, Reader, Table};
 
 /// Names the kinds; each is `fault/<kind>.rs` with a type that implements [`Kind`].
@@ -31,6 +31,7 @@ faults![
     partition::Partition,
     corrupt::Corrupt,
     dns::Dns,
+    loss::Loss,
     error::Error,
 ];
 
@@ -108,6 +109,8 @@ pub struct Entry {
     pub http_only: bool,
     /// See [`Fault::EFFECT`].
     pub effect: Effect,
+    /// See [`Fault::HOOKS`].
+    pub hooks: Hooks,
     /// The schema of [`Kind::Config`].
     pub schema: fn(&mut SchemaGenerator) -> Schema,
     /// Reads the kind's own fields of a table of the language, with every mistake on record.
@@ -144,6 +147,7 @@ impl Entry {
             one_way: K::ONE_WAY,
             http_only: K::HTTP_ONLY,
             effect: K::Makes::EFFECT,
+            hooks: K::Makes::HOOKS,
             schema: K::Config::json_schema,
             read: read::<K>,
             make: make::<K>,

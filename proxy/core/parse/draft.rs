@@ -91,6 +91,8 @@ pub(crate) struct ProxyDraft {
     pub(crate) max_connections: Option<u64>,
     /// How long a connect to the upstream may take: 5 s unless written.
     pub(crate) connect_timeout: Option<Duration>,
+    /// UDP: how long a client may be silent, both ways, before its association ends: 60 s unless written.
+    pub(crate) idle_timeout: Option<Duration>,
     /// Its service level.
     pub(crate) slo: Option<Slo>,
     /// The node whose connections it carries, for faults between `groups` of nodes: what stands before `-to-` in the

@@ -8,7 +8,7 @@ use super::world::{Known, World};
 use crate::curve::Curve;
 use crate::diagnostic::Diagnostic;
 use crate::fault::registry::{Entry, KINDS, Made, kind};
-use crate::fault::{AnyFault, Flow};
+use crate::fault::{AnyFault, Carrier, Flow};
 use crate::preset::{self, Link, Part};
 use crate::scenario::{FaultSpec, Phase};
 use crate::select::{Count, Key};
@@ -68,8 +68,13 @@ pub(crate) fn read(
         reader.at(Diagnostic::error(message).help(help), table, &path, field);
     }
     check_match(reader, table, &path, &head);
-    for made in makings.iter().filter_map(|making| making.made.as_ref()) {
-        check_groups(reader, table, &path, made.fault.as_ref(), world);
+    for making in &makings {
+        if http.is_empty() {
+            check_carrier(reader, table, &path, &head, making, world);
+        }
+        if let Some(made) = &making.made {
+            check_groups(reader, table, &path, made.fault.as_ref(), world);
+        }
     }
     let Some(window) = window else { return Vec::new() };
     let not_yet = match http.first() {
@@ -374,6 +379,33 @@ pub(crate) fn reference(reader: &mut Reader, table: &Table, path: &str, key: &st
     });
     diagnostic.help = world.nearest_proxy(proxy);
     reader.at(diagnostic, table, path, key);
+}
+
+/// Refuses a kind, or a field of it, that can do nothing on a proxy of this protocol.
+fn check_carrier(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, making: &Making, world: &World) {
+    let (entry, made) = (making.entry, making.made.as_ref());
+    let mut seen = Vec::new();
+    for known in world.named(&head.proxy) {
+        let carrier = known.carrier();
+        if seen.contains(&carrier) {
+            continue;
+        }
+        seen.push(carrier);
+        let what = match carrier {
+            Carrier::Stream => "connections",
+            Carrier::Datagrams => "datagrams",
+        };
+        if !entry.hooks.serve(carrier) {
+            let message = format!("`{}` can do nothing on proxy `{}`, which carries {what}", entry.name, known.name);
+            let mut diagnostic = Diagnostic::error(message);
+            let fit = KINDS.iter().filter(|other| !other.http_only && other.hooks.serve(carrier));
+            diagnostic.help = Some(words::expected(fit.map(|entry| entry.name)));
+            reader.at(diagnostic, table, path, "kind");
+        } else if let Some((field, why)) = made.and_then(|made| made.fault.misfit(carrier)) {
+            let message = format!("on proxy `{}`, which carries {what}: {why}", known.name);
+            reader.error(table, path, field, message);
+        }
+    }
 }
 
 /// What of a fault only HTTP has: the field and what it is called.

@@ -10,7 +10,7 @@ use super::reader::{Reader, item, join};
 use super::world::World;
 use super::{way, words};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Calls, Capacity, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
+use crate::scenario::{Calls, Capacity, Protocol, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
 use crate::time::SECOND;
 use crate::way::ORIGINAL;
 
@@ -27,6 +27,7 @@ const MOST_CALLS: usize = 16;
 pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<ProxySpec> {
     let path = item("proxy", table, index);
     let draft: ProxyDraft = reader.read(table, &path)?;
+    check_datagrams(reader, table, &path, &draft);
     if let Err(why) = address::listen(&draft.listen) {
         reader.error(table, &path, "listen", why);
     }
@@ -53,11 +54,28 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
         protocol: draft.protocol.unwrap_or_default(),
         max_connections: draft.max_connections,
         connect_timeout: draft.connect_timeout.map_or(TIMEOUT, |timeout| timeout.0),
+        idle_timeout: draft.idle_timeout.map_or(ProxySpec::IDLE_TIMEOUT, |timeout| timeout.0),
         slo,
         from: draft.from.map(|node| node.0),
         to: draft.to.map(|node| node.0),
         way,
     })
+}
+
+/// What only UDP has, and what it has not.
+fn check_datagrams(reader: &mut Reader, table: &Table, path: &str, draft: &ProxyDraft) {
+    if draft.protocol != Some(Protocol::Udp) {
+        only_for(reader, table, path, &["idle_timeout"], false, "proxies with `protocol = \"udp\"`");
+        return;
+    }
+    if draft.idle_timeout.is_some_and(|timeout| timeout.0 < SECOND) {
+        reader.error(table, path, "idle_timeout", "an association must be silent for 1s at least before it ends");
+    }
+    for (key, address) in [("listen", &draft.listen), ("upstream", &draft.upstream)] {
+        if address.starts_with("unix:") {
+            reader.error(table, path, key, "datagrams over unix sockets are not carried: give `host:port`");
+        }
+    }
 }
 
 fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text: &str, world: &World) {

@@ -4,6 +4,7 @@ use super::address::{Target, arrives, target};
 use super::node::Table;
 use super::reader::{Reader, item};
 use super::words;
+use crate::fault::Carrier;
 use crate::groups::Link;
 use crate::scenario::{Protocol, ProxySpec};
 
@@ -51,6 +52,11 @@ impl Known {
     /// The link that it is between nodes.
     pub(crate) fn link(&self) -> Link<'_> {
         Link::new(&self.name, self.from.as_deref(), self.to.as_deref())
+    }
+
+    /// How it carries what it gets.
+    pub(crate) fn carrier(&self) -> Carrier {
+        self.protocol.unwrap_or_default().carrier()
     }
 
     /// Speaks HTTP, or may do so.
@@ -129,7 +135,8 @@ impl World {
             Target::Unix(_) => self.proxies.iter().position(|other| other.listen == upstream),
             Target::Host(..) => {
                 let port = upstream.rsplit(':').next();
-                let same_port = |other: &Known| other.listen.rsplit(':').next() == port;
+                let carrier = known.carrier();
+                let same_port = |other: &Known| other.carrier() == carrier && other.listen.rsplit(':').next() == port;
                 self.proxies.iter().position(|other| same_port(other) && arrives(&other.listen, upstream))
             }
         }
@@ -162,7 +169,8 @@ pub(crate) fn collisions(
         if !known.name.is_empty() && others().any(|other| other.name == known.name) {
             reader.error(table, &path, "name", format!("there is a proxy `{}` already", known.name));
         }
-        if let Some(other) = others().find(|other| arrives(&other.listen, &known.listen)) {
+        let taken = |other: &&Known| other.carrier() == known.carrier() && arrives(&other.listen, &known.listen);
+        if let Some(other) = others().find(taken) {
             let message = format!("proxy `{}` listens on {} already", other.name, other.listen);
             reader.error(table, &path, "listen", message);
         }

@@ -215,6 +215,7 @@ pub(crate) fn proxy(name: &str, upstream: &str) -> ProxySpec {
         protocol: Protocol::Tcp,
         max_connections: None,
         connect_timeout: SECOND,
+        idle_timeout: ProxySpec::IDLE_TIMEOUT,
         slo: None,
         from: None,
         to: None,

@@ -187,6 +187,7 @@ impl App for Program {
             protocol: request.protocol,
             max_connections: request.max_connections,
             connect_timeout: 5 * SECOND,
+            idle_timeout: ProxySpec::IDLE_TIMEOUT,
             slo: None,
             from: None,
             to: None,

@@ -7,7 +7,7 @@ use super::support::*;
 use crate::chain::Ready;
 use crate::curve::Curve;
 use crate::fault::registry::KINDS;
-use crate::fault::{ALL, End, Flow};
+use crate::fault::{ALL, Carrier, End, Flow};
 use crate::plan::{Active, Slice};
 use crate::select::Cap;
 use crate::time::{MILLI, Time};
@@ -34,7 +34,8 @@ fn timing(dice: &mut Dice) -> Mode {
 
 fn any(dice: &mut Dice) -> Mode {
     if dice.chance(40) {
-        let kinds: Vec<_> = KINDS.iter().filter(|entry| !entry.http_only).map(|entry| entry.name).collect();
+        let kinds: Vec<_> =
+            KINDS.iter().filter(|entry| entry.hooks.serve(Carrier::Stream)).map(|entry| entry.name).collect();
         return real(dice, &kinds);
     }
     let place = dice.below(20_000);

@@ -42,6 +42,14 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
         "partition" => format!("how = '{}'", dice.pick(&["hang", "drop", "reject"])),
         "corrupt" => format!("one_per = '{}B'", size + 20),
         "dns" => dice.pick(&["answer = 'nxdomain'", "answer = 'timeout'", "answer = 'slow'\ndelay = '1ms'"]).into(),
+        "loss" => {
+            let share = 1 + place % 40;
+            dice.pick(&[
+                format!("share = '{share}%'"),
+                format!("share = '{share}%'\nburst = {}", 1 + size % 5),
+                format!("p = '{share}%'\nr = '30%'\ngood = '1%'"),
+            ])
+        }
         other => panic!("no configurations for {other}"),
     }
 }

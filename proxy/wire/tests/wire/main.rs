@@ -7,4 +7,5 @@ mod headers;
 mod listeners;
 mod relay;
 mod support;
+mod udp;
 mod upstreams;

@@ -39,6 +39,7 @@ pub(crate) fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
         protocol: Protocol::Tcp,
         max_connections: None,
         connect_timeout: 5 * SECOND,
+        idle_timeout: ProxySpec::IDLE_TIMEOUT,
         slo: None,
         from: None,
         to: None,
@@ -256,6 +257,11 @@ pub(crate) fn active(plane: &Plane, script: Script) -> Arc<Active> {
 }
 
 pub(crate) fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
+    any_active(switch, Arc::new(script))
+}
+
+/// Any fault on proxy `p`, both directions.
+pub(crate) fn any_active(switch: Arc<Switch>, fault: Arc<dyn AnyFault>) -> Arc<Active> {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let text = |text: &str| -> Arc<str> { text.into() };
     Arc::new(Active {
@@ -273,8 +279,8 @@ pub(crate) fn active_on(switch: Arc<Switch>, script: Script) -> Arc<Active> {
         window: Window::default(),
         switch,
         observed: false,
-        fault: Arc::new(script),
-        shared: Arc::from(AnyFault::new_shared(&script)),
+        shared: Arc::from(fault.new_shared()),
+        fault,
         tally: Arc::default(),
         on_abort: OnAbort::Release,
     })
