@@ -130,7 +130,7 @@ fn a_rising_percentage_only_ever_adds() {
 #[test]
 fn a_percentage_in_steps_takes_in_at_each_step_whom_the_draws_say() {
     const LINES: usize = 20;
-    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '2s' }";
+    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '4s' }";
     let stage = Stage::new();
     let text = scenario("ladder", &[fault]);
     let draws: Vec<f64> = {
@@ -139,15 +139,23 @@ fn a_percentage_in_steps_takes_in_at_each_step_whom_the_draws_say() {
     };
     let below = |share: f64| draws.iter().filter(|draw| **draw < share).count() as u64;
     assert!(below(20.0) > 0 && below(60.0) > below(20.0));
-    let _lines: Vec<Line> = (0..LINES).map(|_| stage.live_line()).collect();
+    let mut lines: Vec<Line> = (0..LINES).map(|_| stage.live_line()).collect();
     let trial = stage.run(&text).has_met(LINES as u64);
-    let seen = std::cell::RefCell::new(std::collections::BTreeSet::new());
-    trial.until("cut", |tally| {
-        seen.borrow_mut().insert(tally.selected);
-        tally.selected == below(60.0)
-    });
-    // values between the steps can be read while the worker is at it
-    let seen = seen.into_inner();
-    assert!(seen.contains(&below(20.0)) && seen.last() == Some(&below(60.0)), "{seen:?}");
-    trial.stop();
+    // while the worker goes from one step to the next, any count between can be read: what counts is where it comes to
+    // rest, and then everybody's fate
+    for (share, word) in [(20.0, b"x"), (60.0, b"y")] {
+        trial.until("cut", |tally| tally.selected == below(share));
+        for (line, draw) in lines.iter_mut().zip(&draws) {
+            line.server.say(word);
+            if *draw >= share {
+                assert_eq!(line.client.hear(1), word, "draw {draw} at {share} %");
+            }
+        }
+        trial.until("cut", |tally| (tally.selected, tally.held) == (below(share), below(share)));
+    }
+    assert_eq!(trial.stop().released, below(60.0));
+    for (line, draw) in lines.iter_mut().zip(&draws).filter(|(_, draw)| **draw < 60.0) {
+        let held: &[u8] = if *draw < 20.0 { b"xy" } else { b"y" };
+        assert_eq!(line.client.hear(held.len()), held, "draw {draw}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The end under load, and descriptors that run out.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -100,15 +101,22 @@ fn when_the_limit_falls_open_connections_stay_and_new_ones_come_again() {
     let limit = format!("--nofile={}", open + 10);
     run(Command::new(installed("prlimit")).args(["--pid", &pid, &limit]));
 
-    // far more than there is room for (some may be turned away), and fewer than the room that those served leave
-    let _more: Vec<TcpStream> = (0..30).map(|_| connect(squall.address)).collect();
+    // far more than there is room for, even when all those served have left
+    let more: Vec<TcpStream> = (0..60).map(|_| connect(squall.address)).collect();
     for _ in 0..20 {
         assert_eq!(squall.client.status().unwrap().proxies.len(), 1);
     }
     squall.client.abort_all().unwrap();
     served.iter_mut().for_each(|connection| ping(connection).unwrap());
 
+    // room for some: each of the others has its turn as those before it leave, or has been turned away at once, having been
+    // accepted when there was no descriptor for its upstream. Nobody is forgotten
     drop(served);
+    let turns = more.into_iter().map(|mut waiting| ping(&mut waiting));
+    let (later, away): (Vec<_>, Vec<_>) = turns.partition(Result::is_ok);
+    let is_end = |kind| matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof);
+    assert!(away.iter().flat_map(|turn| turn.as_ref().err()).all(|error| is_end(error.kind())), "{away:?}");
+    assert!(!later.is_empty(), "all 60 were turned away");
     wait::until("room for a new connection", || ping(&mut connect(squall.address)).ok());
 }
 

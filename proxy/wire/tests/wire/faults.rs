@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use squall_core::observe::Ledger;
 use squall_core::plan::{Plan, Slice};
@@ -20,20 +21,40 @@ fn round_trip(plane: &Plane, stream: &mut TcpStream) -> Time {
     plane.clock().now().mono - began
 }
 
+/// The middle one.
+fn median(mut times: Vec<Time>) -> Time {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
 #[test]
-fn delays_are_never_early_and_can_be_exact() {
+fn delays_are_never_early_and_mostly_exact() {
     let (plane, _records) = plane(1);
     let mut client = connect(open(&plane, echo()));
     round_trip(&plane, &mut client);
     for delay in [500 * MICRO, 2 * MILLI] {
         publish(&plane, vec![active(&plane, Script::Delay(delay))]);
-        let mut extra: Vec<_> = (0..150).map(|_| round_trip(&plane, &mut client)).collect();
-        extra.sort_unstable();
-        assert!(extra[0] >= 2 * delay, "early: {} of {}", extra[0], 2 * delay); // each way
-        // the best of many: a timer that counts in milliseconds fails it, a busy machine does not; the bench has the rest
-        let late = extra[0] - 2 * delay;
+        // the control: a server without squall before it, which sleeps as long before it answers. What this machine is
+        // late by itself, in the same moments, shows there
+        let mut control = connect(server(move |mut stream| {
+            while stream.read_exact(&mut [0; 4]).is_ok() {
+                std::thread::sleep(Duration::from_nanos(2 * delay));
+                stream.write_all(b"pong").unwrap();
+            }
+        }));
+        // a stretch in which others have the processor says nothing about the timer; one that counts in milliseconds is late
+        // in all of them
+        let stretches: Vec<(Time, Time)> = (0..10)
+            .map(|_| {
+                let pairs = (0..15).map(|_| (round_trip(&plane, &mut client), round_trip(&plane, &mut control)));
+                let (took, own): (Vec<Time>, Vec<Time>) = pairs.unzip();
+                assert!(took.iter().all(|took| *took >= 2 * delay), "early: {took:?}, {delay} each way");
+                (median(took) - 2 * delay, median(own) - 2 * delay)
+            })
+            .collect();
+        // two waits and four hops, where the control has one and two
         let bound = if cfg!(feature = "portable") { 8 * MILLI } else { MILLI };
-        assert!(late < bound, "never less than {late} ns late");
+        assert!(stretches.iter().any(|(late, own)| *late < 3 * own + bound), "{stretches:?}");
     }
     publish(&plane, vec![]);
     let best = (0..50).map(|_| round_trip(&plane, &mut client)).min().unwrap();
@@ -214,7 +235,7 @@ fn held_bytes_have_a_limit_in_the_whole_program() {
     let mut most = 0;
     while transfers.iter().any(|transfer| !transfer.is_finished()) {
         most = most.max(plane.held_bytes());
-        std::thread::sleep(std::time::Duration::from_micros(200));
+        std::thread::sleep(Duration::from_micros(200));
     }
     for transfer in transfers {
         assert_eq!(transfer.join().unwrap(), 2_000_000);
