@@ -43,3 +43,16 @@ fn half_an_answer_is_no_answer() {
     let again = run("truncated-answers", &[("length", "2s"), ("cut", "30%"), ("retries", "5")]).load("clients");
     assert!(again.retried > 20.0 && again.injected + again.failed < early / 5.0, "{again:?}");
 }
+
+#[test]
+fn an_idle_connection_that_was_forgotten_is_found_dead() {
+    let dropped = |retries: &str| {
+        let set = [("idle", "1s"), ("at", "1800ms"), ("length", "2s"), ("timeout", "500ms"), ("retries", retries)];
+        Outage::run("idle-connections-dropped", &set).load("clients")
+    };
+    // each of the twenty costs one request its time-out, or one attempt more
+    let naive = dropped("0");
+    assert!((15.0..=20.0).contains(&naive.because("timed out")), "{naive:?}");
+    let again = dropped("1");
+    assert!((15.0..=25.0).contains(&again.retried) && again.failed < 3.0, "{again:?}");
+}

@@ -85,3 +85,19 @@ fn a_partial_partition_has_a_way_round() {
     assert!(outage.came("cart", "requests") > 0.8 * direct, "{direct} cut, the rest by way of cart");
     assert!(users.failed < 0.1 * users.intended, "{users:?}");
 }
+
+#[test]
+fn a_region_away_costs_its_round_trip() {
+    let p50 = |route: &str| run("region-away", &[("length", "2s"), ("route", route)]).measured("p50", "faults");
+    let (near, far) = (p50("us-east-1/us-west-2"), p50("us-east-1/ap-southeast-1"));
+    assert!(near >= 64e6 && far >= 220e6, "{near} and {far} ns");
+    assert!(far > near + 100e6, "{near} and {far} ns");
+}
+
+#[test]
+fn on_a_mobile_link_it_is_the_size_that_counts() {
+    let p50 = |link: &str| run("mobile-link", &[("length", "3s"), ("link", link)]).measured("p50", "faults");
+    let (slow, fast) = (p50("slow-3g"), p50("fast-4g"));
+    // 20 KiB at 500 kbit/s take 328 ms, and the round trip 400 ms
+    assert!(slow >= 728e6 && slow > 2.0 * fast, "{slow} and {fast} ns");
+}
