@@ -138,11 +138,14 @@ impl std::str::FromStr for Network {
             None => (text, None),
         };
         let address = address.trim_start_matches('[').trim_end_matches(']');
-        let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
+        let address: std::net::IpAddr = address.parse().map_err(|_| match address {
+            "localhost" => format!("{}; did you mean `127.0.0.1`?", wrong()),
+            _ => wrong(),
+        })?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         match prefix.unwrap_or(width) {
             prefix if prefix <= width => Ok(Network { address, prefix }),
-            _ => Err(wrong()),
+            _ => Err(format!("{}; did you mean `{address}/{width}`, the longest prefix?", wrong())),
         }
     }
 }

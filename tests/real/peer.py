@@ -2,6 +2,7 @@
 
 serve PORT...          answers each connection with the address that it sees, then sends back what it gets
 ask ADDRESS PORT       prints the answer ("refused" if there is none) and how long a word took to come back, ms
+heard ADDRESS PORT     prints the line that comes after the answer, though nothing was said
 hold ADDRESS PORT      the same for each line read, on one connection
 """
 import socket, socketserver, sys, threading, time
@@ -44,15 +45,23 @@ def word(stream):
     return (time.monotonic() - began) * 1000
 
 
-def connect(address, port):
-    stream = socket.create_connection((address, int(port)), 30)
+def line(stream):
     seen = b""
     while not seen.endswith(b"\n"):
         data = stream.recv(1)
         if not data:
             raise ConnectionResetError
         seen += data
-    return stream, seen.decode().strip()
+    return seen.decode().strip()
+
+
+def connect(address, port):
+    stream = socket.create_connection((address, int(port)), 30)
+    return stream, line(stream)
+
+
+def heard(address, port):
+    print(line(connect(address, port)[0]), flush=True)
 
 
 def ask(address, port):
@@ -71,4 +80,4 @@ def hold(address, port):
 
 
 command, *words = sys.argv[1:]
-{"serve": lambda: serve(words), "ask": lambda: ask(*words), "hold": lambda: hold(*words)}[command]()
+{"serve": lambda *ports: serve(ports), "ask": ask, "heard": heard, "hold": hold}[command](*words)

@@ -140,6 +140,17 @@ fn redirected_connections_go_on_to_where_they_were_meant_for() {
     assert_eq!(nets.ask(&nets.client, SERVER, CAUGHT).unwrap().0, "10.77.1.2");
 }
 
+#[test]
+fn an_upstream_is_told_who_was_redirected_and_where_to() {
+    let (room, nets) = (Room::new(), Networks::new());
+    let _squall = nets.squall(&room, "transparent = 'redirect'\nproxy_protocol = { send = 'v1' }");
+    nets.rules(&recipe("redirect.nft", &[("eth0", "r1"), ("443", CAUGHT)]));
+    for (to, told) in [(SERVER, "PROXY TCP4 10.77.1.2 10.77.2.2 "), (SERVER_V6, "PROXY TCP6 fd77:1::2 fd77:2::2 ")] {
+        let heard = run(&mut peer(&nets.client, &["heard", to, CAUGHT])); // the server sends back what it gets
+        assert!(heard.starts_with(told) && heard.trim().ends_with(&format!(" {CAUGHT}")), "{heard}");
+    }
+}
+
 /// Has the client that holds a connection say a word; how long it took, ms.
 fn said(held: &mut Running, word: &str) -> u64 {
     held.say(word);

@@ -106,7 +106,12 @@ const OTHERS: &[(&str, &str)] = &[
     (
         "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n\
          proxy_protocol = { accept_from = [\"10.0.0.0/8\", \"10.0.0.0/33\"] }",
-        "`10.0.0.0/33` is not a network",
+        "did you mean `10.0.0.0/32`",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\n\
+         proxy_protocol = { accept_from = [\"localhost\"] }",
+        "did you mean `127.0.0.1`?",
     ),
     (
         "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nproxy_protocol = { accept_from = [] }",
