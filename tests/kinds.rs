@@ -13,3 +13,4 @@ mod selection;
 mod several;
 mod slicer;
 mod timeline;
+mod vanishing;

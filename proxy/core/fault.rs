@@ -209,6 +209,8 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
 pub struct Place {
     /// The direction it acts in; none: both.
     pub flow: Option<Flow>,
+    /// What is carried there.
+    pub carrier: Carrier,
     /// Whether it takes every connection, whatever comes: no percentage, count, key or limit.
     pub everybody: bool,
     /// Whether packets that travel upstream, and downstream, can be dropped in the kernel; if not, why.

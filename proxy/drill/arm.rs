@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use squall_core::config::Safety;
 use squall_core::curve::Curve;
-use squall_core::fault::{AnyFault, Flow, Place};
+use squall_core::fault::{AnyFault, Carrier, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
@@ -250,7 +250,8 @@ impl Arming<'_> {
         };
         let everybody = self.takes_everybody(fault);
         let settled = |(proxy, flow): (Arc<str>, Option<Flow>)| {
-            let settled = made.settle(&Place { flow, everybody, drops: self.drops(&proxy) });
+            let settled =
+                made.settle(&Place { flow, carrier: self.carrier(&proxy), everybody, drops: self.drops(&proxy) });
             let settled = self.or_against(&format!("{who} on `{proxy}`"), settled)?;
             Some(Target { proxy, flow, fault: settled.unwrap_or_else(|| made.clone()) })
         };
@@ -264,6 +265,11 @@ impl Arming<'_> {
     fn takes_everybody(&self, fault: &FaultSpec) -> bool {
         let all = fault.percentage == Curve::Constant(100.0) && fault.count == Count::All && fault.key == Key::Ordinal;
         all && self.checked.max_active_faults.is_none() && self.ground.safety.max_active_faults.is_none()
+    }
+
+    fn carrier(&self, proxy: &str) -> Carrier {
+        let datagrams = self.links.iter().any(|spec| spec.name == proxy && spec.protocol == Protocol::Udp);
+        if datagrams { Carrier::Datagrams } else { Carrier::Stream }
     }
 
     /// Whether packets from a proxy's clients, and from its upstream, can be dropped in the kernel.

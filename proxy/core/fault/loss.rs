@@ -6,7 +6,9 @@ use serde::Deserialize;
 use crate::curve::Curve;
 use crate::draw::Draw;
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Act, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What};
+use crate::fault::{
+    ALL, Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Place, Until, What,
+};
 use crate::time::{MILLI, Time};
 use crate::unit::Percentage;
 
@@ -21,7 +23,14 @@ use crate::unit::Percentage;
 /// The model: E. N. Gilbert, "Capacity of a burst-noise channel" (1960) and E. O. Elliott (1963), with the parameters of
 /// netem's `gemodel` (S. Salsano et al., "Definition of a general and intuitive loss model", 2012).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loss(Model);
+pub struct Loss {
+    model: Model,
+    how: How,
+    /// The share of packets that the kernel drops instead, 0 to 1.
+    vanishes: f64,
+    /// It is known to lose datagrams.
+    datagrams: bool,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 enum Model {
@@ -60,6 +69,23 @@ pub struct Config {
     good: Option<Percentage>,
     /// Share lost in the bad state. Default 100 %.
     bad: Option<Percentage>,
+    /// On TCP: what a loss is.
+    #[serde(default)]
+    how: How,
+}
+
+/// `how`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// In the kernel where it may drop packets (CAP_NET_ADMIN) and each is lost for itself, at one share; else a stall.
+    #[default]
+    Auto,
+    /// The kernel drops packets that come in at squall's socket, and TCP sends them again. Which ones is not drawn from
+    /// the seed. Refused at the start where it can't be had.
+    Kernel,
+    /// Bytes wait as long as it would take to send them again.
+    Stall,
 }
 
 /// What one direction remembers.
@@ -110,7 +136,7 @@ burst = 3
             (Some(_), Some(field)) => {
                 Err(Misfit::new(field, format!("`{field}` does not go with `share`: give `p` and `r` instead of it")))
             }
-            (Some(losses), None) => with_share(losses, config.burst),
+            (Some(losses), None) => with_share(losses, config.burst, config.how),
             (None, _) if config.burst.is_some() => Err(Misfit::new("burst", "`burst` goes with `share`")),
             (None, None) => {
                 Err(Misfit { field: None, span: None, message: "says no loss: give `share`, or `p` and `r`".into() })
@@ -128,13 +154,13 @@ burst = 3
                 if chain.share() <= 0.0 {
                     return Err(Misfit::new(field, "this would never lose anything"));
                 }
-                Ok(Loss(Model::Chain(chain)))
+                Loss::new(Model::Chain(chain), config.how)
             }
         }
     }
 
     fn summary(fault: &Loss) -> String {
-        match &fault.0 {
+        match &fault.model {
             Model::Share(share, None) => format!("{share} lost"),
             Model::Share(share, Some(burst)) => format!("{share} lost, {burst} in a row on average"),
             Model::Chain(Chain { p, r, good, bad }) => {
@@ -146,7 +172,7 @@ burst = 3
     }
 }
 
-fn with_share(share: Curve<Percentage>, burst: Option<f64>) -> Result<Loss, Misfit> {
+fn with_share(share: Curve<Percentage>, burst: Option<f64>, how: How) -> Result<Loss, Misfit> {
     let most = share.values().into_iter().fold(0.0, |most: f64, share| most.max(share.0));
     if most <= 0.0 {
         return Err(Misfit::new("share", "0 % would never lose anything"));
@@ -162,7 +188,7 @@ fn with_share(share: Curve<Percentage>, burst: Option<f64>) -> Result<Loss, Misf
             return Err(Misfit::new("share", message));
         }
     }
-    Ok(Loss(Model::Share(share, burst)))
+    Loss::new(Model::Share(share, burst), how)
 }
 
 impl Chain {
@@ -220,6 +246,9 @@ impl Fault for Loss {
         if matches!(offer.item, Item::Tick | Item::Fin) {
             return Act::Pass(0);
         }
+        if self.vanishes > 0.0 {
+            return Act::Pass(ALL);
+        }
         let segment = offer.offset / SEGMENT;
         if segment >= cx.state.judged {
             self.look_ahead(cx, segment);
@@ -250,14 +279,59 @@ impl Fault for Loss {
         Packet::Drop
     }
 
+    fn settle(&self, place: &Place) -> Result<Option<Loss>, String> {
+        if place.carrier == Carrier::Datagrams {
+            return Ok(Some(Loss { datagrams: true, ..self.clone() }));
+        }
+        let vanishes = match (self.how, self.share_of_each()) {
+            (How::Stall, _) | (_, None) => 0.0,
+            (How::Kernel, Some(share)) => {
+                place.can_drop().map_err(|why| format!("`how = \"kernel\"` can't be had: {why}"))?;
+                share
+            }
+            (How::Auto, Some(share)) if place.can_drop().is_ok() => share,
+            (How::Auto, Some(_)) => 0.0,
+        };
+        Ok(Some(Loss { vanishes, ..self.clone() }))
+    }
+
+    fn vanishes(&self) -> f64 {
+        self.vanishes
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let written = carrier == Carrier::Datagrams && self.how != How::Auto;
+        written.then_some(("how", "`how` is for TCP: a datagram that is lost is not sent again"))
+    }
+
     fn approximated(&self) -> Option<&'static str> {
+        if self.vanishes > 0.0 || self.datagrams {
+            return None;
+        }
         Some("on TCP, a lost segment is a stall until it would have been sent again; on UDP, datagrams are lost")
     }
 }
 
 impl Loss {
+    fn new(model: Model, how: How) -> Result<Loss, Misfit> {
+        let loss = Loss { model, how, vanishes: 0.0, datagrams: false };
+        if how == How::Kernel && loss.share_of_each().is_none() {
+            let message = "the kernel loses each packet for itself, at one share: no curve, `burst`, `p` or `r`";
+            return Err(Misfit::new("how", message));
+        }
+        Ok(loss)
+    }
+
+    /// The share of packets lost, 0 to 1, where each is lost for itself and the share stays the same.
+    fn share_of_each(&self) -> Option<f64> {
+        match &self.model {
+            Model::Share(Curve::Constant(share), None) => Some(share.0 / 100.0),
+            Model::Share(..) | Model::Chain(_) => None,
+        }
+    }
+
     fn chain(&self, elapsed: Time) -> Chain {
-        match &self.0 {
+        match &self.model {
             Model::Share(share, None) => Chain::independent(share.at(elapsed).0 / 100.0),
             Model::Share(share, Some(burst)) => Chain::of(share.at(elapsed).0 / 100.0, *burst),
             Model::Chain(chain) => *chain,
@@ -282,5 +356,44 @@ impl Loss {
             cx.state.lost = Some(Lost { segment, draw, stall });
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fault::registry::kind;
+    use toml::de::DeTable;
+
+    fn settle(fields: &str, place: &Place) -> Result<(f64, bool), String> {
+        let made = (kind("loss").unwrap().make)(DeTable::parse(fields).unwrap()).unwrap();
+        let settled = made.fault.settle(place)?.unwrap();
+        Ok((settled.vanishes(), settled.approximated().is_some()))
+    }
+
+    #[test]
+    fn the_kernel_loses_packets_where_it_may_and_can_and_nothing_is_replaced_in_silence() {
+        let drops = [Err("no".into()), Ok(())];
+        let place = |flow| Place { flow, carrier: Carrier::Stream, everybody: false, drops: drops.clone() };
+        let (barred, free) = (place(Some(Flow::Upstream)), place(Some(Flow::Downstream)));
+        let datagrams = Place { carrier: Carrier::Datagrams, ..barred.clone() };
+        for (fields, place, expected) in [
+            ("share = '5%'", &free, (0.05, false)),
+            ("share = '5%'", &barred, (0.0, true)),
+            ("share = '5%'", &datagrams, (0.0, false)),
+            ("share = '5%'\nhow = 'stall'", &free, (0.0, true)),
+            ("share = '5%'\nhow = 'kernel'", &free, (0.05, false)),
+            ("share = '5%'\nburst = 3", &free, (0.0, true)),
+            ("share = { from = '1%', to = '5%', over = '1s' }", &free, (0.0, true)),
+        ] {
+            assert_eq!(settle(fields, place), Ok(expected), "{fields} {place:?}");
+        }
+        let refused = settle("share = '5%'\nhow = 'kernel'", &barred).unwrap_err();
+        assert_eq!(refused, "`how = \"kernel\"` can't be had: no");
+        let both = settle("share = '5%'\nhow = 'kernel'", &place(None));
+        assert!(both.is_err(), "one direction is barred");
+        let bursts = (kind("loss").unwrap().make)(DeTable::parse("share = '5%'\nburst = 3\nhow = 'kernel'").unwrap());
+        assert_eq!(bursts.unwrap_err().field, Some("how"));
     }
 }

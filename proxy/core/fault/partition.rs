@@ -221,6 +221,7 @@ impl Partition {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::fault::Carrier;
     use crate::fault::driver::Driver;
     use crate::time::SECOND;
 
@@ -229,7 +230,7 @@ mod tests {
     }
 
     fn place(flow: Option<Flow>) -> Place {
-        Place { flow, everybody: true, drops: [Ok(()), Ok(())] }
+        Place { flow, carrier: Carrier::Stream, everybody: true, drops: [Ok(()), Ok(())] }
     }
 
     fn run(fault: Partition) -> Driver<Partition> {
