@@ -7,7 +7,9 @@ use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
-use crate::fault::{Act, Cx, Effect, End, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::fault::{
+    Act, Carrier, Cx, Datagram, Effect, End, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What,
+};
 use crate::time::Time;
 use crate::unit::Duration;
 
@@ -71,7 +73,7 @@ idle  = "5s"
 
 impl Fault for Blackhole {
     const KIND: &'static str = "blackhole";
-    const HOOKS: Hooks = Hooks::STREAM;
+    const HOOKS: Hooks = Hooks::BOTH;
     const EFFECT: Effect = Effect::Loses;
     type Shared = Directions;
     type State = Memory;
@@ -109,6 +111,19 @@ impl Fault for Blackhole {
 
     fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
         self.deadline(cx)
+    }
+
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let (step, bytes) = (datagram.step, datagram.bytes.len() as u64);
+        let (drawn, scheduled, achieved) = (bytes, bytes, bytes);
+        cx.inject(Injection { what: What::Dropped, step, draw: None, drawn, scheduled, achieved });
+        Packet::Drop
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let why = "there is no connection to close";
+        let written = if self.idle.is_some() { Some(("idle", why)) } else { self.after.map(|_| ("after", why)) };
+        written.filter(|_| carrier == Carrier::Datagrams)
     }
 }
 

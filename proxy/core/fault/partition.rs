@@ -6,7 +6,8 @@ use serde::Deserialize;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
 use crate::fault::{
-    ALL, Act, Cx, Door, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Place, Until, What,
+    ALL, Act, Carrier, Cx, Datagram, Door, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening,
+    Packet, Place, Until, What,
 };
 use crate::groups::Groups;
 use crate::select::Connections;
@@ -128,7 +129,7 @@ fn injection(what: What, step: u64, figure: u64) -> Injection {
 
 impl Fault for Partition {
     const KIND: &'static str = "partition";
-    const HOOKS: Hooks = Hooks { door: true, open: true, ..Hooks::STREAM };
+    const HOOKS: Hooks = Hooks { door: true, open: true, ..Hooks::BOTH };
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = Memory;
@@ -147,6 +148,24 @@ impl Fault for Partition {
         }
         let deaf = self.drops_new() && place.everybody && place.drops[Flow::Upstream as usize].is_ok();
         Ok(Some(Partition { one_way: place.flow.is_some(), deaf: Some(deaf), ..self.clone() }))
+    }
+
+    /// A hang holds as many bytes of datagrams as of a stream; what comes beyond is dropped, as is everything otherwise.
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let bytes = datagram.bytes.len();
+        if self.how == How::Hang && datagram.queued + bytes <= self.depth() {
+            if datagram.waited.is_none() {
+                cx.inject(injection(What::Held, datagram.step, bytes as u64));
+            }
+            return Packet::Keep;
+        }
+        cx.inject(injection(What::Dropped, datagram.step, bytes as u64));
+        Packet::Drop
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let silent = carrier == Carrier::Datagrams && self.how == How::Silence;
+        silent.then_some(("how", "only the packets of connections can vanish in the kernel; `drop` drops datagrams"))
     }
 
     fn door(&self) -> Door {

@@ -149,6 +149,52 @@ fn associations_are_counted_and_selected_as_units() {
     assert_eq!((tally.eligible, tally.selected, tally.affected, tally.injected), (6, 3, 3, 9));
 }
 
+#[test]
+fn a_hang_keeps_what_fits_and_delivers_it_in_order_when_it_heals() {
+    let mut lab = Lab::new(vec![real("partition", "how = 'hang'")]);
+    for n in 0..1_000 {
+        lab.at(n * MILLI).send(DOWN);
+    }
+    lab.run(2 * SECOND);
+    assert!(lab.out(DOWN).is_empty() && lab.packets.is_holding());
+    lab.faults[0].switch.end();
+    lab.poll();
+    let fit = 64 * 1024 / 100;
+    assert_eq!(lab.out(DOWN).iter().map(|(_, number)| *number).collect::<Vec<_>>(), (0..fit).collect::<Vec<u64>>());
+    let dropped = lab.records.iter().filter(|record| record.injection.what == What::Dropped).count() as u64;
+    assert_eq!(dropped + fit, 1_000);
+}
+
+#[test]
+fn what_is_dropped_is_on_record_and_the_rest_flows_when_it_is_lifted() {
+    for (kind, fields) in [("blackhole", ""), ("partition", "how = 'drop'"), ("partition", "how = 'reject'")] {
+        let mut lab = Lab::new(vec![real(kind, fields)]);
+        (0..5).for_each(|n| lab.at(n * MILLI).send(DOWN));
+        lab.run(SECOND);
+        lab.faults[0].switch.end();
+        lab.at(2 * SECOND).send(DOWN);
+        lab.run(3 * SECOND);
+        assert_eq!(lab.out(DOWN), [(2 * SECOND, 5)], "{kind} {fields}");
+        assert_eq!(lab.faults[0].tally.read().injected, 5, "{kind} {fields}");
+    }
+}
+
+/// Shares, and how many are lost in a row, over many datagrams.
+#[test]
+fn losses_have_the_share_and_the_bursts_that_were_asked_for() {
+    const SENT: u64 = 400_000;
+    for (share, burst) in [(0.01, 3.0), (0.05, 5.0), (0.2, 3.0)] {
+        let mut lab = Lab::new(vec![real("loss", &format!("share = '{}%'\nburst = {burst}", share * 100.0))]);
+        (0..SENT).for_each(|n| lab.at(n).send(DOWN));
+        lab.run(10 * SECOND);
+        let lost: Vec<u64> = lab.records.iter().map(|record| record.injection.step >> 1).collect();
+        let bursts = 1 + lost.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+        let (found, mean) = (lost.len() as f64 / SENT as f64, lost.len() as f64 / bursts as f64);
+        assert!((found / share - 1.0).abs() < 0.1, "{share}: {found}");
+        assert!((mean / burst - 1.0).abs() < 0.08, "{burst}: {mean}");
+    }
+}
+
 /// Same seed, same association, same number: the same decision, whatever the times.
 #[test]
 fn decisions_depend_on_numbers_only() {

@@ -162,7 +162,7 @@ impl Lab {
 
     /// Lets time run until so long after the start.
     pub(super) fn run(&mut self, end: Time) {
-        for _ in 0..1_000_000 {
+        for _ in 0..2_000_000 {
             while let Some((_, flow)) = self.input.pop_front_if(|(at, _)| *at <= self.now) {
                 let number = self.numbers[flow as usize];
                 self.numbers[flow as usize] += 1;
