@@ -101,3 +101,20 @@ fn on_a_mobile_link_it_is_the_size_that_counts() {
     // 20 KiB at 500 kbit/s take 328 ms, and the round trip 400 ms
     assert!(slow >= 728e6 && slow > 2.0 * fast, "{slow} and {fast} ns");
 }
+
+#[test]
+fn a_little_loss_uses_up_all_threads() {
+    let set = [("length", "2s"), ("loss", "40%")];
+    let web = run("packet-loss-saturation", &set);
+    assert!(web.measured("error_rate", "faults") > 0.2 && web.came("web", "turned_away") > 20.0);
+    // the database has nothing to do with it
+    assert_eq!(web.came("orders", "turned_away"), 0.0);
+}
+
+#[test]
+fn losses_in_bursts_are_felt_by_few_and_long() {
+    let outage = run("burst-loss", &[("length", "5s")]);
+    let (p50, p99) = (outage.measured("p50", "faults"), outage.measured("p99", "faults"));
+    assert!(p99 > 200e6 && p99 > 3.0 * p50, "p50 {p50}, p99 {p99} ns");
+    assert_eq!(outage.load("clients").failed, 0.0, "late, not lost");
+}

@@ -35,7 +35,8 @@ impl Pair {
     /// Writes rows that the standby has to apply first; how long it took.
     fn write(&self) -> Duration {
         let mut statements = vec!["set synchronous_commit = remote_apply".to_owned()];
-        let insert = "insert into entries (text) select md5(random()::text)";
+        let insert =
+            "insert into entries (text) select string_agg(md5(random()::text), '') from generate_series(1, 100)";
         statements.extend((0..ROWS).map(|_| insert.to_owned()));
         let begun = Instant::now();
         self.primary.ask_all(&statements);
@@ -88,4 +89,41 @@ fn commits_wait_for_a_late_standby_and_nothing_is_lost() {
     // never early, except for what the end of the run let go
     let whole = ledger.iter().filter(|[_, scheduled, achieved]| achieved >= scheduled).count();
     assert!(whole as u32 >= 2 * ROWS && ledger.len() - whole <= 2, "{ledger:?}");
+}
+
+#[test]
+fn commits_wait_for_log_that_is_sent_again_and_nothing_is_lost() {
+    let pair = Pair::new();
+    let before = pair.write();
+    let id = pair.serve.start("[[fault]]\nkind = \"loss\"\nproxy = \"default\"\nshare = \"20%\"\nhow = \"stall\"\n");
+    let during = pair.write();
+    pair.serve.stop(&id);
+    let after = pair.write();
+    pair.is_equal(3 * ROWS);
+    let ledger = pair.record(&id, "loss");
+    let ms = 1_000_000;
+    assert!(ledger.iter().all(|[drawn, scheduled, _]| *drawn >= 200 * ms && scheduled >= drawn), "{ledger:?}");
+    // the log stood still so long in all, and no commit goes on while it does
+    let stalls = stood_still(&pair.serve.ledger(&id, "loss"));
+    println!("{ROWS} commits: {before:?} before, {during:?} with {stalls} s of stalls, {after:?} afterwards");
+    assert!(stalls >= 0.2 && during.as_secs_f64() + 0.01 >= stalls, "{during:?}, {stalls} s of stalls");
+}
+
+/// How long at least one of these waits was under way, seconds.
+fn stood_still(ledger: &[Value]) -> f64 {
+    let wait = |line: &Value| {
+        let (date, time) = line["time"].as_str().unwrap().split_once('T').unwrap();
+        let day: f64 = date.rsplit('-').next().unwrap().parse().unwrap();
+        let parts: Vec<f64> = time.trim_end_matches('Z').split(':').map(|part| part.parse().unwrap()).collect();
+        let end = day * 86_400.0 + parts[0] * 3600.0 + parts[1] * 60.0 + parts[2];
+        (end - line["achieved"].as_f64().unwrap() / 1e9, end)
+    };
+    let mut waits: Vec<(f64, f64)> = ledger.iter().map(wait).collect();
+    waits.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut sum, mut until) = (0.0, f64::MIN);
+    for (from, to) in waits {
+        sum += (to - from.max(until)).max(0.0);
+        until = until.max(to);
+    }
+    sum
 }
