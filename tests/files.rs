@@ -99,10 +99,10 @@ fn the_reference_of_faults_is_up_to_date() {
     );
     text.push_str(&list(&registry::KINDS[0], &common - &BTreeSet::from(["kind".to_owned()])));
     for kind in registry::KINDS {
-        let (direction, effect) = (kind.direction_word(), kind.effect_words());
+        let (whom, effect) = (kind.whom_words(), kind.effect_words());
         let (name, about, example) = (kind.name, kind.about, kind.example.trim());
         let planned = if kind.http_only { " Planned." } else { "" };
-        text.push_str(&format!("\n## {name}\n\n{about}.{planned} Direction: {direction}. It {effect}.\n\n"));
+        text.push_str(&format!("\n## {name}\n\n{about}.{planned} {whom}. It {effect}.\n\n"));
         text.push_str(&list(kind, &names(kind) - &common));
         text.push_str(&format!("\n```toml\n{example}\n```\n"));
     }

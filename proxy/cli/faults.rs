@@ -33,8 +33,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         return Ok(Exit::Done);
     };
     say!("{}: {}", kind.name, kind.about);
-    let (direction, effect) = (kind.direction_word(), kind.effect_words());
-    say!("direction {direction}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
+    let (whom, effect) = (kind.whom_words(), kind.effect_words());
+    say!("{whom}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
     say!("");
     fields(kind);
     say!("");

@@ -84,6 +84,8 @@ pub struct Chain {
     /// By serial.
     units: Vec<Unit>,
     lines: [Line; 2],
+    /// When the latest byte of each direction came.
+    heard: [Option<Time>; 2],
     killed: Option<Ended>,
     injected: Vec<Injection>,
 }
@@ -97,7 +99,7 @@ impl Default for Chain {
 impl Chain {
     /// No faults yet. Allocates nothing.
     pub fn new() -> Chain {
-        Chain { units: Vec::new(), lines: FLOWS.map(Line::new), killed: None, injected: Vec::new() }
+        Chain { units: Vec::new(), lines: FLOWS.map(Line::new), heard: [None; 2], killed: None, injected: Vec::new() }
     }
 
     /// Holds the chain against the slice in force: new faults are appended, changed ones keep what they have counted,
@@ -203,7 +205,7 @@ impl Chain {
         for (index, unit) in self.units.iter_mut().enumerate() {
             if !unit.asks_gate(moment.now.mono) {
                 match unit.waiting {
-                    Some(wait) => return unit::gate_hold(wait.until, edge),
+                    Some(wait) => return unit::gate_hold(wait, edge),
                     None => continue,
                 }
             }
@@ -214,9 +216,9 @@ impl Chain {
                 continue;
             }
             let now = moment.now.mono;
-            let gate = match stage {
-                Some(stage) => stage.open(unit, opening, now, moment),
-                None => unit.open_alone(opening, now, moment),
+            let (gate, again) = match stage {
+                Some(stage) => (stage.open(unit, opening, now, moment), stage.alarm(unit, moment)),
+                None => (unit.open_alone(opening, now, moment), None),
             };
             match gate {
                 Gate::Pass => {
@@ -227,8 +229,9 @@ impl Chain {
                     let before = unit.waiting;
                     let since = before.map_or(moment.now.mono, |wait| wait.since);
                     let noted = before.is_some_and(|wait| wait.noted) || moment.records.len() > recorded;
-                    unit.waiting = Some(Wait { since, until, noted });
-                    return unit::gate_hold(until, edge);
+                    let wait = Wait { since, until, again, noted };
+                    unit.waiting = Some(wait);
+                    return unit::gate_hold(wait, edge);
                 }
                 Gate::Refuse(how) => {
                     unit.waiting = None;
@@ -253,12 +256,30 @@ impl Chain {
 
     /// n bytes went past the chain: at most [`Chain::credit`].
     pub fn skipped(&mut self, flow: Flow, n: usize, now: Now) {
+        self.heard[flow as usize] = Some(now.mono);
         self.lines[flow as usize].skipped(n, now.mono);
     }
 
     /// Bytes that were read; call [`Talk::moved`] first. After an end they are dropped.
     pub fn push(&mut self, flow: Flow, bytes: Bytes, talk: &Talk, now: Now) {
-        self.lines[flow as usize].push(bytes, talk, now.mono);
+        self.heard[flow as usize] = Some(now.mono);
+        let asked = self.asked(flow, talk);
+        self.lines[flow as usize].push(bytes, asked, talk, now.mono);
+    }
+
+    /// Since when the other side waits for bytes of this direction.
+    fn asked(&self, flow: Flow, talk: &Talk) -> Option<Time> {
+        let other = match flow {
+            Flow::Upstream => Flow::Downstream,
+            Flow::Downstream => Flow::Upstream,
+        };
+        self.heard[other as usize].or_else(|| (talk.seen(other) == 0).then_some(talk.opened))
+    }
+
+    /// Whether a fault keeps from this direction's receiver that its sender has failed: the pump passes nothing on, drops
+    /// what is for the one that failed, and looks again after each poll.
+    pub fn is_silent(&self, flow: Flow) -> bool {
+        self.killed.is_none() && self.lines[flow as usize].is_silent(&self.units)
     }
 
     /// The sender closed its side.

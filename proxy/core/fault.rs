@@ -3,21 +3,27 @@
 
 pub mod bandwidth;
 pub mod blackhole;
+pub mod connect;
+pub mod connection_limit;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod corrupt;
 pub mod cut;
 pub mod dns;
+pub mod down;
 #[cfg(test)]
 mod driver;
 pub mod error;
+pub mod half_open;
 pub mod latency;
 pub mod loss;
 pub mod observed;
+pub mod pad;
 pub mod partition;
 pub mod registry;
 pub mod running;
 pub mod slicer;
+pub mod slow_close;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -141,7 +147,8 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         Act::Pass(ALL)
     }
 
-    /// When to be asked with [`Item::Tick`], data or not.
+    /// When to be asked with [`Item::Tick`], data or not; while the connection waits at the gate for a change: when to be
+    /// asked again there.
     fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
         let _ = cx;
         None
@@ -157,6 +164,19 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     /// Their senders send them again, so no byte is lost.
     fn vanishes(&self) -> f64 {
         0.0
+    }
+
+    /// Whether one side is not to hear that the other has gone: asked when a connection fails under this direction's
+    /// sender. While it says so, nothing is passed on; the other side is reset once it no longer does.
+    fn silences(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+
+    /// It goes off for this direction of a connection, which may go on: what `state` keeps that is everybody's is to be
+    /// given back.
+    fn lifted(&self, state: &mut Self::State) {
+        let _ = state;
     }
 
     /// Decides about one datagram of an association (all datagrams between one client and the upstream). Asked when it
@@ -314,6 +334,14 @@ pub enum What {
     Duplicated,
     /// A datagram was cut short: bytes left.
     Truncated,
+    /// The connection was refused as if the upstream's name had no address: 0.
+    Unresolved,
+    /// The connection waited for its turn: nanoseconds.
+    Queued,
+    /// The listener was closed: 0.
+    Unlistened,
+    /// The listener was closed until now: nanoseconds, planned and reached.
+    Down,
 }
 
 /// What has passed a stage; kept by the engine, so that most faults need no state.
@@ -357,6 +385,9 @@ pub struct Offer<'a> {
     pub turn: u64,
     /// Offset of its first byte within the turn.
     pub turn_offset: u64,
+    /// Since when the other side waits for these bytes: its latest byte before them, or the connection's opening while it
+    /// has not spoken. None: that was before anybody looked, or nothing but an event is on offer.
+    pub asked: Option<Time>,
 }
 
 impl Offer<'_> {
@@ -542,6 +573,10 @@ pub trait AnyFault: Debug + Send + Sync {
     fn door(&self) -> Door;
     /// See [`Fault::vanishes`].
     fn vanishes(&self) -> f64;
+    /// See [`Fault::silences`].
+    fn silences(&self, state: &(dyn Any + Send)) -> bool;
+    /// See [`Fault::lifted`].
+    fn lifted(&self, state: &mut (dyn Any + Send));
     /// See [`Fault::packet`].
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
     /// See [`Fault::connections`].
@@ -651,6 +686,14 @@ impl<F: Fault> AnyFault for F {
     }
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         Fault::misfit(self, carrier)
+    }
+    fn silences(&self, state: &(dyn Any + Send)) -> bool {
+        state.downcast_ref().is_some_and(|state| Fault::silences(self, state))
+    }
+    fn lifted(&self, state: &mut (dyn Any + Send)) {
+        if let Some(state) = state.downcast_mut() {
+            Fault::lifted(self, state);
+        }
     }
     fn approximated(&self) -> Option<&'static str> {
         Fault::approximated(self)

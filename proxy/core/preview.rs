@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::fault::{Act, AnyCx, AnyFault, Flow, Item, Offer, Span, Until};
+use crate::fault::{Act, AnyCx, AnyFault, Flow, Gate, Item, Offer, Opening, Span, Until};
 use crate::parse::glob;
 use crate::scenario::{Checked, FaultSpec, ProxySpec, WorkloadSpec};
 use crate::select::{Count, Key};
@@ -61,6 +61,9 @@ pub struct FaultPreview {
     /// Between groups of nodes: the proxies that it cuts, as far as they are known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<Cut>,
+    /// Why what it does is only near to what it stands for, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approximated: Option<&'static str>,
     /// Why it can't run yet, where it can't.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_available: Option<String>,
@@ -181,6 +184,7 @@ fn decisions(
         direction: flow_word(fault.flow).to_owned(),
         summary: fault.summary.clone(),
         cuts: cuts(checked, others, fault),
+        approximated: fault.approximated(),
         not_available: fault.fault.as_ref().err().cloned(),
         told_for: seconds(elapsed),
         units: (0..told).map(unit).collect(),
@@ -205,15 +209,18 @@ fn cuts(checked: &Checked, others: &[ProxySpec], fault: &FaultSpec) -> Vec<Cut> 
 }
 
 /// Asks the fault itself about the first answers of a request-and-answer connection, or about its first requests where
-/// it acts upstream only. The client speaks first: its turns are 0, 2, 4, and the server's 1, 3, 5.
+/// it acts upstream only. The client speaks first: its turns are 0, 2, 4, and the server's 1, 3, 5. Of a fault that acts
+/// before the upstream is dialled there is one delay.
 fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, elapsed: Time) -> Vec<Time> {
     let flow = flow.unwrap_or(Flow::Downstream);
     let first = u64::from(flow == Flow::Downstream);
     let shared = fault.new_shared();
+    let hooks = fault.hooks();
+    let at_the_gate = hooks.open && !hooks.stream;
     let delay = |turn: u64| {
         let mut state = fault.new_state();
         let now = elapsed;
-        let span = Span { first: Some(now), last: Some(now), ..Span::default() };
+        let span = Span { attached: now, first: Some(now), last: Some(now), ..Span::default() };
         let cx = AnyCx {
             state: state.as_mut(),
             shared: shared.as_ref(),
@@ -224,12 +231,25 @@ fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, ela
             flow,
             injected: &mut Vec::new(),
         };
-        let offer = Offer { item: Item::Len(1), arrived: now, offset: 0, turn, turn_offset: 0 };
-        match fault.stream(cx, &offer) {
-            Act::Hold(Until::At(until)) => Some(until.saturating_sub(now)),
-            _ => None,
+        let offer = Offer { item: Item::Len(1), arrived: now, offset: 0, turn, turn_offset: 0, asked: None };
+        let until = match at_the_gate {
+            true => match fault.open(cx, &Opening::Accepted(None)) {
+                Gate::Hold(until) => until,
+                _ => return None,
+            },
+            false => match fault.stream(cx, &offer) {
+                Act::Hold(until) => until,
+                _ => return None,
+            },
+        };
+        match until {
+            Until::At(until) => Some(until.saturating_sub(now)),
+            Until::Change => None,
         }
     };
+    if at_the_gate {
+        return delay(0).into_iter().collect();
+    }
     let delays: Vec<_> = (0..STEPS).map(|n| delay(first + 2 * n)).collect();
     match delays.iter().any(Option::is_some) {
         true => delays.into_iter().map(Option::unwrap_or_default).collect(), // a draw may come to 0
@@ -305,6 +325,9 @@ impl fmt::Display for Preview {
                 "\n{}: {} on {} ({}), {}",
                 fault.name, fault.kind, fault.proxy, fault.direction, fault.summary
             )?;
+            if let Some(why) = fault.approximated {
+                writeln!(f, "  approximated: {why}")?;
+            }
             if let Some(why) = &fault.not_available {
                 writeln!(f, "  can not be started: {why}")?;
             }

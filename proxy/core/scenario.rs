@@ -368,6 +368,11 @@ impl FaultSpec {
             None => own,
         }
     }
+
+    /// See [`crate::fault::Fault::approximated`].
+    pub fn approximated(&self) -> Option<&'static str> {
+        self.fault.as_ref().ok()?.approximated()
+    }
 }
 
 /// `phase`

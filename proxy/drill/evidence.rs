@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use squall_core::fault::What;
 use squall_core::observe::Record;
+use squall_core::plan::FaultRef;
 use squall_core::time::{MILLI, Time};
 use tracing::warn;
 
+use crate::compile::Actives;
 use crate::stamp::Anchor;
 use crate::store::Store;
 
@@ -31,6 +33,8 @@ pub(crate) struct Evidence {
     anchor: Anchor,
     /// Nothing was done: what was achieved says nothing.
     observed: bool,
+    /// Why what a fault does is only near to what it stands for, where that is so.
+    approximated: Vec<(Arc<FaultRef>, &'static str)>,
     values: Mutex<BTreeMap<(Arc<str>, &'static str), Values>>,
     seen: AtomicU64,
     unwritten: AtomicU64,
@@ -81,8 +85,17 @@ impl Spread {
 }
 
 impl Evidence {
-    pub(crate) fn new(anchor: Anchor, observed: bool) -> Evidence {
-        Evidence { anchor, observed, values: Mutex::default(), seen: AtomicU64::new(0), unwritten: AtomicU64::new(0) }
+    pub(crate) fn new(anchor: Anchor, actives: &Actives, observed: bool) -> Evidence {
+        let actives = actives.iter().flatten();
+        let approximated = actives.filter_map(|active| Some((active.name.clone(), active.fault.approximated()?)));
+        Evidence {
+            anchor,
+            observed,
+            approximated: approximated.collect(),
+            values: Mutex::default(),
+            seen: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
+        }
     }
 
     /// Records taken in.
@@ -158,6 +171,10 @@ impl Evidence {
         if self.observed {
             line["observed"] = json!(true);
         }
+        let same = |(name, _): &&(Arc<FaultRef>, _)| Arc::ptr_eq(name, &record.fault);
+        if let Some((_, why)) = self.approximated.iter().find(same) {
+            line["approximated"] = json!(why);
+        }
         line
     }
 }
@@ -191,6 +208,10 @@ fn name(what: What) -> (&'static str, bool) {
         What::Dropped => ("dropped", false),
         What::Duplicated => ("duplicated", false),
         What::Truncated => ("truncated", false),
+        What::Unresolved => ("unresolved", false),
+        What::Queued => ("queued", true),
+        What::Unlistened => ("unlistened", false),
+        What::Down => ("down", true),
     }
 }
 

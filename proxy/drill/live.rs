@@ -92,7 +92,7 @@ impl Armed {
             card.first_open = resolved.schedule.first_open;
             card.proxies = brought.proxies.iter().map(|info| (info.spec.name.clone(), info.listen.clone())).collect();
         }
-        let evidence = Arc::new(Evidence::new(anchor, observed));
+        let evidence = Arc::new(Evidence::new(anchor, &actives, observed));
         inner.runs.insert(entry.id.clone(), evidence.clone());
         let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
         let found = sync_channel(entry.checked.probes.len().max(1));

@@ -68,6 +68,9 @@ pub(crate) struct FaultStory {
     pub(crate) kind: &'static str,
     pub(crate) proxies: Vec<Arc<str>>,
     pub(crate) summary: String,
+    /// Why what it does is only near to what it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approximated: Option<&'static str>,
     pub(crate) min_hits: u64,
     pub(crate) tally: TallyReading,
     pub(crate) values: Vec<Value>,
@@ -220,6 +223,7 @@ pub(crate) fn faults(checked: &Checked, actives: &Actives, evidence: &Evidence) 
         kind: spec.kind,
         proxies: actives.iter().map(|active| active.name.proxy.clone()).collect(),
         summary: spec.summary.clone(),
+        approximated: actives.iter().find_map(|active| active.fault.approximated()),
         min_hits: spec.min_hits,
         tally: sum(actives.iter().map(|active| active.read())),
         values: evidence.of(&spec.name),

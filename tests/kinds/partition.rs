@@ -65,8 +65,9 @@ fn reject_resets_what_is_open_and_refuses_what_is_new() {
     stage.nobody_comes_for(50);
     trial.stop();
     stage.live_line();
-    let what: Vec<String> =
-        trial.ledger("partition").iter().map(|record| record["what"].as_str().unwrap().to_owned()).collect();
+    let ledger = trial.ledger("partition");
+    assert!(ledger.iter().all(|record| record["approximated"].as_str().is_some_and(|why| why.contains("handshake"))));
+    let what: Vec<String> = ledger.iter().map(|record| record["what"].as_str().unwrap().to_owned()).collect();
     assert!(what.contains(&"reset".into()) && what.contains(&"refused".into()), "{what:?}");
 }
 

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::Talk;
-use super::queue::{Ended, Queue, Sink, Tail};
+use super::queue::{Ended, Queue, Segment, Sink, Tail};
 use super::stage::{LetGo, Outcome, Stage, segment};
 use super::unit::{Moment, Unit, sooner};
 use crate::fault::{ALL, End, Flow};
@@ -69,13 +69,19 @@ impl Line {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes, talk: &Talk, now: Time) {
+    /// `asked`: since when the receiver waits for them.
+    pub(super) fn push(&mut self, bytes: Bytes, asked: Option<Time>, talk: &Talk, now: Time) {
         if self.closed || bytes.is_empty() {
             return;
         }
         let offset = talk.seen(self.flow).saturating_sub(bytes.len() as u64);
-        let segment = segment(bytes, offset, self.flow, talk, now);
+        let segment = Segment { asked, ..segment(bytes, offset, self.flow, talk, now) };
         self.head().push(segment, now);
+    }
+
+    /// Whether a fault keeps from the receiver that the sender has failed.
+    pub(super) fn is_silent(&self, units: &[Unit]) -> bool {
+        self.stages.iter().any(|stage| stage.silences(&units[stage.unit]))
     }
 
     pub(super) fn fin(&mut self, now: Time) {

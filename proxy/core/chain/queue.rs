@@ -20,6 +20,8 @@ pub(super) struct Segment {
     pub(super) offset: u64,
     pub(super) turn: u64,
     pub(super) turn_offset: u64,
+    /// See [`crate::fault::Offer::asked`].
+    pub(super) asked: Option<Time>,
     /// Segments of one piece may share a write, and with no other; 0: part of no piece.
     pub(super) piece: u64,
     /// A fault that only observes would have kept it: those behind are not asked about it.

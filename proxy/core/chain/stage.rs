@@ -162,6 +162,7 @@ impl Stage {
         }
         let held = self.is_holding() && !self.done;
         let hold = self.hold;
+        unit.active.fault.lifted(&mut *self.state);
         self.fresh = false;
         self.withdraw();
         if self.lossy && !self.done && unit.active.fault.effect() == Effect::Loses {
@@ -400,7 +401,7 @@ impl Stage {
         let event = |item, arrived| {
             let offset = self.span.seen;
             let turn_offset = moment.talk.within_turn(self.flow, offset);
-            Offer { item, arrived, offset, turn: moment.talk.turn(), turn_offset }
+            Offer { item, arrived, offset, turn: moment.talk.turn(), turn_offset, asked: None }
         };
         let several = head.filter(|()| self.want > 0).and_then(|()| self.queue.first(self.want));
         let offer = match (head, self.queue.front(), &self.queue.tail) {
@@ -432,7 +433,12 @@ impl Stage {
         act
     }
 
-    fn alarm(&mut self, unit: &Unit, moment: &mut Moment<'_>) -> Option<Time> {
+    /// Whether the fault keeps from the receiver that the sender has failed.
+    pub(super) fn silences(&self, unit: &Unit) -> bool {
+        self.acts(unit) && unit.active.fault.silences(&*self.state)
+    }
+
+    pub(super) fn alarm(&mut self, unit: &Unit, moment: &mut Moment<'_>) -> Option<Time> {
         let cx = AnyCx {
             state: &mut *self.state,
             shared: &*unit.active.shared,
@@ -453,13 +459,14 @@ impl Stage {
 }
 
 fn offer<'a>(head: &Segment, item: Item<'a>) -> Offer<'a> {
-    Offer { item, arrived: head.arrived, offset: head.offset, turn: head.turn, turn_offset: head.turn_offset }
+    let Segment { arrived, offset, turn, turn_offset, asked, .. } = *head;
+    Offer { item, arrived, offset, turn, turn_offset, asked }
 }
 
 /// Bytes as they come into the chain.
 pub(super) fn segment(bytes: Bytes, offset: u64, flow: Flow, talk: &super::Talk, now: Time) -> Segment {
     let turn_offset = talk.within_turn(flow, offset);
-    Segment { bytes, arrived: now, offset, turn: talk.turn(), turn_offset, piece: 0, ghost: false }
+    Segment { bytes, arrived: now, offset, turn: talk.turn(), turn_offset, asked: None, piece: 0, ghost: false }
 }
 
 impl Ended {

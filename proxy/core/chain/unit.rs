@@ -31,6 +31,8 @@ pub(super) struct Moment<'a> {
 pub(super) struct Wait {
     pub(super) since: Time,
     pub(super) until: Until,
+    /// When it is asked again although nothing has changed.
+    pub(super) again: Option<Time>,
     /// The fault has put it on record.
     pub(super) noted: bool,
 }
@@ -71,6 +73,8 @@ pub(super) struct Unit {
     pub(super) waiting: Option<Wait>,
     /// It only observes, and would hold the connection at the gate.
     pub(super) withheld: bool,
+    /// When it was first asked about the connection, in this opening of the window.
+    asked: Option<Time>,
     /// Whether it holds something back; in [`Tally::held`] while it does.
     held: bool,
     selected: bool,
@@ -105,6 +109,7 @@ impl Unit {
             admitted: false,
             waiting: None,
             withheld: false,
+            asked: None,
             held: false,
             selected: false,
             affected: false,
@@ -222,7 +227,7 @@ impl Unit {
     pub(super) fn asks_gate(&self, now: Time) -> bool {
         let waits = match self.waiting {
             Some(Wait { until: Until::At(at), .. }) => now < at,
-            Some(Wait { until: Until::Change, .. }) => true,
+            Some(Wait { until: Until::Change, again, .. }) => again.is_none_or(|again| now < again),
             None => false,
         };
         self.acting && !self.admitted && !waits && self.active.fault.hooks().open
@@ -261,14 +266,16 @@ impl Unit {
     /// The same for a fault that has no stage to remember anything in.
     pub(super) fn open_alone(&mut self, opening: &Opening, now: Time, moment: &mut Moment<'_>) -> Gate {
         let opened = moment.talk.opened;
-        let span = Span { opened, attached: moment.now.mono, ..Span::default() };
+        let attached = *self.asked.get_or_insert(moment.now.mono);
+        let span = Span { opened, attached, ..Span::default() };
         let mut state = self.active.fault.new_state();
         self.open(&mut *state, &span, self.active.flow.unwrap_or(Flow::Upstream), opening, now, moment)
     }
 
     /// The fault goes off while the connection waits at the gate. Returns the end, if it is not to go on.
     pub(super) fn stop_waiting(&mut self, moment: &mut Moment<'_>) -> Option<Ended> {
-        let Wait { since, until, noted } = self.waiting.take()?;
+        self.asked = None;
+        let Wait { since, until, noted, .. } = self.waiting.take()?;
         let waited = moment.now.mono.saturating_sub(since);
         let injection = match until {
             Until::At(at) => {
@@ -387,10 +394,10 @@ pub(super) fn sooner(a: Option<Time>, b: Option<Time>) -> Option<Time> {
 }
 
 /// A hold at the gate, with the time at which windows and percentages have to be looked at again.
-pub(super) fn gate_hold(until: Until, edge: Option<Time>) -> Gate {
-    let at = match until {
+pub(super) fn gate_hold(wait: Wait, edge: Option<Time>) -> Gate {
+    let at = match wait.until {
         Until::At(at) => sooner(Some(at), edge),
-        Until::Change => edge,
+        Until::Change => sooner(wait.again, edge),
     };
     Gate::Hold(at.map_or(Until::Change, Until::At))
 }

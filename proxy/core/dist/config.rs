@@ -110,19 +110,24 @@ impl DistributionConfig {
         Ok(family)
     }
 
-    /// Nothing may stand beside `quantiles` or `histogram`.
-    fn alone(&self, field: &'static str) -> Result<(), Misfit> {
-        let others = [
+    /// The fields that are written.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let fields = [
             ("delay", self.delay.is_some()),
             ("jitter", self.jitter.is_some()),
             ("distribution", self.distribution.is_some()),
             ("p99", self.p99.is_some()),
             ("shape", self.shape.is_some()),
-            ("quantiles", self.quantiles.is_some() && field != "quantiles"),
-            ("histogram", self.histogram.is_some() && field != "histogram"),
+            ("quantiles", self.quantiles.is_some()),
+            ("histogram", self.histogram.is_some()),
         ];
-        match others.into_iter().find(|(_, given)| *given) {
-            Some((other, _)) => Err(Misfit::new(
+        fields.into_iter().filter_map(|(field, given)| given.then_some(field))
+    }
+
+    /// Nothing may stand beside `quantiles` or `histogram`.
+    fn alone(&self, field: &'static str) -> Result<(), Misfit> {
+        match self.given().find(|other| *other != field) {
+            Some(other) => Err(Misfit::new(
                 other,
                 format!("`{other}` does not go with `{field}`, which says everything by itself"),
             )),

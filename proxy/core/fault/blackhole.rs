@@ -13,7 +13,7 @@ use crate::fault::{
 use crate::time::Time;
 use crate::unit::Duration;
 
-/// Swallows everything, the FIN too: neither side hears of the other, as behind a dead link. New connections are accepted
+/// Swallows everything, FIN and RST too: neither side hears of the other, as behind a dead link. New connections are accepted
 /// and then hear nothing either. With `idle` or `after` the connection is closed (FIN) in the end, otherwise it stays
 /// open. A connection that has lost bytes is reset when the fault is lifted, never resumed with a gap.
 ///
@@ -45,6 +45,13 @@ pub struct Directions {
 #[derive(Debug, Default)]
 pub struct Memory {
     swallowed: Running,
+}
+
+impl Blackhole {
+    /// One that never closes.
+    pub(super) fn endless() -> Blackhole {
+        Blackhole { idle: None, after: None }
+    }
 }
 
 impl Kind for Blackhole {
@@ -124,6 +131,10 @@ impl Fault for Blackhole {
         let why = "there is no connection to close";
         let written = if self.idle.is_some() { Some(("idle", why)) } else { self.after.map(|_| ("after", why)) };
         written.filter(|_| carrier == Carrier::Datagrams)
+    }
+
+    fn silences(&self, _: &Memory) -> bool {
+        true
     }
 }
 

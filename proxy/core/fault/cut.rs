@@ -197,6 +197,10 @@ impl Fault for Cut {
         self.act(cx, offer)
     }
 
+    fn silences(&self, state: &Memory) -> bool {
+        self.how == How::Stall && state.done
+    }
+
     fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
         if cx.state.done || !is_watching(cx) {
             return None;

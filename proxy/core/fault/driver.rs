@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, Cx, End, Fault, Flow, Injections, Item, Offer, Span, Until};
+use super::{Act, Cx, End, Fault, Flow, Gate, Injections, Item, Offer, Opening, Span, Until};
 use crate::draw::DrawKey;
 use crate::time::Time;
 
@@ -25,6 +25,8 @@ pub(super) struct Driver<F: Fault> {
     pub(super) closed_at: Option<Time>,
     pub(super) swallowed: usize,
     pub(super) credit: usize,
+    /// Since when the other side waits for this turn.
+    pub(super) asked: Option<Time>,
     /// Arrival times with bytes; none: FIN.
     input: VecDeque<(Time, Option<Vec<u8>>)>,
     /// Arrived and not yet decided about.
@@ -54,6 +56,7 @@ impl<F: Fault> Driver<F> {
             closed_at: None,
             swallowed: 0,
             credit: 0,
+            asked: None,
             input: VecDeque::new(),
             queue: VecDeque::new(),
             entry: 0,
@@ -215,24 +218,28 @@ impl<F: Fault> Driver<F> {
     }
 
     fn ask(&mut self, item: Item<'_>, arrived: Time) -> Act {
-        let offer =
-            Offer { item, arrived, offset: self.offset, turn: self.turn, turn_offset: self.offset - self.turn_began };
-        let draw = DrawKey::new(1, "experiment", "fault").unit(9);
-        let mut cx = Cx {
-            state: &mut self.state,
-            shared: &*self.shared,
-            draw,
-            span: &self.span,
-            now: self.now,
-            elapsed: self.now - self.span.attached,
-            flow: self.flow,
-            injected: &mut self.injected,
-        };
-        self.fault.stream(&mut cx, &offer)
+        let (turn, turn_offset, asked) = (self.turn, self.offset - self.turn_began, self.asked);
+        let offer = Offer { item, arrived, offset: self.offset, turn, turn_offset, asked };
+        self.with(|fault, cx| fault.stream(cx, &offer))
     }
 
-    fn alarm(&mut self) -> Option<Time> {
-        let cx = Cx {
+    pub(super) fn alarm(&mut self) -> Option<Time> {
+        self.with(|fault, cx| fault.alarm(cx))
+    }
+
+    /// The connection stands at the gate.
+    pub(super) fn open(&mut self, now: Time) -> Gate {
+        self.now = now;
+        self.with(|fault, cx| fault.open(cx, &Opening::Accepted(None)))
+    }
+
+    /// The fault goes off.
+    pub(super) fn lift(&mut self) {
+        self.fault.lifted(&mut self.state);
+    }
+
+    fn with<T>(&mut self, ask: impl FnOnce(&F, &mut Cx<'_, F>) -> T) -> T {
+        let mut cx = Cx {
             state: &mut self.state,
             shared: &*self.shared,
             draw: DrawKey::new(1, "experiment", "fault").unit(9),
@@ -242,7 +249,7 @@ impl<F: Fault> Driver<F> {
             flow: self.flow,
             injected: &mut self.injected,
         };
-        self.fault.alarm(&cx)
+        ask(&self.fault, &mut cx)
     }
 
     /// Times at which bytes came out, with their number.

@@ -59,6 +59,12 @@ impl AnyFault for Observed {
     fn door(&self) -> Door {
         Door::Open
     }
+    fn silences(&self, _: &(dyn Any + Send)) -> bool {
+        false
+    }
+    fn lifted(&self, state: &mut (dyn Any + Send)) {
+        self.0.lifted(state);
+    }
     /// Asked once about each datagram, which goes on whatever the answer; one that would wait goes on record at once.
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
         let AnyCx { state, shared, draw, span, now, elapsed, flow, injected } = cx;

@@ -16,7 +16,7 @@ use crate::time::Time;
 /// Cuts proxies off from their upstreams, or groups of nodes from each other, over the proxies that link them.
 ///
 /// A connection's handshake with squall is completed by the kernel before squall sees it, so a client finds a connection
-/// established that then is held, dropped or reset. Plan and report say so of a rejection.
+/// established that then is held, dropped or reset. Plan, ledger and report say so of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     how: How,
@@ -108,7 +108,7 @@ times = 3
             How::Hang => "hang",
             How::Drop => "drop",
             How::Silence => "silence",
-            How::Reject => "reject (approximated: the kernel completes the handshake)",
+            How::Reject => "reject",
         }
         .to_owned();
         text.push_str(match fault.connections {
@@ -173,6 +173,11 @@ impl Fault for Partition {
     }
 
     fn approximated(&self) -> Option<&'static str> {
+        if self.how == How::Reject {
+            return Some(
+                "the kernel has completed a client's handshake before it is refused: it connects, then is reset",
+            );
+        }
         let why = "new connections are made and hear nothing, where on a cut link they would wait for their handshake";
         (self.drops_new() && self.deaf == Some(false)).then_some(why)
     }
@@ -193,6 +198,10 @@ impl Fault for Partition {
                 Gate::Refuse(End::Reset)
             }
         }
+    }
+
+    fn silences(&self, _: &Memory) -> bool {
+        matches!(self.how, How::Hang | How::Drop)
     }
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {

@@ -22,13 +22,19 @@ macro_rules! faults {
 
 faults![
     latency::Latency,
+    pad::Pad,
     bandwidth::Bandwidth,
     cut::Cut,
     cut::Reset,
     cut::LimitData,
     blackhole::Blackhole,
+    half_open::HalfOpen,
+    slow_close::SlowClose,
     slicer::Slicer,
     partition::Partition,
+    connect::Connect,
+    connection_limit::ConnectionLimit,
+    down::Down,
     corrupt::Corrupt,
     dns::Dns,
     loss::Loss,
@@ -54,6 +60,8 @@ pub trait Kind: 'static {
     const ONE_WAY: Option<&'static str> = None;
     /// Whether it acts on HTTP requests: it can be checked, but not run before squall speaks HTTP.
     const HTTP_ONLY: bool = false;
+    /// What it acts on: decides which common fields it takes.
+    const WHOM: Whom = Whom::Flows;
     /// The fields of the table that are the kind's own: `#[serde(deny_unknown_fields)]`, every field documented. The names
     /// of the common fields are taken: name, kind, proxy, direction, percentage, key, at, for, every, times, first, nth,
     /// each, min_hits, match, phase.
@@ -66,6 +74,37 @@ pub trait Kind: 'static {
 
     /// The fault in words for plan and report: `200ms ± 50ms normal`.
     fn summary(fault: &Self::Makes) -> String;
+}
+
+/// What a kind acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Directions of connections, or both.
+    Flows,
+    /// Whole connections: `direction` says nothing.
+    Connections,
+    /// Everybody who uses the proxy: nothing selects.
+    Everybody,
+}
+
+impl Whom {
+    /// In words that follow "it is".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Whom::Flows => "for directions of connections",
+            Whom::Connections => "for whole connections",
+            Whom::Everybody => "for everybody",
+        }
+    }
+
+    /// The common fields that would say nothing.
+    pub(crate) fn refuses(self) -> &'static [&'static str] {
+        match self {
+            Whom::Flows => &[],
+            Whom::Connections => &["direction"],
+            Whom::Everybody => &["direction", "percentage", "key", "first", "nth", "each"],
+        }
+    }
 }
 
 /// Why a table makes no fault.
@@ -107,6 +146,8 @@ pub struct Entry {
     pub one_way: Option<&'static str>,
     /// See [`Kind::HTTP_ONLY`].
     pub http_only: bool,
+    /// See [`Kind::WHOM`].
+    pub whom: Whom,
     /// See [`Fault::EFFECT`].
     pub effect: Effect,
     /// See [`Fault::HOOKS`].
@@ -120,12 +161,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The direction where none is written, in the language's word.
-    pub fn direction_word(&self) -> &'static str {
-        match self.direction {
-            None => "both",
-            Some(Flow::Upstream) => "upstream",
-            Some(Flow::Downstream) => "downstream",
+    /// What it acts on: the direction where none is written, in the language's word.
+    pub fn whom_words(&self) -> &'static str {
+        match (self.whom, self.direction) {
+            (Whom::Everybody, _) => "For everybody",
+            (Whom::Connections, _) => "For whole connections",
+            (Whom::Flows, None) => "Direction: both",
+            (Whom::Flows, Some(Flow::Upstream)) => "Direction: upstream",
+            (Whom::Flows, Some(Flow::Downstream)) => "Direction: downstream",
         }
     }
 
@@ -146,6 +189,7 @@ impl Entry {
             direction: K::DIRECTION,
             one_way: K::ONE_WAY,
             http_only: K::HTTP_ONLY,
+            whom: K::WHOM,
             effect: K::Makes::EFFECT,
             hooks: K::Makes::HOOKS,
             schema: K::Config::json_schema,

@@ -53,6 +53,12 @@ pub(crate) fn read(
     }
     let (Some(makings), Some(head)) = (makings, head) else { return Vec::new() };
     check_direction(reader, table, &path, &head, &makings);
+    for entry in makings.iter().map(|making| making.entry) {
+        for field in entry.whom.refuses().iter().filter(|field| table.has(field)) {
+            let message = format!("`{field}` says nothing here: `{}` is {}", entry.name, entry.whom.words());
+            reader.error(table, &path, field, message);
+        }
+    }
     let window = window(reader, table, &path, &head);
     let count = count(reader, table, &path, &head);
     let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);

@@ -134,6 +134,11 @@ fn faults(out: &mut String, story: &Story) -> fmt::Result {
         [name, fault.kind.into(), on, fault.summary.clone(), eligible, selected, injected, affected, overflow, reset]
     });
     table(out, header, rows)?;
+    let approximated = story.faults.iter().filter_map(|fault| Some((&fault.name, fault.approximated?)));
+    for (n, (name, why)) in approximated.enumerate() {
+        let space = if n == 0 { "\n" } else { "" };
+        writeln!(out, "{space}- `{name}` is approximated: {why}")?;
+    }
     let values = story.faults.iter().flat_map(|fault| fault.values.iter().map(move |value| (fault, value)));
     let rows: Vec<[String; 8]> = values
         .map(|(fault, value)| {

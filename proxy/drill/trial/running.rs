@@ -234,6 +234,27 @@ fn the_files_of_a_run() {
 }
 
 #[test]
+fn what_is_only_near_is_called_so_in_ledger_and_report() {
+    let mut rig = rig();
+    let id = rig.start(short().fault(fault("gone").losing().window(window(1, 2))));
+    rig.go(2.0);
+    rig.hit("p", 3, 0);
+    rig.go(6.1);
+    rig.over(&id);
+    let ledger = rig.file(&id, "ledger.jsonl");
+    let lines: Vec<Value> = ledger.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 6);
+    for line in lines {
+        let near = (line["fault"] == "gone").then(|| json!("it loses nothing"));
+        assert_eq!(line.get("approximated"), near.as_ref(), "{line}");
+    }
+    let (report, text) = rig.engine.report(&id).unwrap();
+    let near: Vec<_> = report["faults"].as_array().unwrap().iter().map(|fault| fault.get("approximated")).collect();
+    assert_eq!(near, [None, Some(&json!("it loses nothing"))]);
+    assert!(text.contains("- `gone` is approximated: it loses nothing"), "{text}");
+}
+
+#[test]
 fn a_drill_that_hits_nothing_is_invalid() {
     let mut rig = rig();
     let id = rig.start(short());

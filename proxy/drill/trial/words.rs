@@ -35,6 +35,10 @@ impl Fault for Losing {
     const EFFECT: Effect = Effect::Loses;
     type Shared = ();
     type State = ();
+
+    fn approximated(&self) -> Option<&'static str> {
+        Some("it loses nothing")
+    }
 }
 
 /// From `at` for `length`, seconds.

@@ -40,6 +40,13 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
             format!("size = '{size}B'\nvariation = '{}B'\ngap = '{}us'", more % size, time / 50)
         }
         "partition" => format!("how = '{}'", dice.pick(&["hang", "drop", "reject"])),
+        "slow_close" => format!("delay = '{time}us'\njitter = '{later}us'"),
+        "pad" => format!("min = '{time}us'"),
+        "connect" => {
+            dice.pick(&[format!("how = 'delay'\ndelay = '{time}us'"), "how = 'hang'".into(), "how = 'refuse'".into()])
+        }
+        "connection_limit" => format!("max = {}\nhow = '{}'", 1 + size, dice.pick(&["refuse", "hang"])),
+        "half_open" | "down" => String::new(),
         "corrupt" => format!("one_per = '{}B'", size + 20),
         "dns" => dice.pick(&["answer = 'nxdomain'", "answer = 'timeout'", "answer = 'slow'\ndelay = '1ms'"]).into(),
         "loss" => {

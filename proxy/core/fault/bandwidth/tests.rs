@@ -35,7 +35,7 @@ fn bulk(fault: &Bandwidth, connections: usize, span: Time) -> (f64, u64) {
             flow: Flow::Downstream,
             injected: &mut Vec::new(),
         };
-        let offer = Offer { item: Item::Len(64 << 10), arrived, offset, turn: 0, turn_offset: offset };
+        let offer = Offer { item: Item::Len(64 << 10), arrived, offset, turn: 0, turn_offset: offset, asked: None };
         asked += 1;
         flows[i] = match fault.stream(&mut cx, &offer) {
             Act::Hold(Until::At(at)) => (at + 60_000, arrived, offset),
