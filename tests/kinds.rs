@@ -2,15 +2,21 @@
 
 mod bandwidth;
 mod blackhole;
+mod connect;
+mod connection_limit;
 mod corrupt;
 mod cut;
+mod down;
+mod half_open;
 mod latency;
 mod ledger;
 mod observe;
+mod pad;
 mod partition;
 mod preset;
 mod selection;
 mod several;
 mod slicer;
+mod slow_close;
 mod timeline;
 mod vanishing;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use squall_core::config::Safety;
 use squall_core::curve::Curve;
-use squall_core::fault::{AnyFault, Carrier, Flow, Place};
+use squall_core::fault::{AnyFault, Carrier, Door, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plane::ProxyInfo;
@@ -150,6 +150,13 @@ impl Arming<'_> {
 
     /// `max_percentage` is held against faults selected by percentage.
     fn check_exposure(&mut self) {
+        let is_capped = self.checked.max_active_faults.or(self.ground.safety.max_active_faults).is_some();
+        let doors =
+            self.checked.faults.iter().filter(|fault| fault.fault.as_ref().is_ok_and(|it| it.door() != Door::Open));
+        for fault in doors.filter(|_| is_capped) {
+            let name = &fault.name;
+            self.against.push(format!("fault `{name}` shuts everybody out, which `max_active_faults` can not limit"));
+        }
         let limits = [(self.ground.safety.max_percentage, "[safety]"), (self.checked.max_percentage, "the scenario")];
         for fault in self.checked.faults.iter().filter(|fault| fault.count == Count::All) {
             let most = fault.percentage.values().into_iter().copied().fold(0.0, f64::max);

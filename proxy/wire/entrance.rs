@@ -1,6 +1,5 @@
-//! The door of a proxy: what faults make of its listening socket, which all workers share.
+//! Listeners that are deaf: filters that faults put on a listening socket, which all workers share.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use squall_core::fault::{Door, Injection, What};
@@ -9,12 +8,13 @@ use squall_core::plan::{Active, Slice, Tally};
 use squall_core::time::{Now, Time};
 
 use crate::filter;
+use crate::listen::Listener;
 
 /// A listening socket. Every worker sets its door when it sees that it is to be otherwise, so that no single one has to
 /// be awake for a fault to end.
 #[derive(Debug)]
 pub(crate) struct Entrance {
-    socket: OwnedFd,
+    pub(crate) listener: Arc<Listener>,
     shut: Mutex<Option<Shut>>,
 }
 
@@ -27,8 +27,8 @@ struct Shut {
 }
 
 impl Entrance {
-    pub(crate) fn new(socket: OwnedFd) -> Arc<Entrance> {
-        Arc::new(Entrance { socket, shut: Mutex::default() })
+    pub(crate) fn new(listener: Arc<Listener>) -> Arc<Entrance> {
+        Arc::new(Entrance { listener, shut: Mutex::default() })
     }
 
     /// Makes the door what the faults in force say. Gives what is to go on record of a fault that is over.
@@ -37,8 +37,8 @@ impl Entrance {
         let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*shut, deaf) {
             (None, Some(active)) => {
-                let dropped = filter::dropped(&self.socket).unwrap_or(0);
-                match filter::attach(&self.socket, 1.0) {
+                let dropped = filter::dropped(self.listener.socket()).unwrap_or(0);
+                match filter::attach(self.listener.socket(), 1.0) {
                     Ok(()) => *shut = Some(Shut { by: active.clone(), dropped }),
                     Err(error) => {
                         tracing::error!(proxy = &*active.name.proxy, %error, "packets of new connections can't be dropped");
@@ -47,10 +47,10 @@ impl Entrance {
                 None
             }
             (Some(_), None) => {
-                filter::detach(&self.socket);
+                filter::detach(self.listener.socket());
                 let Shut { by, dropped } = shut.take()?;
                 drop(shut);
-                let vanished = filter::dropped(&self.socket)?.wrapping_sub(dropped);
+                let vanished = filter::dropped(self.listener.socket())?.wrapping_sub(dropped);
                 (vanished > 0).then(|| vanishing(&by, vanished.into(), now.mono))
             }
             (None, None) | (Some(_), Some(_)) => None,

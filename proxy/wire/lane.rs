@@ -44,6 +44,11 @@ impl Lane {
         self.rest.is_empty() && self.pipe.is_none()
     }
 
+    /// Drops what has been read and not written: there is nobody to write it to.
+    pub(crate) fn drop_rest(&mut self) {
+        (self.rest, self.pipe) = (Bytes::new(), None);
+    }
+
     /// Writes what has been read; ready when nothing is left. Adds what went to `delivered`.
     pub(crate) fn poll_flush(
         &mut self,

@@ -17,6 +17,7 @@
 mod bell;
 pub mod clock;
 mod dial;
+mod door;
 mod ends;
 mod entrance;
 mod filter;

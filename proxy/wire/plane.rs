@@ -27,7 +27,7 @@ use crate::dial::{Upstream, may_dress};
 use crate::ends::Ends;
 use crate::entrance::Entrance;
 use crate::filter;
-use crate::listen::Bound;
+use crate::listen::{Bound, Listener};
 use crate::meter::Meter;
 use crate::original::Leaving;
 use crate::ways::{BARRED, Door, Ways};
@@ -154,7 +154,16 @@ impl Common {
         self.peers.iter().for_each(|peer| peer.ends.forget(client));
     }
 
-    fn tell_all(&self, order: impl Fn() -> Order) {
+    /// Shares out those who wait at a listener that is about to be shut: closing it would reset them.
+    pub(crate) fn take_in(&self, proxy: &Arc<Proxy>, listener: &Listener) {
+        for (n, (socket, client)) in listener.waiting().enumerate() {
+            let (proxy, tcp) = (proxy.clone(), listener.is_tcp());
+            self.order(n % self.peers.len(), Order::Welcome { proxy, socket, tcp, client });
+        }
+    }
+
+    /// Tells every worker.
+    pub(crate) fn tell_all(&self, order: impl Fn() -> Order) {
         (0..self.peers.len()).for_each(|worker| self.order(worker, order()));
     }
 }
@@ -356,9 +365,8 @@ impl Plane {
 
     /// Ends a listener without resetting those who wait in its queue: they are a moment older than its end.
     fn unlisten(&self, proxy: &Arc<Proxy>, bound: &Bound, listener: u64) {
-        for (n, (socket, client)) in bound.waiting().enumerate() {
-            let (proxy, tcp) = (proxy.clone(), bound.address.is_some());
-            self.common.order(n % self.common.peers.len(), Order::Welcome { proxy, socket, tcp, client });
+        if let Some(listener) = bound.listener() {
+            self.common.take_in(proxy, listener);
         }
         self.common.tell_all(|| Order::Unlisten { listener });
     }
@@ -398,10 +406,7 @@ impl Plane {
         let listener = self.next.fetch_add(1, Ordering::Relaxed);
         let shares = (0..self.common.peers.len()).map_while(|worker| bound.share(worker));
         let shares = shares.collect::<io::Result<Vec<_>>>()?;
-        let entrance = match bound.carrier {
-            Carrier::Stream => bound.share(0).transpose()?.map(Entrance::new),
-            Carrier::Datagrams => None,
-        };
+        let entrance = bound.listener().map(|listener| Entrance::new(listener.clone()));
         for (worker, socket) in shares.into_iter().enumerate() {
             let (proxy, tcp) = (proxy.clone(), bound.address.is_some());
             let order = match entrance.clone() {

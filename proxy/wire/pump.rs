@@ -92,6 +92,7 @@ impl Link {
             retuned: 0,
             chain: None,
             lanes: Default::default(),
+            gone: [false; 2],
             asked: 0,
             held: 0,
             timer: None,
@@ -204,6 +205,8 @@ pub(crate) struct Conn {
     retuned: Time,
     chain: Option<Box<Chain>>,
     lanes: [Lane; 2],
+    /// The sender of this direction has failed, and a fault keeps it from the other side: it is neither read nor written.
+    gone: [bool; 2],
     /// When the latest byte of the client came that has no answer yet, if turns are measured; else 0.
     asked: Time,
     /// Bytes that count against the worker's share of memory.
@@ -415,6 +418,15 @@ impl Conn {
         let mut moved = Ok(None);
         if self.chain.is_some() {
             moved = self.poll_faulted(cx);
+            if let Err((flow, broken)) = &moved
+                && self.keeps_quiet(sender(*flow, broken))
+            {
+                moved = self.poll_faulted(cx);
+            }
+            if let (Ok(None), Some(failed)) = (&moved, self.failed_and_told()) {
+                let error = io::ErrorKind::ConnectionReset.into();
+                return Poll::Ready(self.broken(failed, &Broken::Source(error)));
+            }
         }
         if self.chain.is_none() && matches!(moved, Ok(None)) {
             moved = self.poll_plain(cx); // from the start, or because no fault is left
@@ -492,12 +504,24 @@ impl Conn {
         Ok(None)
     }
 
+    /// Whether a fault keeps it from the other side that this direction's sender has failed; takes note of it. With nobody
+    /// left to keep it from it is not kept.
+    fn keeps_quiet(&mut self, failed: Flow) -> bool {
+        let silent = self.chain.as_ref().is_some_and(|chain| chain.is_silent(failed));
+        self.gone[failed as usize] |= silent;
+        silent && self.gone != [true; 2]
+    }
+
+    /// The direction whose sender has failed, once no fault keeps that from the other side any more.
+    fn failed_and_told(&self) -> Option<Flow> {
+        let silent = |flow| self.chain.as_ref().is_some_and(|chain| chain.is_silent(flow));
+        FLOWS.into_iter().find(|flow| self.gone[*flow as usize] && !silent(*flow))
+    }
+
     /// One side has failed: the other learns it as it would have without squall.
     fn broken(&mut self, flow: Flow, broken: &Broken) -> Stage {
-        let (at_client, error) = match (flow, broken) {
-            (Flow::Upstream, Broken::Source(error)) | (Flow::Downstream, Broken::Sink(error)) => (true, error),
-            (Flow::Upstream, Broken::Sink(error)) | (Flow::Downstream, Broken::Source(error)) => (false, error),
-        };
+        let at_client = sender(flow, broken) == Flow::Upstream;
+        let (Broken::Source(error) | Broken::Sink(error)) = broken;
         tracing::debug!(proxy = &*self.local.proxy.name, at_client, %error, "a connection broke");
         if at_client {
             self.local.meter.reset_by_client.add(1);
@@ -509,6 +533,14 @@ impl Conn {
             reset::arm(&self.client);
         }
         Stage::Done
+    }
+}
+
+/// The direction whose sender has failed.
+fn sender(flow: Flow, broken: &Broken) -> Flow {
+    match (flow, broken) {
+        (Flow::Upstream, Broken::Source(_)) | (Flow::Downstream, Broken::Sink(_)) => Flow::Upstream,
+        (Flow::Upstream, Broken::Sink(_)) | (Flow::Downstream, Broken::Source(_)) => Flow::Downstream,
     }
 }
 

@@ -12,12 +12,14 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 use squall_core::cell::Shard;
 use squall_core::observe::Record;
-use squall_core::plan::Slice;
+use squall_core::plan::{Active, Slice};
 use squall_core::time::{Clock, MILLI, NEVER, Now, Time};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::bell::Bell;
 use crate::clock::SystemClock;
+use crate::door::{Doorkeeper, KEEPER};
 use crate::entrance::Entrance;
 use crate::listen::accept_all;
 use crate::meter::Meter;
@@ -40,6 +42,8 @@ const LOOKING: Time = 2 * MILLI;
 const LOOKED_AT_ONCE: usize = 16;
 /// How many connections write what was let go before sockets get a turn.
 const WRITTEN_AT_ONCE: usize = 64;
+/// When to try again to shut or open a listener, ns.
+const DOOR_AGAIN: Time = 20 * MILLI;
 /// Entries of the timer that are served before sockets get a turn.
 const TIMER_BATCH: usize = 256;
 
@@ -50,6 +54,8 @@ pub(crate) enum Order {
     Listen { proxy: Arc<Proxy>, listener: u64, entrance: Arc<Entrance>, socket: OwnedFd, tcp: bool },
     /// Take datagrams from this socket.
     Hear { proxy: Arc<Proxy>, listener: u64, socket: OwnedFd },
+    /// It was shut or opened again.
+    Door { listener: u64 },
     /// Stop accepting from it.
     Unlisten { listener: u64 },
     /// A connection that waited at a listener which has been closed since.
@@ -121,6 +127,10 @@ pub(crate) struct Local {
     state: Cell<u64>,
     edge: Cell<Option<Time>>,
     lease: Cell<Time>,
+    /// Used by the worker that keeps the doors.
+    doorkeeper: RefCell<Doorkeeper>,
+    /// Not all listeners are open.
+    shut: Cell<bool>,
 }
 
 impl Local {
@@ -160,6 +170,8 @@ struct Listening {
     proxy: u64,
     entrance: Arc<Entrance>,
     accepting: AbortHandle,
+    /// Told when the door was shut or opened.
+    doors: Rc<Notify>,
 }
 
 /// See the module.
@@ -341,15 +353,16 @@ impl Worker {
             match order {
                 Order::Listen { proxy, listener, entrance, socket, tcp } => {
                     let local = self.local(&proxy);
-                    match watch(socket) {
-                        Ok(socket) => {
-                            let task = tokio::task::spawn_local(accept_all(self.clone(), local.clone(), socket, tcp));
-                            let accepting = task.abort_handle();
-                            let listening = Listening { proxy: proxy.id, entrance, accepting };
-                            self.listeners.borrow_mut().insert(listener, listening);
-                            self.mind_doors(&local, self.now());
-                        }
-                        Err(error) => tracing::error!(proxy = &*proxy.name, %error, "a listener could not be watched"),
+                    let doors = Rc::new(Notify::new());
+                    let task = accept_all(self.clone(), local.clone(), socket, tcp, doors.clone());
+                    let accepting = tokio::task::spawn_local(task).abort_handle();
+                    let listening = Listening { proxy: proxy.id, entrance, accepting, doors };
+                    self.listeners.borrow_mut().insert(listener, listening);
+                    self.arm_edge(&local, self.now()); // the door may have to be shut
+                }
+                Order::Door { listener } => {
+                    if let Some(listening) = self.listeners.borrow().get(&listener) {
+                        listening.doors.notify_one();
                     }
                 }
                 Order::Hear { proxy, listener, socket } => {
@@ -411,6 +424,8 @@ impl Worker {
             state: Cell::new(state_of(None, Now { mono: 0, boot: 0 })),
             edge: Cell::new(None),
             lease: Cell::new(NEVER),
+            doorkeeper: RefCell::default(),
+            shut: Cell::new(false),
         });
         self.locals.borrow_mut().insert(proxy.id, local.clone());
         let now = self.now();
@@ -520,7 +535,8 @@ impl Worker {
         self.mind_doors(local, now);
         let slice = local.slice.borrow();
         let actives = slice.as_ref().map_or(&[][..], |slice| &slice.actives);
-        let next = actives.iter().filter_map(|active| active.phase(now).next_edge).min();
+        let again = if self.id == KEEPER { self.keep_door(local, actives, now) } else { None };
+        let next = actives.iter().filter_map(|active| active.phase(now).next_edge).chain(again).min();
         let next = next.map(|at| at.max(now.mono + 1));
         self.rearm(Key::Edge(local.proxy.id), local.edge.replace(next), next);
         let running = actives.iter().filter(|active| active.switch.is_on(now));
@@ -529,6 +545,33 @@ impl Worker {
         if lease != NEVER {
             self.leases.arm(lease);
         }
+    }
+
+    /// Shuts or opens the listeners of a proxy, as its faults have it now. When to try again, if that failed.
+    fn keep_door(&self, local: &Local, actives: &[Arc<Active>], now: Now) -> Option<Time> {
+        let shut = local.doorkeeper.borrow_mut().follow(actives, now, &mut self.records.borrow_mut());
+        if !shut && !local.shut.get() {
+            return None;
+        }
+        self.records_added();
+        let mut again = None;
+        let listeners = self.listeners.borrow();
+        for (listener, listening) in listeners.iter().filter(|(_, listening)| listening.proxy == local.proxy.id) {
+            let socket = &listening.entrance.listener;
+            if shut {
+                self.common.take_in(&local.proxy, socket);
+            }
+            match socket.set_shut(shut) {
+                Ok(false) => {}
+                Ok(true) => self.common.tell_all(|| Order::Door { listener: *listener }),
+                Err(error) => {
+                    tracing::error!(proxy = &*local.proxy.name, %error, "the listener can not be shut or opened");
+                    again = Some(now.mono + DOOR_AGAIN);
+                }
+            }
+        }
+        local.shut.set(shut || again.is_some());
+        again
     }
 
     /// A window opens or closes, or a time limit has come.

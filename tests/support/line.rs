@@ -60,6 +60,11 @@ impl Peer {
         std::thread::spawn(move || drop(stream.write_all(&bytes)))
     }
 
+    /// Leaves with RST.
+    pub fn abort(self) {
+        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// No more to say. Whoever has been reset has nothing to finish.
     pub fn finish(&self) {
         let _ = self.0.shutdown(Shutdown::Write);

@@ -74,7 +74,8 @@ impl Conn {
 
     /// Reads once from where `flow` comes from: past the chain as far as its credit goes, else into it.
     fn take_in(&mut self, flow: Flow, cx: &mut Context<'_>) -> Result<Moved, Broken> {
-        let Conn { worker, local, client, server: Some(server), lanes, talk, chain: Some(chain), asked, .. } = self
+        let Conn { worker, local, client, server: Some(server), lanes, gone, talk, chain: Some(chain), asked, .. } =
+            self
         else {
             return Ok(Moved::Nothing);
         };
@@ -82,6 +83,13 @@ impl Conn {
         let lane = &mut lanes[flow as usize];
         lane.waiting = false;
         let mut delivered = 0;
+        if gone[flow as usize] {
+            return Ok(Moved::Nothing);
+        }
+        let to_nobody = gone[1 - flow as usize];
+        if to_nobody {
+            lane.drop_rest();
+        }
         let flushed = lane.poll_flush(cx, ends.1, &worker.pipes, &mut delivered);
         local.meter.delivered(flow, delivered);
         if let Poll::Ready(flushed) = flushed {
@@ -92,7 +100,7 @@ impl Conn {
         if lane.eof {
             return watch(ends.0, cx).map(|()| Moved::Nothing);
         }
-        let credit = chain.credit(flow);
+        let credit = if to_nobody { 0 } else { chain.credit(flow) };
         let mut buffer = worker.buffer.borrow_mut();
         let mut taken = Bytes::new();
         let read = if credit > 0 {
@@ -143,9 +151,11 @@ impl Conn {
 
     /// Writes what the chain has let go in this direction.
     fn give_out(&mut self, flow: Flow, cx: &mut Context<'_>) -> Result<Moved, Broken> {
-        let Conn { worker, local, client, server: Some(server), lanes, chain: Some(chain), asked, .. } = self else {
+        let Conn { worker, local, client, server: Some(server), lanes, gone, chain: Some(chain), asked, .. } = self
+        else {
             return Ok(Moved::Nothing);
         };
+        let to_nobody = gone[1 - flow as usize];
         let sink = ends(flow, client, server).1;
         let lane = &mut lanes[flow as usize];
         let mut moved = Moved::Nothing;
@@ -156,6 +166,12 @@ impl Conn {
             }
             match ready {
                 Ready::Nothing => return Ok(moved),
+                Ready::Bytes if to_nobody => {
+                    let mut slots = [IoSlice::new(&[]); SLOTS];
+                    let used = chain.slices(flow, &mut slots);
+                    let dropped = slots[..used].iter().map(|slot| slot.len()).sum();
+                    chain.wrote(flow, dropped);
+                }
                 Ready::Bytes => match write(chain, flow, sink, cx) {
                     Poll::Pending => return Ok(moved),
                     Poll::Ready(written) => {
@@ -166,7 +182,9 @@ impl Conn {
                     }
                 },
                 Ready::Fin => {
-                    sink.close_writing();
+                    if !to_nobody {
+                        sink.close_writing();
+                    }
                     chain.fin_passed(flow);
                     lane.finished = true;
                 }
@@ -179,7 +197,7 @@ impl Conn {
 
     /// Writes what was let go, without a turn of the task. False: the task has to look.
     pub(super) fn write_out(&mut self, cx: &mut Context<'_>) -> bool {
-        if !matches!(self.stage, Stage::Open) {
+        if !matches!(self.stage, Stage::Open) || self.gone != [false; 2] {
             return false;
         }
         self.give_out_once(cx);
