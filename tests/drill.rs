@@ -66,6 +66,20 @@ fn a_hypothesis_that_holds_is_upheld() {
 }
 
 #[test]
+fn who_is_refused_by_a_listener_that_is_down_has_met_no_real_failure() {
+    let _turn = turn();
+    let room = Room::new();
+    let text = short("", "below = \"60s\"").replace("kind  = \"latency\"", "kind  = \"down\"");
+    let report = room.path("report");
+    room.squall(&["drill", &room.file("a.toml", &text), "--report", report.to_str().unwrap()]).exits(0);
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(report.join("report.json")).unwrap()).unwrap();
+    let load = &json["workloads"][0];
+    assert!(load["failed_injected"].as_u64().unwrap() >= 20 && load["failed"] == 0, "{load:#}");
+    assert!(load["reasons"]["injected: refused"].as_u64().unwrap() >= 20, "{load:#}");
+}
+
+#[test]
 fn json_alone_is_on_standard_output() {
     let _turn = turn();
     let room = Room::new();

@@ -38,6 +38,12 @@ pub trait DataPlane: Send + Sync {
     /// Whether a fault ended the connection that came from this client address (kept for a bounded number of the
     /// latest), and which: `experiment/fault`. Lets a workload tell injected failures from real ones.
     fn injected_end(&self, client: SocketAddr) -> Option<Arc<crate::plan::FaultRef>>;
+    /// Whether a fault keeps the listener at this address shut, or did until a moment ago: whoever is refused there is
+    /// refused by it.
+    fn is_shut(&self, listen: SocketAddr) -> bool {
+        let _ = listen;
+        false
+    }
 }
 
 /// A proxy as it runs.

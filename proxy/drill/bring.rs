@@ -83,7 +83,10 @@ impl Brought {
         let mut own = seed.to_le_bytes().to_vec();
         own.extend_from_slice(spec.name.as_bytes());
         let plane = self.plane.clone();
-        let injected = Arc::new(move |client: SocketAddr| plane.injected_end(client).is_some());
+        let listen: Option<SocketAddr> = target.parse().ok();
+        let injected = Arc::new(move |client: SocketAddr| {
+            plane.injected_end(client).is_some() || listen.is_some_and(|listen| plane.is_shut(listen))
+        });
         stand.workload(spec, &target, hash(&own), injected)
     }
 

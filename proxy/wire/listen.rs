@@ -6,17 +6,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use squall_core::fault::Carrier;
+use squall_core::time::{MILLI, Time};
 use tokio::sync::Notify;
 
-use squall_core::fault::Carrier;
-
-use crate::clock::pause;
+use crate::clock::{SystemClock, pause};
 use crate::socket::{Watched, watch};
 use crate::udp;
 use crate::ways::Door;
@@ -53,6 +54,8 @@ pub(crate) struct Listener {
     socket: OwnedFd,
     file: Option<File>,
     state: Mutex<State>,
+    /// When it was opened again the last time, monotonic ns.
+    reopened: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,9 @@ enum State {
     /// For good.
     Over,
 }
+
+/// How long a client may take to learn that it was refused, ns.
+const LEARNS: Time = 100 * MILLI;
 
 /// A unix socket's place; removed with it, unless somebody else has put another file there.
 #[derive(Debug)]
@@ -155,7 +161,7 @@ impl Bound {
 
 impl Listener {
     fn new(socket: Socket, file: Option<File>) -> Arc<Listener> {
-        Arc::new(Listener { socket: socket.into(), file, state: Mutex::new(State::Open) })
+        Arc::new(Listener { socket: socket.into(), file, state: Mutex::new(State::Open), reopened: AtomicU64::new(0) })
     }
 
     pub(crate) fn is_tcp(&self) -> bool {
@@ -208,7 +214,13 @@ impl Listener {
         Ok(rustix::net::shutdown(&self.socket, Shutdown::Both)?)
     }
 
+    /// Whether it is shut, or was a moment ago.
+    pub(crate) fn is_shut(&self, now: Time) -> bool {
+        *self.state() == State::Shut || now < self.reopened.load(Ordering::Relaxed).saturating_add(LEARNS)
+    }
+
     fn reopen(&self) -> io::Result<()> {
+        self.reopened.store(SystemClock::mono(), Ordering::Relaxed);
         if let Some(file) = &self.file {
             return file.reopen();
         }

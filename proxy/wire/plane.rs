@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::bell::{Rope, cast};
 use crate::clock::SystemClock;
-use crate::dial::{Upstream, may_dress};
+use crate::dial::{Upstream, leads_to, may_dress};
 use crate::ends::Ends;
 use crate::entrance::Entrance;
 use crate::filter;
@@ -510,6 +510,12 @@ impl DataPlane for Plane {
 
     fn drops_packets(&self) -> Result<(), String> {
         filter::permitted()
+    }
+
+    fn is_shut(&self, listen: SocketAddr) -> bool {
+        let there = |entry: &&Entry| entry.bound.address.is_some_and(|own| leads_to(&listen, &own));
+        let shut = |entry: &Entry| entry.bound.listener().is_some_and(|listener| listener.is_shut(SystemClock::mono()));
+        self.lock().values().find(there).is_some_and(shut)
     }
 
     fn injected_end(&self, client: SocketAddr) -> Option<Arc<FaultRef>> {

@@ -161,14 +161,20 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What it acts on: the direction where none is written, in the language's word.
-    pub fn whom_words(&self) -> &'static str {
-        match (self.whom, self.direction) {
-            (Whom::Everybody, _) => "For everybody",
-            (Whom::Connections, _) => "For whole connections",
-            (Whom::Flows, None) => "Direction: both",
-            (Whom::Flows, Some(Flow::Upstream)) => "Direction: upstream",
-            (Whom::Flows, Some(Flow::Downstream)) => "Direction: downstream",
+    /// The direction where none is written, in the language's word.
+    pub fn direction_word(&self) -> &'static str {
+        match self.direction {
+            None => "both",
+            Some(Flow::Upstream) => "upstream",
+            Some(Flow::Downstream) => "downstream",
+        }
+    }
+
+    /// What it acts on, as a sentence begins.
+    pub fn whom_words(&self) -> String {
+        match self.whom {
+            Whom::Flows => format!("Direction: {}", self.direction_word()),
+            whom => format!("It is {}", whom.words()),
         }
     }
 
