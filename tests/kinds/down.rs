@@ -1,10 +1,10 @@
 //! down: nobody listens, until it is lifted; the port stays squall's.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{End, Room, Serve, Stage, echo, round_trip, scenario, wait};
@@ -95,6 +95,7 @@ fn an_abort_of_everything_opens_it_under_a_load_of_connects() {
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     let _either = knock(address);
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             })
         })
@@ -103,42 +104,6 @@ fn an_abort_of_everything_opens_it_under_a_load_of_connects() {
     wait::until("it to listen again", || knock(address).ok());
     stop.store(true, Ordering::Relaxed);
     crowd.into_iter().for_each(|one| one.join().unwrap());
-}
-
-/// An echo behind it, four clients that connect all the time, and 200 times down and up again.
-#[test]
-fn two_hundred_quick_ups_and_downs_lose_no_listener() {
-    let room = Room::new();
-    let serve = Serve::before(&room, echo());
-    let address = serve.address;
-    let id = serve.start("[[fault]]\nkind = 'down'\nproxy = 'default'\nfor = '5ms'\nevery = '10ms'\ntimes = 200\n");
-    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let crowd: Vec<_> = (0..4)
-        .map(|_| {
-            let (stop, served) = (stop.clone(), served.clone());
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok(mut stream) = knock(address) else { continue };
-                    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-                    if stream.write_all(b"ping").is_ok() && stream.read_exact(&mut [0; 4]).is_ok() {
-                        served.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            })
-        })
-        .collect();
-    let ends = |what: &str| serve.ledger(&id, "down").iter().filter(|line| line["what"] == what).count();
-    let view = serve.over(&id);
-    stop.store(true, Ordering::Relaxed);
-    crowd.into_iter().for_each(|one| one.join().unwrap());
-    assert!(served.load(Ordering::Relaxed) > 0, "nobody was served in between: {view:#?}");
-    let (shut, opened) = (ends("unlistened"), ends("down"));
-    assert!(shut == opened && (100..=200).contains(&shut), "shut {shut} times, opened {opened} times");
-    for _ in 0..20 {
-        let mut stream = knock(address).unwrap();
-        stream.write_all(b"ping").unwrap();
-        stream.read_exact(&mut [0; 4]).unwrap();
-    }
 }
 
 #[test]

@@ -67,8 +67,10 @@ fn in_one_direction_only_the_other_side_is_heard() {
 #[test]
 fn only_those_selected_fall_silent() {
     let stage = Stage::new();
-    let (mut hit, mut spared) = (stage.live_line(), stage.live_line());
-    let trial = stage.start("kind = 'half_open'\nfirst = 1").has_met(2);
+    let trial = stage.start("kind = 'half_open'\nfirst = 1");
+    let mut hit = stage.line();
+    let trial = trial.has_met(1);
+    let mut spared = stage.live_line();
     hit.client.say(b"lost");
     trial.until("half_open", |tally| tally.injected >= 1);
     hit.server.hears_nothing_for(50);

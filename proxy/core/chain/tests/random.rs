@@ -192,7 +192,9 @@ fn live(seed: u64) {
     check(&mut pump, &all_modes, seed);
     let ends = |mode: &Mode| match mode {
         Mode::CutAt(..) | Mode::KillAt(..) | Mode::AlarmEnd(..) | Mode::Swallow(_) => true,
-        Mode::Real(kind, _) => ["cut", "reset", "limit_data", "blackhole", "partition"].contains(kind),
+        Mode::Real(kind, _) => {
+            ["cut", "reset", "limit_data", "blackhole", "half_open", "partition", "down"].contains(kind)
+        }
         _ => false,
     };
     if pump.ended.is_none() {

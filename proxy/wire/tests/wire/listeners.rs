@@ -1,8 +1,9 @@
 //! Proxies opened, changed and closed; limits.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::atomic::Ordering;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use squall_core::plane::{DataPlane, PlaneError};
@@ -90,7 +91,7 @@ fn connections_beyond_the_limit_are_reset() {
 
 #[test]
 fn those_who_wait_at_a_listener_outlive_it() {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
     let busy = Arc::new(Mutex::new(()));
     let stop = busy.clone();
     let (ledger, _records) = squall_core::observe::Ledger::new(16);
@@ -117,6 +118,61 @@ fn those_who_wait_at_a_listener_outlive_it() {
         assert!(TcpStream::connect_timeout(&first, LONG).is_err());
         crowd.iter_mut().for_each(ping);
     }
+}
+
+/// What the kernel says to who connects.
+fn knock(address: SocketAddr) -> Option<ErrorKind> {
+    TcpStream::connect_timeout(&address, LONG).err().map(|error| error.kind())
+}
+
+#[test]
+fn two_hundred_ups_and_downs_lose_no_listener() {
+    let (plane, _records) = plane(2);
+    let address = open(&plane, echo());
+    let stop = Arc::new(AtomicBool::new(false));
+    let crowd: Vec<_> = (0..4)
+        .map(|_| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect_timeout(&address, LONG) else {
+                        std::thread::sleep(Duration::from_millis(1));
+                        continue;
+                    };
+                    stream.set_read_timeout(Some(LONG)).unwrap();
+                    let _either = stream.write_all(b"ping").and_then(|()| stream.read_exact(&mut [0; 4]));
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        publish(&plane, vec![active(&plane, Script::Down)]);
+        assert_eq!(knock(address), Some(ErrorKind::ConnectionRefused));
+        carried_out(&plane, plane.cell().publish(Arc::default()));
+        ping(&mut connect(address));
+    }
+    stop.store(true, Ordering::Relaxed);
+    crowd.into_iter().for_each(|one| one.join().unwrap());
+    assert_eq!(plane.panics(), 0);
+}
+
+#[test]
+fn a_listener_that_moves_or_is_closed_while_it_is_shut() {
+    let (plane, _records) = plane(2);
+    let mut proxy = spec("p", echo());
+    let first = address(&plane.open(&proxy).unwrap());
+    publish(&plane, vec![active(&plane, Script::Down)]);
+    assert!(plane.is_shut(first));
+    proxy.listen = "127.0.0.2:0".into();
+    let second = address(&plane.change(&proxy).unwrap());
+    eventually("the new one is shut too", || knock(second) == Some(ErrorKind::ConnectionRefused));
+    carried_out(&plane, plane.cell().abort_all());
+    ping(&mut connect(second));
+    assert!(TcpStream::connect_timeout(&first, LONG).is_err());
+    publish(&plane, vec![active(&plane, Script::Down)]);
+    plane.close("p").unwrap();
+    carried_out(&plane, plane.cell().abort_all());
+    assert_eq!(knock(second), Some(ErrorKind::ConnectionRefused), "closed for good");
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::time::Duration;
 use squall_core::cell::Switch;
 use squall_core::curve::Curve;
 use squall_core::draw::DrawKey;
-use squall_core::fault::{ALL, Act, AnyFault, Cx, Effect, End, Fault, Gate, Hooks, Item, Needs, Offer, Opening, Until};
+use squall_core::fault::{
+    ALL, Act, AnyFault, Cx, Door, Effect, End, Fault, Gate, Hooks, Item, Needs, Offer, Opening, Until,
+};
 use squall_core::observe::{Ledger, Record};
 use squall_core::plan::{Active, FaultRef, OnAbort, Plan, Slice};
 use squall_core::plane::{DataPlane, ProxyInfo};
@@ -198,11 +200,13 @@ pub(crate) enum Script {
     GateHold,
     /// Connections are reset at the gate.
     GateReset,
+    /// Nobody listens, and who is connected is closed.
+    Down,
     /// A defect.
     Panic,
 }
 
-const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
+const HOOKS: Hooks = Hooks { door: true, open: true, ..Hooks::STREAM };
 
 impl Fault for Script {
     const KIND: &'static str = "script";
@@ -222,9 +226,13 @@ impl Fault for Script {
     fn open(&self, _: &mut Cx<'_, Self>, _: &Opening) -> Gate {
         match self {
             Script::GateHold => Gate::Hold(Until::Change),
-            Script::GateReset => Gate::Refuse(End::Reset),
+            Script::GateReset | Script::Down => Gate::Refuse(End::Reset),
             _ => Gate::Pass,
         }
+    }
+
+    fn door(&self) -> Door {
+        if matches!(self, Script::Down) { Door::Closed } else { Door::Open }
     }
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
@@ -234,6 +242,7 @@ impl Fault for Script {
         };
         match *self {
             Script::Panic => panic!("made for the test"),
+            Script::Down => Act::Kill(End::Fin),
             Script::ResetAt(limit) => at(limit, End::Reset),
             Script::FinAt(limit) => at(limit, End::Fin),
             Script::Stall => Act::Hold(Until::Change),
