@@ -354,7 +354,7 @@ pub(crate) async fn accept_all(worker: Rc<Worker>, local: Rc<Local>, socket: Own
     }
 }
 
-/// Accepts until the listener is shut, and then waits.
+/// Accepts until the listener is shut, and then waits. Returns when it has to be watched anew.
 async fn accept_some(worker: &Rc<Worker>, local: &Rc<Local>, listener: &Watched, tcp: bool) {
     let mut wait = FIRST_WAIT;
     loop {
@@ -368,6 +368,8 @@ async fn accept_some(worker: &Rc<Worker>, local: &Rc<Local>, listener: &Watched,
                 wait = FIRST_WAIT;
                 worker.welcome(local, fd, client, tcp);
             }
+            // it was shut and opened again since it is watched, which the runtime never forgets
+            Err(Errno::AGAIN) if guard.ready().is_read_closed() => return,
             Err(Errno::AGAIN) => guard.clear_ready(),
             Err(Errno::INTR | Errno::CONNABORTED) => {}
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
