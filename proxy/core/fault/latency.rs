@@ -258,7 +258,7 @@ mod tests {
         let mut ask = |arrived: Time, now: Time| {
             let draw = crate::draw::DrawKey::new(1, "experiment", "fault").unit(9);
             let (flow, elapsed) = (Flow::Downstream, 900 * MILLI);
-            let offer = Offer { item: Item::Len(1), arrived, offset: 0, turn: 1, turn_offset: 0 };
+            let offer = Offer { item: Item::Len(1), arrived, offset: 0, turn: 1, turn_offset: 0, asked: None };
             let (state, injected) = (&mut state, &mut injected);
             let mut cx = Cx { state, shared: &(), draw, span: &span, now, elapsed, flow, injected };
             fault.stream(&mut cx, &offer)

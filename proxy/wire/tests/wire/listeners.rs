@@ -95,7 +95,7 @@ fn those_who_wait_at_a_listener_outlive_it() {
     let busy = Arc::new(Mutex::new(()));
     let stop = busy.clone();
     let (ledger, _records) = squall_core::observe::Ledger::new(16);
-    let allow = Arc::new(move |_: &str, _: &std::net::SocketAddr| {
+    let allow = Arc::new(move |_: &str, _: &SocketAddr| {
         drop(stop.lock().unwrap()); // the worker stands still here
         Ok(())
     });
