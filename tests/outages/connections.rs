@@ -56,3 +56,51 @@ fn an_idle_connection_that_was_forgotten_is_found_dead() {
     let again = dropped("1");
     assert!((15.0..=25.0).contains(&again.retried) && again.failed < 3.0, "{again:?}");
 }
+
+#[test]
+fn nobody_says_that_the_other_end_is_gone() {
+    let set = [("outage", "2s"), ("timeout", "400ms"), ("connections", "10")];
+    let outage = run("half-open", &set);
+    let clients = outage.load("clients");
+    // silence, as long as it lasts: whoever finds out does so by a time-out
+    assert!(clients.because("timed out") >= 10.0, "{clients:?}");
+    assert_eq!(clients.because("refused") + clients.because("closed early"), 0.0, "{clients:?}");
+    assert!(outage.measured("throughput", "recovery") > 25.0);
+}
+
+#[test]
+fn too_many_connections_are_refused_or_wait() {
+    let set = [("length", "2s"), ("max", "5")];
+    let refused = run("connection-exhaustion", &set);
+    let clients = refused.load("clients");
+    assert!(clients.injected > 20.0 && clients.ok > 50.0, "{clients:?}");
+    let waiting = run("connection-exhaustion", &[&set[..], &[("how", "hang"), ("timeout", "20s")]].concat());
+    let clients = waiting.load("clients");
+    assert_eq!(clients.failed + clients.injected, 0.0, "{clients:?}");
+    assert!(waiting.hits("limit", "affected") > 20.0, "they have waited");
+}
+
+#[test]
+fn without_an_address_new_connections_fail_and_old_ones_live() {
+    let outage = run("dns-brown-out", &[("outage", "2s")]);
+    let (fresh, kept) = (outage.load("fresh"), outage.load("kept"));
+    assert!(fresh.injected > 50.0, "{fresh:?}");
+    assert!(kept.failed + kept.injected < 0.05 * kept.intended, "{kept:?}");
+}
+
+#[test]
+fn during_a_restart_clients_are_refused_by_the_kernel() {
+    let outage = run("restart", &[("outage", "1s"), ("recovery", "2s")]);
+    let clients = outage.load("clients");
+    assert!(clients.because("refused") > 20.0, "{clients:?}");
+    assert!(outage.measured("throughput", "recovery") > 25.0);
+}
+
+#[test]
+fn connections_that_close_late_pile_up() {
+    let open = |linger: &str| {
+        run("slow-close", &[("length", "2s"), ("linger", linger)]).measured("active_connections", "faults")
+    };
+    let (late, soon) = (open("1s"), open("1ms"));
+    assert!(late > 30.0 && late > 2.0 * soon, "{late} open at one moment, {soon} else");
+}
