@@ -92,7 +92,7 @@ fn without_an_address_new_connections_fail_and_old_ones_live() {
 fn during_a_restart_clients_are_refused_by_the_kernel() {
     let outage = run("restart", &[("outage", "1s"), ("recovery", "2s")]);
     let clients = outage.load("clients");
-    assert!(clients.because("refused") > 20.0, "{clients:?}");
+    assert!(clients.because("injected: refused") > 20.0, "{clients:?}");
     assert!(outage.measured("throughput", "recovery") > 25.0);
 }
 
