@@ -1,6 +1,7 @@
 //! `squall drill`, `squall start` and `squall inject`: verdicts and their exit codes.
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::programs::{installed, run};
 use crate::support::{Room, echo, round_trip, turn};
@@ -59,8 +60,7 @@ fn a_hypothesis_that_holds_is_upheld() {
     let report = room.path("report");
     let ended = room.squall(&["drill", &file, "--report", report.to_str().unwrap()]).exits(0);
     ended.says("upheld").says("seed 7").says("control http://127.0.0.1:");
-    let json: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(report.join("report.json")).unwrap()).unwrap();
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(report.join("report.json")).unwrap()).unwrap();
     assert_eq!(json["verdict"], "upheld", "{json:#}");
     assert!(std::fs::read_to_string(report.join("report.md")).unwrap().contains("eligible"));
 }
@@ -72,8 +72,7 @@ fn who_is_refused_by_a_listener_that_is_down_has_met_no_real_failure() {
     let text = short("", "below = \"60s\"").replace("kind  = \"latency\"", "kind  = \"down\"");
     let report = room.path("report");
     room.squall(&["drill", &room.file("a.toml", &text), "--report", report.to_str().unwrap()]);
-    let json: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(report.join("report.json")).unwrap()).unwrap();
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(report.join("report.json")).unwrap()).unwrap();
     let load = &json["workloads"][0];
     assert!(load["failed_injected"].as_u64().unwrap() >= 20 && load["failed"] == 0, "{load:#}");
     assert!(load["reasons"]["injected: refused"].as_u64().unwrap() >= 20, "{load:#}");
@@ -85,7 +84,7 @@ fn json_alone_is_on_standard_output() {
     let room = Room::new();
     let file = room.file("a.toml", &short("delay = \"600ms\"", "below = \"1500ms\""));
     let ended = room.squall(&["drill", &file, "--json"]).exits(0);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&ended.out).unwrap()["verdict"], "upheld");
+    assert_eq!(serde_json::from_str::<Value>(&ended.out).unwrap()["verdict"], "upheld");
 }
 
 #[test]
@@ -111,7 +110,7 @@ fn with_step(within: &str) -> String {
     format!("{}{step}", short("delay = \"600ms\"", "below = \"1500ms\"").replace("\"30s\"", "\"5m\""))
 }
 
-fn report(directory: &std::path::Path) -> serde_json::Value {
+fn report(directory: &std::path::Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(directory.join("report.json")).unwrap()).unwrap()
 }
 
@@ -151,7 +150,7 @@ fn a_drill_that_nobody_attends_goes_on_by_itself() {
     let directory = room.path("report");
     room.squall(&["drill", &file, "--report", directory.to_str().unwrap()]).exits(0).says("not marked within 0.7 s");
     let report = report(&directory);
-    assert_eq!(report["people"]["steps"][0]["took_s"], serde_json::Value::Null);
+    assert_eq!(report["people"]["steps"][0]["took_s"], Value::Null);
     assert!(report["waited_s"].as_f64().unwrap() >= 0.7, "{report:#}");
     room.squall(&["plan", &file]).exits(0).says("step \"fail over\" waits up to 700ms");
 }
@@ -301,4 +300,34 @@ fn an_injection_acts_and_can_be_aborted() {
     let saved = room.path("saved.toml");
     room.squall(&[&inject[..], &["--save", saved.to_str().unwrap()]].concat()).exits(0);
     room.squall(&["check", saved.to_str().unwrap()]).exits(0);
+}
+
+#[test]
+fn requests_in_a_file_are_sent_by_a_drill_and_by_a_running_squall() {
+    let _turn = turn();
+    let room = Room::new();
+    let serve = room.serve(&["--control", "127.0.0.1:0"]);
+    room.file(
+        "shop.requests.toml",
+        "[[request]]\nname = \"browse\"\nweight = 3\npath = \"/items/{n}\"\n[[request]]\nmethod = \"POST\"\npath = \"/orders\"\n",
+    );
+    let text = "name = \"shop\"\nseed = 1\n[[service]]\nname = \"shop\"\nkind = \"http\"\n[[proxy]]\nname = \"shop\"\n\
+                listen = \"127.0.0.1:0\"\nupstream = \"service:shop\"\n[[workload]]\nname = \"load\"\nkind = \"http\"\n\
+                target = \"proxy:shop\"\nrate = 100\nrequests = \"shop.requests.toml\"\n[[fault]]\nkind = \"latency\"\n\
+                proxy = \"shop\"\ndelay = \"1ms\"\nfor = \"1s\"\n[[expect]]\nmetric = \"recovery\"\nbelow = \"100ms\"\n";
+    let file = room.file("shop.toml", text);
+    let drilled = room.squall(&["drill", &file, "--json"]);
+    let report: Value = serde_json::from_str(&drilled.out).unwrap_or_else(|_| panic!("{drilled:?}"));
+    let requests = report["workloads"][0]["requests"].as_array().unwrap();
+    assert_eq!((&requests[0]["name"], &requests[1]["name"]), (&"browse".into(), &"POST /orders".into()));
+    let count = |request: &Value| request["count"].as_u64().unwrap();
+    assert!(count(&requests[0]) > count(&requests[1]) && count(&requests[1]) > 0, "{requests:?}");
+
+    let control = serve.control();
+    let elsewhere = room.squall(&["drill", &file, "--json", "--control", &control]);
+    let other: Value = serde_json::from_str(&elsewhere.out).unwrap_or_else(|_| panic!("{elsewhere:?}"));
+    assert_eq!(other["digest"], report["digest"]);
+    let config = room.file("squall.toml", "[safety]\nmax_percentage = 5\n");
+    let both = room.squall(&["drill", &file, "--config", &config, "--control", &control]);
+    both.exits(2).says("--config is for a drill in this process");
 }

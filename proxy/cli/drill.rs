@@ -52,6 +52,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let several = args.files.len() > 1;
     let place = |name: &str| args.report.as_ref().map(|to| if several { to.join(name) } else { to.clone() });
     if args.reach.is_given() {
+        if args.config.is_some() {
+            let why = "--config is for a drill in this process; the squall behind --control has its own configuration";
+            return Err(Failure::input(why));
+        }
         return elsewhere(&args, &set, &place);
     }
     let parse::Outcome { scenarios, config, .. } = files::load(&files, &set)?;

@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     let max = args.detach.then(|| args.duration.clone());
     let how = How { detach: args.detach, max, observe: false };
-    start::on(args.reach.client()?, &text, &[], &how, &interrupt::listen()?, &Print::default())
+    start::on(args.reach.client()?, &start::Text::toml(text), &[], &how, &interrupt::listen()?, &Print::default())
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use squall_control::app::Format;
 use squall_control::client::{Client, ClientError};
-use squall_core::read;
+use squall_core::{parse, read};
 use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked};
 
 use super::files::{self, Setting};
@@ -45,19 +45,35 @@ pub(crate) struct How {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    let text = text(&args.scenario)?;
+    let scenario = text(&args.scenario)?;
     let client = args.reach.client()?;
-    on(client, &text, &files::settings(args.set), &args.how, &interrupt::listen_with_enter()?, &Print::default())
+    on(client, &scenario, &files::settings(args.set), &args.how, &interrupt::listen_with_enter()?, &Print::default())
 }
 
-/// The text of a scenario's file or of one that squall brings.
-pub(crate) fn text(scenario: &str) -> Result<String, Failure> {
+/// A scenario as it is handed in.
+pub(crate) struct Text {
+    text: String,
+    format: Format,
+}
+
+impl Text {
+    pub(crate) fn toml(text: String) -> Text {
+        Text { text, format: Format::Toml }
+    }
+}
+
+/// The text of a scenario's file, with what it names put in place, or of one that squall brings.
+pub(crate) fn text(scenario: &str) -> Result<Text, Failure> {
     let path = Path::new(scenario);
     if path.exists() {
-        return Ok(read::load(path).map_err(|mistake| files::refuse(&[mistake]))?.text.clone());
+        let source = read::load(path).map_err(|mistake| files::refuse(&[mistake]))?;
+        return Ok(match parse::put_in_place(&source).map_err(|mistakes| files::refuse(&mistakes))? {
+            Some(whole) => Text { text: whole.to_string(), format: Format::Json },
+            None => Text::toml(source.text.clone()),
+        });
     }
     if let Some(shipped) = library::find(scenario) {
-        return Ok(shipped.text.to_owned());
+        return Ok(Text::toml(shipped.text.to_owned()));
     }
     Err(Failure::input(format!(
         "`{scenario}` is neither a file nor a scenario that squall brings (`squall scenarios`)"
@@ -67,14 +83,14 @@ pub(crate) fn text(scenario: &str) -> Result<String, Failure> {
 /// Submits a scenario to a running squall, starts it and waits for its verdict.
 pub(crate) fn on(
     client: Client,
-    text: &str,
+    scenario: &Text,
     set: &[(String, String)],
     how: &How,
     wishes: &Receiver<Wish>,
     print: &Print<'_>,
 ) -> Outcome {
     let events = events(&client);
-    let id = client.submit(text, Format::Toml, set)?.id;
+    let id = client.submit(&scenario.text, scenario.format, set)?.id;
     let max = how.max.as_deref();
     let view = if how.observe { client.observe(&id, max)? } else { client.start(&id, max)? };
     if how.detach {

@@ -20,20 +20,23 @@ mod scenario;
 mod stand;
 mod way;
 mod words;
+mod workload;
 mod world;
 
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use draft::{
     BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft,
 };
-pub(crate) use draft::{ProxyDraft, ServiceDraft, StepDraft, WorkloadDraft, is_name};
+pub(crate) use draft::{ProxyDraft, ServiceDraft, StepDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;
 pub(crate) use probe::ProbeDraft;
 pub(crate) use reader::Reader;
 pub(crate) use words::{did_you_mean, expected, nearest};
+pub(crate) use workload::WorkloadDraft;
 pub use world::glob;
 
 use crate::config::{Config, Safety};
@@ -87,7 +90,7 @@ pub type Result<T> = std::result::Result<(T, Vec<Diagnostic>), Vec<Diagnostic>>;
 /// All messages, when any of them is an error or the text is a configuration.
 pub fn scenario(source: &Arc<Source>, options: &Options) -> Result<Checked> {
     let mut sets = Sets::new(&options.sets);
-    only_scenario(check(vec![Document::open(source, &mut sets)], sets, options))
+    only_scenario(check(vec![Document::open(source, &mut sets, false)], sets, options))
 }
 
 /// Checks one scenario that came as JSON; places are told by field.
@@ -108,7 +111,7 @@ pub fn scenario_json(value: &serde_json::Value, options: &Options) -> Result<Che
 /// All messages, when any of them is an error or the text is a scenario.
 pub fn config(source: &Arc<Source>, sets: &[(String, String)]) -> Result<Config> {
     let mut used = Sets::new(sets);
-    let outcome = check(vec![Document::open(source, &mut used)], used, &Options::default());
+    let outcome = check(vec![Document::open(source, &mut used, false)], used, &Options::default());
     match outcome.config {
         Some(config) if !has_errors(&outcome.diagnostics) => Ok((config, outcome.diagnostics)),
         _ if outcome.has_errors() => Err(outcome.diagnostics),
@@ -123,8 +126,23 @@ pub fn config(source: &Arc<Source>, sets: &[(String, String)]) -> Result<Config>
 /// Checks scenarios, and at most one configuration, that are meant to be used together.
 pub fn check_all(sources: &[Arc<Source>], options: &Options) -> Outcome {
     let mut sets = Sets::new(&options.sets);
-    let documents = sources.iter().map(|source| Document::open(source, &mut sets)).collect();
+    let documents = sources.iter().map(|source| Document::open(source, &mut sets, true)).collect();
     check(documents, sets, options)
+}
+
+/// A scenario's file for the control port, which follows no names: with the requests of the files that it names in their
+/// place, as JSON; none: it names none, and its text is as good.
+///
+/// # Errors
+/// Every file of requests that can not be had. What else may be wrong with the scenario is not looked at.
+pub fn put_in_place(source: &Arc<Source>) -> std::result::Result<Option<serde_json::Value>, Vec<Diagnostic>> {
+    let Ok(mut root) = from_toml(&source.text) else { return Ok(None) };
+    if !workload::names_a_file(&root) {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(Some(source.clone()));
+    workload::put_in_place(&mut reader, &mut root, Path::new(&source.name));
+    if reader.has_errors() { Err(reader.finish()) } else { Ok(Some(root.to_json())) }
 }
 
 /// Whether a document would be taken for a configuration; false too if it can't be read.
@@ -153,10 +171,16 @@ struct Document {
 }
 
 impl Document {
-    fn open(source: &Arc<Source>, sets: &mut Sets) -> std::result::Result<Document, Vec<Diagnostic>> {
+    /// `follows`: whether the source is a file, which may name others.
+    fn open(source: &Arc<Source>, sets: &mut Sets, follows: bool) -> std::result::Result<Document, Vec<Diagnostic>> {
         let mut reader = Reader::new(Some(source.clone()));
         match from_toml(&source.text) {
-            Ok(root) => Ok(Document::new(reader, root, sets)),
+            Ok(mut root) => {
+                if follows {
+                    workload::put_in_place(&mut reader, &mut root, Path::new(&source.name));
+                }
+                Ok(Document::new(reader, root, sets))
+            }
             Err(broken) => {
                 for broken in broken {
                     let message = broken.message.replace('\n', ", ");

@@ -160,4 +160,19 @@ pub struct WorkloadReading {
     pub latency: Histogram,
     /// Requests sent and not yet answered.
     pub in_flight: u64,
+    /// The same by request, in the order of the scenario, where a workload has several.
+    pub requests: Vec<RequestReading>,
+}
+
+/// Figures of one of a workload's requests.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct RequestReading {
+    /// As in [`WorkloadReading::ok`].
+    pub ok: u64,
+    /// As in [`WorkloadReading::failed`].
+    pub failed: u64,
+    /// As in [`WorkloadReading::failed_injected`].
+    pub failed_injected: u64,
+    /// As in [`WorkloadReading::latency`].
+    pub latency: Histogram,
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod probe;
+mod workload;
 
 pub use probe::{ProbeCheck, ProbeMode, ProbeSpec, Secret};
+pub use workload::{Arrivals, Burst, HttpRequest, TcpRequest, Weighted, WorkloadKind, WorkloadSpec};
 
 use crate::curve::Curve;
 use crate::dist::Distribution;
@@ -267,63 +269,6 @@ pub enum ServiceKind {
         /// The text.
         text: String,
     },
-}
-
-/// `[[workload]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct WorkloadSpec {
-    /// Its name.
-    pub name: String,
-    /// `proxy:NAME`, `service:NAME` or `host:port`.
-    pub target: String,
-    /// What it sends.
-    pub kind: WorkloadKind,
-    /// Arrivals per second, open loop; may be a curve over the time since its start.
-    pub rate: Curve<f64>,
-    /// How they come.
-    pub arrivals: Arrivals,
-    /// How long an answer may take, ns.
-    pub timeout: Time,
-    /// Attempts beyond the first.
-    pub retries: u32,
-    /// Connections kept open, one request at a time on each; none: one per request.
-    pub connections: Option<u64>,
-}
-
-/// What a workload sends. `{n}` stands for the number of the request, from 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WorkloadKind {
-    /// HTTP/1.1 requests.
-    Http {
-        /// Method.
-        method: String,
-        /// Path and query.
-        path: String,
-        /// Headers besides Host.
-        headers: BTreeMap<String, String>,
-        /// Body, if any.
-        body: Option<String>,
-        /// The status that counts as an answer; none: anything below 500.
-        status: Option<u16>,
-    },
-    /// Bytes.
-    Tcp {
-        /// What is sent.
-        send: String,
-        /// What the answer must be: this many bytes are read and compared.
-        expect: String,
-    },
-}
-
-/// `arrivals`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Arrivals {
-    /// Evenly spaced.
-    #[default]
-    Constant,
-    /// Independent of each other.
-    Poisson,
 }
 
 /// `[[fault]]`

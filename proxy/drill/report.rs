@@ -341,10 +341,18 @@ pub(crate) fn services(checked: &Checked, readings: &[ServiceReading]) -> Vec<Va
 pub(crate) fn workloads(checked: &Checked, readings: &[WorkloadReading]) -> Vec<Value> {
     let workloads = checked.workloads.iter().zip(readings).map(|(spec, reading)| {
         let at = |quantile| reading.latency.quantile(quantile).map(|ns| ns / 1_000);
+        let requests = spec.kind.names().into_iter().zip(&reading.requests).map(|(name, own)| {
+            let at = |quantile| own.latency.quantile(quantile).map(|ns| ns / 1_000);
+            json!({
+                "name": name, "count": own.ok + own.failed + own.failed_injected, "ok": own.ok, "failed": own.failed,
+                "failed_injected": own.failed_injected, "latency_us": { "p50": at(0.5), "p99": at(0.99) },
+            })
+        });
         json!({
             "name": spec.name, "intended": reading.intended, "unsent": reading.unsent, "ok": reading.ok,
             "failed": reading.failed, "failed_injected": reading.failed_injected, "retried": reading.retried,
             "reasons": reading.reasons, "unanswered": reading.in_flight,
+            "requests": requests.collect::<Vec<_>>(),
             "latency_us": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999) },
         })
     });

@@ -19,6 +19,7 @@ use squall_core::scenario::{WorkloadKind, WorkloadSpec};
 use tokio::sync::watch;
 
 use crate::thread::Thread;
+pub(crate) use arrivals::Due;
 use arrivals::Generator;
 pub(crate) use connect::connect;
 pub(crate) use dispatch::Client;
@@ -41,10 +42,10 @@ pub(crate) fn start(
     injected: Injected,
 ) -> Result<Box<dyn Workload>, String> {
     let running = match &spec.kind {
-        WorkloadKind::Http { .. } => {
-            HttpClient::new(spec, target).and_then(|client| run(client, spec, target, seed, injected))
+        WorkloadKind::Http(requests) => {
+            HttpClient::new(requests, spec, target).and_then(|client| run(client, spec, target, seed, injected))
         }
-        WorkloadKind::Tcp { send, expect } => run(tcp::TcpClient::new(send, expect), spec, target, seed, injected),
+        WorkloadKind::Tcp(requests) => run(tcp::TcpClient::new(requests), spec, target, seed, injected),
     };
     let running = running.map_err(|why| format!("workload `{}`: {why}", spec.name))?;
     Ok(Box::new(running))
@@ -68,7 +69,7 @@ fn run<C: Client>(
     }
     let addresses: Vec<SocketAddr> =
         target.to_socket_addrs().map_err(|error| format!("can not resolve {target}: {error}"))?.collect();
-    let generator = Generator::new(spec.rate.clone(), spec.arrivals, seed, &spec.name);
+    let generator = Generator::new(spec.rate.clone(), spec.arrivals, &spec.kind.weights(), seed, &spec.name);
     let terms = Terms {
         addresses,
         timeout: spec.timeout,
@@ -76,7 +77,7 @@ fn run<C: Client>(
         connections: spec.connections.map(|kept| usize::try_from(kept).unwrap_or(usize::MAX)),
         injected,
     };
-    let figures = Arc::new(Figures::default());
+    let figures = Arc::new(Figures::new(spec.kind.weights().len()));
     let (go, going) = watch::channel(true);
     let counted = Arc::clone(&figures);
     let main = move |timer| async move { Dispatcher::new(client, terms, counted).run(generator, timer, going).await };

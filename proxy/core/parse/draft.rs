@@ -8,7 +8,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use crate::curve::Curve;
 use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
-use crate::scenario::{Arrivals, During, GuardAction, Metric, Phase, Protocol, Runbook};
+use crate::scenario::{During, GuardAction, Metric, Phase, Protocol, Runbook};
 use crate::select::Key;
 use crate::unit::{Bytes, Duration, Percentage};
 use crate::way::{ProxyProtocol, Source, Transparent};
@@ -169,51 +169,6 @@ pub(crate) struct Answers {
     pub(crate) size: Option<Bytes>,
     /// Time to the answer.
     pub(crate) latency: Option<crate::dist::DistributionConfig>,
-}
-
-/// `[[workload]]`: open-loop load.
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WorkloadDraft {
-    /// Name.
-    pub(crate) name: Name,
-    /// `proxy:NAME`, `service:NAME` or `host:port`.
-    pub(crate) target: String,
-    /// What it sends.
-    pub(crate) kind: WorkloadWord,
-    /// Arrivals per second.
-    pub(crate) rate: Curve<f64>,
-    /// How they come: `constant` unless written.
-    pub(crate) arrivals: Option<Arrivals>,
-    /// How long an answer may take: 5 s unless written.
-    pub(crate) timeout: Option<Duration>,
-    /// Attempts beyond the first.
-    pub(crate) retries: Option<u32>,
-    /// Connections kept open, one request at a time on each; left out, one per request.
-    pub(crate) connections: Option<u64>,
-    /// HTTP method: GET unless written.
-    pub(crate) method: Option<String>,
-    /// Path and query: / unless written.
-    pub(crate) path: Option<String>,
-    /// HTTP headers besides Host.
-    pub(crate) headers: Option<BTreeMap<String, String>>,
-    /// HTTP body.
-    pub(crate) body: Option<String>,
-    /// The status that counts as an answer; left out, anything below 500.
-    pub(crate) status: Option<u16>,
-    /// TCP: what is sent; `{n}` is the number of the request.
-    pub(crate) send: Option<String>,
-    /// TCP: what the answer must be.
-    pub(crate) expect: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum WorkloadWord {
-    /// HTTP/1.1 requests.
-    Http,
-    /// Bytes.
-    Tcp,
 }
 
 /// Fields that every `[[fault]]` has.

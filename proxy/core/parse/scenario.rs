@@ -7,7 +7,7 @@ use super::judge::{self, Scene};
 use super::node::Table;
 use super::reader::{Reader, item, tables};
 use super::world::World;
-use super::{fault, people, probe, stand};
+use super::{fault, people, probe, stand, workload};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec, StepSpec};
 use crate::unit::Duration;
@@ -46,7 +46,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     let workload_tables = list(reader, "workload");
     unique(reader, &workload_tables, "workload", name);
     let workloads =
-        workload_tables.iter().filter_map(|(index, table)| stand::workload(reader, table, *index, world)).collect();
+        workload_tables.iter().filter_map(|(index, table)| workload::read(reader, table, *index, world)).collect();
 
     let text = |table: &Table, key| table.text(key).map(str::to_owned);
     let scene = Scene {

@@ -1,21 +1,21 @@
-//! `[[proxy]]`, `[[service]]` and `[[workload]]`
+//! `[[proxy]]` and `[[service]]`
 
 use std::collections::BTreeMap;
 
 use super::address::{self, Target, target};
-use super::draft::{ProxyDraft, ServiceDraft, ServiceWord, WorkloadDraft, WorkloadWord};
+use super::draft::{ProxyDraft, ServiceDraft, ServiceWord};
 use super::fault::reference;
 use super::node::{Node, Table};
 use super::reader::{Reader, item, join};
 use super::world::World;
 use super::{way, words};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Calls, Capacity, Protocol, ProxySpec, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
+use crate::scenario::{Calls, Capacity, Protocol, ProxySpec, ServiceKind, ServiceSpec};
 use crate::time::SECOND;
 use crate::way::ORIGINAL;
 
 /// Where a time-out is not written.
-const TIMEOUT: u64 = 5 * SECOND;
+pub(crate) const TIMEOUT: u64 = 5 * SECOND;
 /// Requests that wait for a service of limited capacity, where nothing is written.
 const QUEUE: u64 = 1024;
 /// Requests that a service may serve, or keep waiting, at one moment.
@@ -78,7 +78,7 @@ fn check_datagrams(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
     }
 }
 
-fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text: &str, world: &World) {
+pub(crate) fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text: &str, world: &World) {
     match target(text) {
         Err(why) => reader.error(table, path, key, why),
         Ok(Target::Service(name)) if !world.services.iter().any(|known| known == name) => {
@@ -189,83 +189,16 @@ fn calls(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft, w
     Some(Calls { targets: targets.clone(), tries, timeout: draft.timeout.map_or(TIMEOUT, |timeout| timeout.0) })
 }
 
-fn only_for(reader: &mut Reader, table: &Table, path: &str, keys: &[&str], fits: bool, whose: &str) {
+pub(crate) fn only_for(reader: &mut Reader, table: &Table, path: &str, keys: &[&str], fits: bool, whose: &str) {
     for key in keys.iter().filter(|key| !fits && table.has(key)) {
         reader.error(table, path, key, format!("`{key}` is for {whose}"));
     }
 }
 
-fn check_status(reader: &mut Reader, table: &Table, path: &str, status: Option<u16>) {
+pub(crate) fn check_status(reader: &mut Reader, table: &Table, path: &str, status: Option<u16>) {
     if status.is_some_and(|status| !(200..600).contains(&status)) {
         reader.error(table, path, "status", "a status lies between 200 and 599");
     }
-}
-
-/// Reads and checks one workload.
-pub(crate) fn workload(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<WorkloadSpec> {
-    let path = item("workload", table, index);
-    let draft: WorkloadDraft = reader.read(table, &path)?;
-    check_target(reader, table, &path, "target", &draft.target, world);
-    let rates = draft.rate.values();
-    if rates.iter().any(|rate| !(0.0..=1e6).contains(*rate)) || rates.iter().all(|rate| **rate == 0.0) {
-        reader.error(
-            table,
-            &path,
-            "rate",
-            "a rate lies between 0 and 1000000 arrivals per second, and is not always 0",
-        );
-    }
-    if draft.timeout.is_some_and(|timeout| timeout.0 == 0) {
-        reader.error(table, &path, "timeout", "nothing is answered in no time");
-    }
-    if draft.retries.is_some_and(|retries| retries > 100) {
-        reader.error(table, &path, "retries", "at most 100 attempts beyond the first");
-    }
-    if draft.connections.is_some_and(|connections| !(1..=100_000).contains(&connections)) {
-        reader.error(table, &path, "connections", "between 1 and 100000 connections; left out, one per request");
-    }
-    let is_http = draft.kind == WorkloadWord::Http;
-    only_for(reader, table, &path, &["method", "path", "headers", "body", "status"], is_http, "http workloads");
-    only_for(reader, table, &path, &["send", "expect"], !is_http, "tcp workloads");
-    let kind = if is_http {
-        let kind = http_kind(&draft);
-        check_http(reader, table, &path, &draft);
-        kind
-    } else {
-        let missing = ["send", "expect"].into_iter().filter(|key| table.text(key).is_none_or(str::is_empty));
-        for key in missing {
-            reader.error(table, &path, key, format!("a tcp workload needs `{key}`: text of at least one byte"));
-        }
-        WorkloadKind::Tcp { send: draft.send.unwrap_or_default(), expect: draft.expect.unwrap_or_default() }
-    };
-    Some(WorkloadSpec {
-        name: draft.name.0,
-        target: draft.target,
-        kind,
-        rate: draft.rate,
-        arrivals: draft.arrivals.unwrap_or_default(),
-        timeout: draft.timeout.map_or(TIMEOUT, |timeout| timeout.0),
-        retries: draft.retries.unwrap_or(0),
-        connections: draft.connections,
-    })
-}
-
-fn http_kind(draft: &WorkloadDraft) -> WorkloadKind {
-    WorkloadKind::Http {
-        method: draft.method.clone().unwrap_or_else(|| "GET".into()),
-        path: draft.path.clone().unwrap_or_else(|| "/".into()),
-        headers: draft.headers.clone().unwrap_or_default(),
-        body: draft.body.clone(),
-        status: draft.status,
-    }
-}
-
-fn check_http(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) {
-    check_status(reader, table, path, draft.status);
-    if draft.path.as_deref().is_some_and(|text| !text.starts_with('/') || text.bytes().any(|c| c <= b' ' || c == 127)) {
-        reader.error(table, path, "path", "a path begins with `/` and has no spaces or control characters");
-    }
-    check_head(reader, table, path, draft.method.as_deref(), draft.headers.as_ref());
 }
 
 /// What is written goes into a request's head: nothing may break out of its place.

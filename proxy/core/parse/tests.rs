@@ -5,6 +5,7 @@ mod mistakes;
 mod probes;
 mod random;
 mod sets;
+mod workloads;
 
 use std::path::Path;
 use std::sync::Arc;

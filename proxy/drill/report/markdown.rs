@@ -231,7 +231,23 @@ fn loads(out: &mut String, story: &Story) -> fmt::Result {
     });
     let header =
         ["load", "intended", "unsent", "ok", "failed", "ended by a fault", "retried", "unanswered", "p50 / p99"];
-    table(out, header, rows)
+    table(out, header, rows)?;
+    let requests = story.workloads.iter().flat_map(|load| {
+        let own = load["requests"].as_array().into_iter().flatten();
+        own.map(|request| {
+            let [name, count, failed, injected] =
+                ["name", "count", "failed", "failed_injected"].map(|count| text(&request[count]));
+            let us = &request["latency_us"];
+            let latency = format!("{} / {} us", text(&us["p50"]), text(&us["p99"]));
+            [text(&load["name"]), name, count, failed, injected, latency]
+        })
+    });
+    let requests: Vec<[String; 6]> = requests.collect();
+    if requests.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    table(out, ["load", "request", "sent", "failed", "ended by a fault", "p50 / p99"], requests.into_iter())
 }
 
 fn services(out: &mut String, story: &Story) -> fmt::Result {

@@ -8,8 +8,8 @@ use squall_core::fault::{AnyFault, Effect, Fault, Hooks};
 use squall_core::plan::OnAbort;
 use squall_core::scenario::{
     Arrivals, BeforeSpec, Checked, During, ExpectSpec, FaultSpec, ForecastSpec, GuardAction, GuardCondition, GuardSpec,
-    Metric, ProbeCheck, ProbeMode, ProbeSpec, Protocol, ProxySpec, ServiceKind, ServiceSpec, StepSpec, WorkloadKind,
-    WorkloadSpec,
+    Metric, ProbeCheck, ProbeMode, ProbeSpec, Protocol, ProxySpec, ServiceKind, ServiceSpec, StepSpec, TcpRequest,
+    Weighted, WorkloadKind, WorkloadSpec,
 };
 use squall_core::select::{Count, Key};
 use squall_core::time::{SECOND, Time};
@@ -191,7 +191,11 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
         workloads: vec![WorkloadSpec {
             name: "w".into(),
             target: "proxy:p".into(),
-            kind: WorkloadKind::Tcp { send: "x".into(), expect: "x".into() },
+            kind: WorkloadKind::Tcp(vec![Weighted {
+                name: "x".into(),
+                weight: 1,
+                request: TcpRequest { send: "x".into(), expect: "x".into() },
+            }]),
             rate: Curve::Constant(100.0),
             arrivals: Arrivals::Constant,
             timeout: SECOND,

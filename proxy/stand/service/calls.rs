@@ -8,7 +8,7 @@ use squall_core::scenario;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use crate::workload::{Client, Failure, HttpClient, connect};
+use crate::workload::{Client, Due, Failure, HttpClient, connect};
 
 pub(super) struct Calls {
     others: Vec<Other>,
@@ -51,6 +51,6 @@ impl Other {
     async fn ask(&self) -> Result<(), Failure> {
         let stream = connect(&self.addresses, &Cell::new(None)).await?;
         let mut connection = self.client.open(stream).await?;
-        self.client.exchange(&mut connection, 0).await
+        self.client.exchange(&mut connection, Due { number: 0, at: 0, request: 0 }).await
     }
 }

@@ -47,8 +47,8 @@ fn the_status_decides() {
         let service =
             service(ServiceKind::Http { status: answer, size: 100, latency: None, capacity: None, calls: None });
         let mut spec = get("/");
-        if let WorkloadKind::Http { status, .. } = &mut spec.kind {
-            *status = expected;
+        if let WorkloadKind::Http(requests) = &mut spec.kind {
+            requests[0].request.status = expected;
         }
         run(&WorkloadSpec { connections: Some(2), ..spec }, service.address())
     };

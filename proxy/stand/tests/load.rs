@@ -8,7 +8,7 @@ use std::time::Duration;
 use squall_core::curve::Curve;
 use squall_core::observe::Histogram;
 use squall_core::plane::Stand;
-use squall_core::scenario::{Arrivals, ServiceKind, WorkloadKind, WorkloadSpec};
+use squall_core::scenario::{Arrivals, ServiceKind, TcpRequest, Weighted, WorkloadKind, WorkloadSpec};
 use squall_core::time::{MILLI, SECOND};
 
 use super::support::*;
@@ -171,11 +171,13 @@ fn what_can_not_be_sent_is_said_at_the_start() {
         LocalStand.workload(&spec, target, 7, Arc::new(|_| false)).map(|load| load.reading()).unwrap_err()
     };
     let target = "127.0.0.1:9";
-    let WorkloadSpec { kind: WorkloadKind::Http { path, body, status, .. }, .. } = get("/") else { return };
     let with = |method: &str, header: &str| {
-        let headers = [(header.to_owned(), "x".to_owned())].into();
-        let (path, body, method) = (path.clone(), body.clone(), method.to_owned());
-        WorkloadSpec { kind: WorkloadKind::Http { method, path, headers, body, status }, ..get("/") }
+        let mut spec = get("/");
+        if let WorkloadKind::Http(requests) = &mut spec.kind {
+            requests[0].request.method = method.into();
+            requests[0].request.headers = [(header.to_owned(), "x".to_owned())].into();
+        }
+        spec
     };
     assert!(refused(with("GET IT", "a"), target).contains("`GET IT` is not a method"));
     assert!(refused(with("GET", "a b"), target).contains("`a b` is not a header name"));
@@ -184,4 +186,31 @@ fn what_can_not_be_sent_is_said_at_the_start() {
     assert!(refused(get("/"), "nowhere").starts_with("workload `load`: "));
     assert!(refused(WorkloadSpec { rate: Curve::Constant(f64::NAN), ..get("/") }, target).contains("rates"));
     assert!(refused(WorkloadSpec { connections: Some(0), ..get("/") }, target).contains("at least 1"));
+}
+
+#[test]
+fn each_of_several_requests_has_its_own_text_and_figures() {
+    let shop = scripted(|_, stream| {
+        let mut stream = BufReader::new(stream);
+        while let Some(text) = line(&mut stream) {
+            let answer = if text.starts_with("read") { "ok" } else { "no" };
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let of = |name: &str, weight, send: &str| Weighted {
+        name: name.into(),
+        weight,
+        request: TcpRequest { send: send.into(), expect: "ok".into() },
+    };
+    let kind = WorkloadKind::Tcp(vec![of("read", 3, "read {n}\n"), of("write", 1, "write {n}\n")]);
+    let load = WorkloadSpec { kind, rate: burst(400.0, SECOND / 2), ..tcp("", "") };
+    let reading = run(&load, shop);
+    let [read, write] = &reading.requests[..] else { panic!("{reading:?}") };
+    assert_eq!((read.failed, write.ok), (0, 0), "{reading:?}");
+    assert_eq!((read.ok, write.failed), (reading.ok, reading.failed));
+    assert_eq!((read.latency.len(), write.latency.len()), (read.ok, 0));
+    assert_eq!(read.ok + write.failed, 200);
+    // a quarter of 200, within five standard deviations
+    assert!((20..=80).contains(&write.failed), "{}", write.failed);
+    assert!(run(&WorkloadSpec { rate: burst(100.0, SECOND / 10), ..tcp("read\n", "ok") }, shop).requests.is_empty());
 }

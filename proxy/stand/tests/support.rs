@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use squall_core::curve::Curve;
 use squall_core::plane::{Service, Stand, Workload, WorkloadReading};
-use squall_core::scenario::{Arrivals, ServiceKind, ServiceSpec, WorkloadKind, WorkloadSpec};
+use squall_core::scenario::{
+    Arrivals, HttpRequest, ServiceKind, ServiceSpec, TcpRequest, Weighted, WorkloadKind, WorkloadSpec,
+};
 use squall_core::time::{MILLI, SECOND, Time};
 
 use crate::LocalStand;
@@ -68,12 +70,17 @@ pub(super) fn burst(rate: f64, span: Time) -> Curve<f64> {
 }
 
 pub(super) fn tcp(send: &str, expect: &str) -> WorkloadSpec {
-    spec(WorkloadKind::Tcp { send: send.into(), expect: expect.into() })
+    spec(WorkloadKind::Tcp(vec![one(TcpRequest { send: send.into(), expect: expect.into() })]))
 }
 
 pub(super) fn get(path: &str) -> WorkloadSpec {
     let (method, path) = ("GET".into(), path.into());
-    spec(WorkloadKind::Http { method, path, headers: Default::default(), body: None, status: None })
+    let request = HttpRequest { method, path, headers: Default::default(), body: None, status: None };
+    spec(WorkloadKind::Http(vec![one(request)]))
+}
+
+fn one<T>(request: T) -> Weighted<T> {
+    Weighted { name: "one".into(), weight: 1, request }
 }
 
 fn spec(kind: WorkloadKind) -> WorkloadSpec {

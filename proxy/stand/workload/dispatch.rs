@@ -35,8 +35,8 @@ pub(crate) trait Client: Send + 'static {
     async fn open(&self, stream: TcpStream) -> Result<Self::Connection, Failure>;
     /// Whether a connection that rested is still good for a request.
     async fn is_usable(&self, connection: &mut Self::Connection) -> bool;
-    /// Sends the request of this number and takes in the whole answer.
-    async fn exchange(&self, connection: &mut Self::Connection, number: u64) -> Result<(), Failure>;
+    /// Sends the request that is due and takes in the whole answer.
+    async fn exchange(&self, connection: &mut Self::Connection, due: Due) -> Result<(), Failure>;
 }
 
 /// How requests are sent.
@@ -170,21 +170,21 @@ impl<C: Client> Dispatcher<C> {
         for left in (0..=self.terms.retries).rev() {
             let local = Cell::new(None);
             let limit = Duration::from_nanos(self.terms.timeout);
-            let attempt = timeout(limit, self.attempt(slot, due.number, &local)).await;
+            let attempt = timeout(limit, self.attempt(slot, due, &local)).await;
             let Err(why) = attempt.unwrap_or(Err(Failure::TimedOut)) else {
-                return self.figures.answered(now().saturating_sub(due.at));
+                return self.figures.answered(due.request, now().saturating_sub(due.at));
             };
             // A refused connect fails without ever waiting: a row of them must not keep the thread.
             yield_now().await;
             injected &= why.ends_connection() && local.get().is_some_and(|local| (self.terms.injected)(local));
             if left == 0 {
-                return self.figures.failed(why, injected);
+                return self.figures.failed(due.request, why, injected);
             }
             self.figures.retried();
         }
     }
 
-    async fn attempt(&self, slot: &mut Slot<C>, number: u64, local: &Cell<Option<SocketAddr>>) -> Result<(), Failure> {
+    async fn attempt(&self, slot: &mut Slot<C>, due: Due, local: &Cell<Option<SocketAddr>>) -> Result<(), Failure> {
         // Taken out of the slot, so that a connection whose exchange fails or is given up never comes back.
         let kept = match slot.kept.take() {
             Some(kept) => self.still_usable(kept).await,
@@ -195,7 +195,7 @@ impl<C: Client> Dispatcher<C> {
             None => self.open(local).await?,
         };
         local.set(open.local);
-        let answer = self.client.exchange(&mut open.connection, number).await;
+        let answer = self.client.exchange(&mut open.connection, due).await;
         let is_whole = matches!(answer, Ok(()) | Err(Failure::Status(_)));
         if is_whole && self.terms.connections.is_some() {
             slot.kept = Some(open);

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use squall_core::plane::WorkloadReading;
+use squall_core::plane::{RequestReading, WorkloadReading};
 use squall_core::time::Time;
 
 use super::failure::Failure;
@@ -23,6 +23,15 @@ struct Counts {
 }
 
 impl Figures {
+    /// For so many different requests; one alone has no figures of its own.
+    pub(super) fn new(requests: usize) -> Figures {
+        let figures = Figures::default();
+        if requests > 1 {
+            figures.counts().reading.requests = vec![RequestReading::default(); requests];
+        }
+        figures
+    }
+
     pub(super) fn reading(&self) -> WorkloadReading {
         self.counts().reading.clone()
     }
@@ -54,18 +63,25 @@ impl Figures {
     }
 
     /// One was answered, `latency` ns after it was due.
-    pub(super) fn answered(&self, latency: Time) {
+    pub(super) fn answered(&self, request: usize, latency: Time) {
         let mut counts = self.counts();
         counts.reading.in_flight -= 1;
         counts.reading.ok += 1;
         counts.reading.latency.add(latency);
+        if let Some(own) = counts.reading.requests.get_mut(request) {
+            own.ok += 1;
+            own.latency.add(latency);
+        }
     }
 
     /// One failed for good.
-    pub(super) fn failed(&self, why: Failure, injected: bool) {
+    pub(super) fn failed(&self, request: usize, why: Failure, injected: bool) {
         let mut counts = self.counts();
         let reading = &mut counts.reading;
         reading.in_flight -= 1;
+        if let Some(own) = reading.requests.get_mut(request) {
+            *(if injected { &mut own.failed_injected } else { &mut own.failed }) += 1;
+        }
         let reason = if injected {
             reading.failed_injected += 1;
             format!("injected: {why}")

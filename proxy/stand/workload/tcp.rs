@@ -3,21 +3,25 @@
 use std::mem::MaybeUninit;
 
 use socket2::SockRef;
+use squall_core::scenario::{TcpRequest, Weighted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::arrivals::Due;
 use super::dispatch::Client;
 use super::failure::Failure;
 use super::template::Template;
 
 pub(super) struct TcpClient {
-    send: Template,
-    expect: Template,
+    /// What is sent and what must come back.
+    requests: Vec<[Template; 2]>,
 }
 
 impl TcpClient {
-    pub(super) fn new(send: &str, expect: &str) -> TcpClient {
-        TcpClient { send: Template::new(send), expect: Template::new(expect) }
+    pub(super) fn new(requests: &[Weighted<TcpRequest>]) -> TcpClient {
+        let both =
+            |one: &Weighted<TcpRequest>| [&one.request.send, &one.request.expect].map(|text| Template::new(text));
+        TcpClient { requests: requests.iter().map(both).collect() }
     }
 }
 
@@ -36,9 +40,10 @@ impl Client for TcpClient {
         }
     }
 
-    async fn exchange(&self, stream: &mut TcpStream, number: u64) -> Result<(), Failure> {
-        stream.write_all(self.send.fill(number).as_bytes()).await?;
-        let expect = self.expect.fill(number);
+    async fn exchange(&self, stream: &mut TcpStream, due: Due) -> Result<(), Failure> {
+        let [send, expect] = self.requests.get(due.request).ok_or(Failure::Other)?;
+        stream.write_all(send.fill(due.number).as_bytes()).await?;
+        let expect = expect.fill(due.number);
         let mut left = expect.as_bytes();
         let mut buffer = [0; 4096];
         while !left.is_empty() {
