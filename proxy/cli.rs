@@ -29,6 +29,7 @@ mod schema;
 mod serve;
 mod start;
 mod status;
+mod toxiproxy;
 
 /// A fault-injection proxy for fail-safe experiments.
 #[derive(Debug, Parser)]
@@ -46,6 +47,8 @@ Exit codes: 0 upheld or done, 1 refuted, 2 bad input or refused at start, 3 inco
 enum Command {
     /// Run proxies and a control port until SIGTERM
     Serve(serve::Args),
+    /// Be a Toxiproxy server: the same flags, API and configuration file
+    Toxiproxy(toxiproxy::Args),
     /// Run scenarios to their verdict, with everything they bring, in this process
     Drill(drill::Args),
     /// Run a scenario on a `squall serve`, keeping its lease while waiting for the verdict
@@ -87,6 +90,12 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line of this process. Called by the name of the original (`toxiproxy-server`), squall is
+    /// `squall toxiproxy`; there and in that command long options may have one dash, as in the original.
+    pub fn read() -> Cli {
+        Cli::parse_from(toxiproxy::adopt(std::env::args_os().collect()))
+    }
+
     /// Carries out the command.
     ///
     /// # Errors
@@ -94,6 +103,7 @@ impl Cli {
     pub fn run(self) -> Outcome {
         match self.command {
             Command::Serve(args) => serve::run(args),
+            Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Drill(args) => drill::run(args),
             Command::Start(args) => start::run(args),
             Command::Abort(args) => abort::run(args),

@@ -17,8 +17,6 @@ pub mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Runs the command line and says how it ended.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SQUALL_LOG")
@@ -26,7 +24,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     squall_wire::raise_descriptor_limit(); // connections are what it is for
-    match cli::Cli::parse().run() {
+    match cli::Cli::read().run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
             cli::complain(&failure.message);

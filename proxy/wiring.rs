@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use squall_control::toxiproxy::{self, Registry};
 use squall_control::{Server, Settings};
 use squall_core::config::Config;
 use squall_core::limits::Limits;
@@ -41,6 +42,19 @@ pub struct Wired {
     config: Mutex<Config>,
     /// Whether every configured proxy listens and nobody has asked for the end.
     ready: AtomicBool,
+    toxics: Toxics,
+    registry: OnceLock<Arc<Registry>>,
+}
+
+/// What only the command line says about the Toxiproxy-compatible port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Toxics {
+    /// For the draws; none: one is drawn.
+    pub seed: Option<u64>,
+    /// How long toxics outlive the latest request, ns; none: for good.
+    pub lease: Option<u64>,
+    /// What its `/metrics` shows.
+    pub shown: toxiproxy::Shown,
 }
 
 impl Wired {
@@ -49,11 +63,16 @@ impl Wired {
     /// # Errors
     /// When limits make no sense, the state directory can not be had, or threads can not be started.
     pub fn new(config: Config, file: Option<PathBuf>) -> Result<Arc<Wired>, Failure> {
+        Wired::with_toxics(config, file, Toxics::default())
+    }
+
+    /// [`Wired::new`], with what the command line says about toxics.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_toxics(config: Config, file: Option<PathBuf>, toxics: Toxics) -> Result<Arc<Wired>, Failure> {
         if config.control.tokens.is_some() {
             return Err(Failure::input("[control] tokens: this version can not hold requests against tokens"));
-        }
-        if config.control.toxiproxy.is_some() {
-            tracing::warn!("[control] toxiproxy: this version does not have the Toxiproxy-compatible API");
         }
         let limits = Limits::new(&config.safety).map_err(Failure::input)?;
         let state = match &config.control.state {
@@ -76,7 +95,8 @@ impl Wired {
         };
         let engine = Engine::new(setup).map_err(|error| Failure::input(format!("no experiments: {error}")))?;
         let config = Mutex::new(config);
-        Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready: AtomicBool::new(false) }))
+        let (ready, registry) = (AtomicBool::new(false), OnceLock::new());
+        Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready, toxics, registry }))
     }
 
     /// Opens every configured proxy; they listen when this returns. None may lead to `control`, where the control port
@@ -103,12 +123,40 @@ impl Wired {
             let config = self.config();
             settings.metrics.clone_from(&config.metrics_listen);
             settings.hosts.clone_from(&config.control.hosts);
+            settings.toxiproxy = config.control.toxiproxy.clone().map(|listen| toxiproxy::Settings {
+                listen,
+                hosts: config.control.hosts.clone(),
+                metrics: self.toxics.shown,
+                registry: self.registry(&config),
+            });
         }
         let server =
             Server::start(settings, self.clone()).map_err(|error| Failure::input(format!("control port: {error}")))?;
         self.plane.bar(&plain(&server.place().to_string())); // port 0 has become one
+        if let Some(toxiproxy) = server.toxiproxy() {
+            self.plane.bar(&plain(&toxiproxy.to_string()));
+        }
         self.ready.store(true, Ordering::Release);
         Ok(server)
+    }
+
+    /// What clients of the Toxiproxy-compatible port see.
+    fn registry(&self, config: &Config) -> Arc<Registry> {
+        let limit = config.safety.max_percentage;
+        let known = self.registry.get_or_init(|| {
+            let plane: Arc<dyn DataPlane> = self.plane.clone();
+            Arc::new(Registry::new(self.engine.clone(), plane, self.toxics.seed, self.toxics.lease, limit))
+        });
+        known.clone()
+    }
+
+    /// Opens the proxies of a Toxiproxy configuration, toxics included.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the first proxy that can not be had.
+    pub fn populate(&self, json: &[u8]) -> Result<(), Failure> {
+        let registry = self.registry(&self.config());
+        registry.load(json).map_err(Failure::input)
     }
 
     /// The experiments.

@@ -12,3 +12,4 @@ mod outages;
 mod real;
 mod serve;
 mod support;
+mod toxiproxy;

@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Where the control port listens: `address:port` or `unix:PATH`. Else as configured, else any port of 127.0.0.1
     #[arg(long, value_name = "ADDRESS")]
     control: Option<String>,
+    /// Where the Toxiproxy-compatible API listens: `address:port`, on loopback. Else as configured, else nowhere
+    #[arg(long, value_name = "ADDRESS")]
+    toxiproxy: Option<String>,
 }
 
 /// Where the control port listens unless said otherwise.
@@ -37,9 +40,9 @@ pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 
 pub(crate) fn run(args: Args) -> Outcome {
     let config = config(&args)?;
-    if config.proxies.is_empty() && args.config.is_none() && args.control.is_none() {
+    if config.proxies.is_empty() && args.config.is_none() && args.control.is_none() && args.toxiproxy.is_none() {
         return Err(Failure::input(
-            "nothing to serve: give --config FILE, --listen with --upstream, or --control ADDRESS",
+            "nothing to serve: give --config FILE, --listen with --upstream, --control ADDRESS or --toxiproxy ADDRESS",
         ));
     }
     let wishes = interrupt::listen()?;
@@ -51,6 +54,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     let server = wired.control(&listen)?;
     if let Some(place) = server.metrics() {
         say!("metrics {place}");
+    }
+    if let Some(place) = server.toxiproxy() {
+        say!("toxiproxy {place}");
     }
     say!("control {}", server.place());
     attend(&wired, &wishes);
@@ -67,6 +73,16 @@ fn config(args: &Args) -> Result<Config, Failure> {
         }
         None => Config::default(),
     };
+    if let Some(toxiproxy) = &args.toxiproxy {
+        let is_local = toxiproxy.starts_with("localhost:")
+            || toxiproxy.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+        if !is_local {
+            let why =
+                "--toxiproxy takes `address:port` on loopback; elsewhere it needs [control] toxiproxy_open = true";
+            return Err(Failure::input(why));
+        }
+        config.control.toxiproxy = Some(toxiproxy.clone());
+    }
     if let (Some(listen), Some(upstream)) = (&args.listen, &args.upstream) {
         if config.proxies.iter().any(|proxy| proxy.name == "default") {
             return Err(Failure::input(
@@ -80,7 +96,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
 }
 
 /// Does what signals ask for, until the end is asked for. Ctrl-C lifts the faults; the second one never comes here.
-fn attend(wired: &Arc<Wired>, wishes: &Receiver<Wish>) {
+pub(super) fn attend(wired: &Arc<Wired>, wishes: &Receiver<Wish>) {
     for wish in wishes {
         match wish {
             Wish::Terminate => return,

@@ -19,6 +19,7 @@ mod routes;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod toxiproxy;
 
 pub use client::Client;
 pub use server::{Server, Settings};

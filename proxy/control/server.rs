@@ -17,10 +17,10 @@ use crate::connections::{Connections, accept};
 use crate::guard::Guard;
 use crate::place::{self, Place, Published};
 use crate::pool::Pool;
-use crate::routes;
+use crate::{routes, toxiproxy};
 
 /// What a control port is started with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// `address:port` (loopback; port 0: any) or `unix:PATH` (made with mode 0600).
     pub listen: String,
@@ -28,6 +28,8 @@ pub struct Settings {
     pub metrics: Option<String>,
     /// Names besides localhost and the listening address that the Host header may carry.
     pub hosts: Vec<String>,
+    /// The Toxiproxy-compatible API; none: it is not served.
+    pub toxiproxy: Option<toxiproxy::Settings>,
     /// The file in which clients look for the address (see [`place::file`]); none: it is not published.
     pub publish: Option<PathBuf>,
     /// Sizes and times.
@@ -41,6 +43,7 @@ impl Settings {
             listen: listen.into(),
             metrics: None,
             hosts: Vec::new(),
+            toxiproxy: None,
             publish: Some(place::file()),
             limits: Limits::default(),
         }
@@ -88,6 +91,7 @@ impl Default for Limits {
 pub struct Server {
     place: Place,
     metrics: Option<Place>,
+    toxiproxy: Option<Place>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
     _published: Option<Published>,
@@ -98,8 +102,10 @@ impl Server {
     /// had or is not allowed; the error says which.
     pub fn start(settings: Settings, app: Arc<dyn App>) -> io::Result<Server> {
         let control = Bound::control(&settings.listen)?;
-        let metrics = settings.metrics.as_deref().map(Bound::metrics).transpose()?;
-        let (place, metrics_place) = (control.place().clone(), metrics.as_ref().map(|bound| bound.place().clone()));
+        let metrics = settings.metrics.as_deref().map(Bound::anywhere).transpose()?;
+        let toxics = settings.toxiproxy.as_ref().map(|settings| Bound::anywhere(&settings.listen)).transpose()?;
+        let place_of = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.place().clone());
+        let (place, metrics_place, toxiproxy) = (control.place().clone(), place_of(&metrics), place_of(&toxics));
         let published = match settings.publish {
             Some(file) => publish(file, &place),
             None => None,
@@ -108,7 +114,7 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(Pool::THREADS)
+            .max_blocking_threads(Pool::THREADS + toxiproxy::TURNS)
             .thread_name("squall-control")
             .build()?;
         let mut served: Vec<(Bound, Router)> = Vec::new();
@@ -118,18 +124,26 @@ impl Server {
             let guard = Guard::new(settings.hosts.iter().cloned(), true);
             served.push((bound, routes::read_only(state.clone(), guard)));
         }
+        if let Some((bound, settings)) = toxics.zip(settings.toxiproxy) {
+            served.push((bound, toxiproxy::router(settings, limits.read)));
+        }
         let guard = Guard::new(settings.hosts.into_iter().chain(control.host()), false);
         served.push((control, routes::all(state, guard)));
         let thread = std::thread::Builder::new().name("squall-control".into()).spawn(move || {
             runtime.block_on(run(served, connections, limits, stopped));
             runtime.shutdown_timeout(Duration::from_millis(100)); // calls that still run may go on without us
         })?;
-        Ok(Server { place, metrics: metrics_place, stop, thread: Some(thread), _published: published })
+        Ok(Server { place, metrics: metrics_place, toxiproxy, stop, thread: Some(thread), _published: published })
     }
 
     /// Where it listens: the port that port 0 became.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where the Toxiproxy-compatible API is.
+    pub fn toxiproxy(&self) -> Option<&Place> {
+        self.toxiproxy.as_ref()
     }
 
     /// Where the read-only listener is.

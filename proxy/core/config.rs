@@ -27,6 +27,8 @@ pub struct ControlConfig {
     pub listen: Option<String>,
     /// Toxiproxy-compatible API.
     pub toxiproxy: Option<String>,
+    /// It may be reached from other machines, although it has no tokens.
+    pub toxiproxy_open: bool,
     /// Directory, resolved against the file's.
     pub state: Option<PathBuf>,
     /// Token file, resolved against the file's.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod half_open;
 pub mod latency;
 pub mod loss;
+pub mod noop;
 pub mod observed;
 pub mod pad;
 pub mod partition;
@@ -145,6 +146,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         let _ = (cx, offer);
         Act::Pass(ALL)
+    }
+
+    /// Whether the connections that it has selected are closed (FIN) when it is removed while its experiment goes on; else
+    /// they go on, or are reset where bytes are missing.
+    fn closes_when_removed(&self) -> bool {
+        false
     }
 
     /// When to be asked with [`Item::Tick`], data or not; while the connection waits at the gate for a change: when to be
@@ -559,6 +566,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn needs(&self) -> Needs;
     /// See [`Fault::depth`].
     fn depth(&self) -> usize;
+    /// See [`Fault::closes_when_removed`].
+    fn closes_when_removed(&self) -> bool;
     /// A fresh `Shared`.
     fn new_shared(&self) -> Box<dyn Any + Send + Sync>;
     /// A fresh `State`.
@@ -647,6 +656,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn depth(&self) -> usize {
         Fault::depth(self)
+    }
+    fn closes_when_removed(&self) -> bool {
+        Fault::closes_when_removed(self)
     }
     fn new_shared(&self) -> Box<dyn Any + Send + Sync> {
         Box::new(F::Shared::default())

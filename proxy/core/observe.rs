@@ -98,6 +98,10 @@ pub struct Reading {
     /// Datagrams that squall itself dropped: no room to hold them, no association for them, or the system did not take
     /// them. None of them is an injection.
     pub dropped: u64,
+    /// Bytes received from the client.
+    pub received_upstream: u64,
+    /// Bytes received from the server.
+    pub received_downstream: u64,
     /// Bytes delivered towards the server.
     pub bytes_upstream: u64,
     /// Bytes delivered towards the client.

@@ -136,6 +136,25 @@ impl Open {
 }
 
 impl Active {
+    /// The same lineage with another configuration: what was counted and remembered stays.
+    #[must_use]
+    pub fn with(&self, fault: Arc<dyn AnyFault>) -> Active {
+        Active {
+            serial: self.serial,
+            name: self.name.clone(),
+            draws: self.draws,
+            flow: self.flow,
+            select: self.select.clone(),
+            window: self.window,
+            switch: self.switch.clone(),
+            observed: self.observed,
+            fault,
+            shared: self.shared.clone(),
+            tally: self.tally.clone(),
+            on_abort: self.on_abort,
+        }
+    }
+
     /// Where it stands now.
     pub fn look(&self, now: Now) -> Look {
         if !self.switch.is_on(now) {

@@ -24,6 +24,10 @@ pub trait DataPlane: Send + Sync {
     fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError>;
     /// Closes a proxy's listener; those who wait to be accepted are still served; open connections go on until they end.
     fn close(&self, name: &str) -> Result<(), PlaneError>;
+    /// Ends a proxy's open connections (FIN to both sides); its listener goes on.
+    fn disconnect(&self, name: &str) -> Result<(), PlaneError>;
+    /// Closes a proxy's listener and ends its open connections; those who wait to be accepted are reset.
+    fn cut_off(&self, name: &str) -> Result<(), PlaneError>;
     /// All proxies, by name.
     fn proxies(&self) -> Vec<ProxyInfo>;
     /// Figures of one proxy.

@@ -143,7 +143,7 @@ pub struct Parameter {
 }
 
 /// `[[proxy]]`
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct ProxySpec {
     /// `[a-z0-9][a-z0-9-]*`
     pub name: String,
@@ -156,6 +156,8 @@ pub struct ProxySpec {
     pub protocol: Protocol,
     /// Connections at one moment; none: as many as descriptors allow.
     pub max_connections: Option<u64>,
+    /// A client whose upstream can not be reached is closed (FIN), as by Toxiproxy, rather than reset. Not in the language.
+    pub closes_unreached: bool,
     /// How long a connect to the upstream may take, ns.
     pub connect_timeout: Time,
     /// UDP: how long an association may be silent before it ends, ns.

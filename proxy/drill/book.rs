@@ -12,6 +12,7 @@ use crate::abort::Release;
 use crate::compile::Actives;
 use crate::marks::Marked;
 use crate::report::Moment;
+use crate::resident::Tenant;
 use crate::run::{Ending, Timeline};
 use crate::schedule::seconds;
 use crate::steps::Waiting;
@@ -80,6 +81,8 @@ pub(crate) struct Entry {
     ending: Mutex<Option<Ending>>,
     release: Mutex<Option<Arc<Release>>>,
     moments: Mutex<Vec<Moment>>,
+    /// Faults that came while it ran.
+    tenants: Mutex<Vec<Tenant>>,
     card: Mutex<Card>,
 }
 
@@ -133,8 +136,8 @@ impl Entry {
             first_open: 0,
             opened: None,
         };
-        let (switch, ending, release, moments) = Default::default();
-        Entry { id, checked, seed, switch, ending, release, moments, card: Mutex::new(card) }
+        let (switch, ending, release, moments, tenants) = Default::default();
+        Entry { id, checked, seed, switch, ending, release, moments, tenants, card: Mutex::new(card) }
     }
 
     pub(crate) fn card(&self) -> MutexGuard<'_, Card> {
@@ -177,6 +180,11 @@ impl Entry {
         }
     }
 
+    /// Looks at, or changes, the faults that came while it ran.
+    pub(crate) fn tenants<T>(&self, act: impl FnOnce(&mut Vec<Tenant>) -> T) -> T {
+        act(&mut lock(&self.tenants))
+    }
+
     /// What happened, in order.
     pub(crate) fn moments(&self) -> Vec<Moment> {
         lock(&self.moments).clone()
@@ -199,6 +207,16 @@ impl Entry {
                 tally: sum(actives.iter().map(|active| active.read())),
             }
         });
+        let mut faults: Vec<FaultView> = faults.collect();
+        self.tenants(|tenants| {
+            faults.extend(tenants.iter().map(|Tenant { spec, active, gone }| FaultView {
+                name: spec.name.clone(),
+                kind: spec.kind.into(),
+                summary: spec.summary.clone(),
+                active: !gone && active.phase(now).open_since.is_some(),
+                tally: active.read(),
+            }));
+        });
         ExperimentView {
             id: self.id.to_string(),
             name: self.checked.name.clone(),
@@ -209,7 +227,7 @@ impl Entry {
             reason: card.reason.clone(),
             elapsed: card.timeline.elapsed(now.mono).map_or(0.0, seconds),
             planned: seconds(card.planned),
-            faults: faults.collect(),
+            faults,
             proxies: card.proxies.clone(),
             observed: card.observed,
             waiting: card.waiting.as_ref().map(|waiting| WaitingView {

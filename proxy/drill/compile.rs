@@ -11,6 +11,7 @@ use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::select::{Cap, Select};
 
 use crate::arm::Target;
+use crate::view::Refusal;
 
 /// Who an experiment is, for its faults.
 #[derive(Clone, Debug)]
@@ -77,6 +78,34 @@ impl Compiler {
         let actives = actives.iter().flatten().cloned().collect();
         self.live.retain(|live| live.id != *id);
         self.live.push(Live { id: id.clone(), actives, turns });
+        self.publish(cell)
+    }
+
+    /// Makes one more fault of an experiment that runs, behind all others. Nothing is published.
+    ///
+    /// # Errors
+    /// The kind can be checked, but not run.
+    pub(crate) fn lodge(&mut self, who: &Identity, checked: &Checked, spec: &FaultSpec) -> Result<Active, Refusal> {
+        let fault = spec.fault.as_ref().map_err(|why| Refusal::NotArmed(vec![why.clone()]))?;
+        self.serial += 1;
+        let target = Target { proxy: spec.proxy.as_str().into(), flow: spec.flow, fault: fault.clone() };
+        Ok(active(self.serial, who, checked, spec, &target, self.cap.as_ref()))
+    }
+
+    /// Puts a fault of a running experiment in force, in place of the one with its serial.
+    pub(crate) fn put(&mut self, cell: &Cell, id: &Arc<str>, active: Arc<Active>) -> u64 {
+        if let Some(live) = self.live.iter_mut().find(|live| live.id == *id) {
+            live.actives.retain(|other| other.serial != active.serial);
+            live.actives.push(active);
+        }
+        self.publish(cell)
+    }
+
+    /// Takes one fault of a running experiment out.
+    pub(crate) fn take(&mut self, cell: &Cell, id: &str, serial: u64) -> u64 {
+        if let Some(live) = self.live.iter_mut().find(|live| &*live.id == id) {
+            live.actives.retain(|active| active.serial != serial);
+        }
         self.publish(cell)
     }
 

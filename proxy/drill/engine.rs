@@ -12,7 +12,7 @@ use squall_core::config::Safety;
 use squall_core::observe::Record;
 use squall_core::plane::{DataPlane, Stand};
 use squall_core::scenario::Checked;
-use squall_core::time::Now;
+use squall_core::time::{Now, Time};
 use tokio::sync::{Notify, broadcast};
 
 use crate::abort::{Release, released};
@@ -24,6 +24,7 @@ use crate::evidence::{self, Runs};
 use crate::lease;
 use crate::live::{Armed, Running};
 use crate::report::Moment;
+use crate::resident::{self, Resident};
 use crate::run::Ending;
 use crate::stamp::rfc3339;
 use crate::store::Store;
@@ -150,12 +151,7 @@ impl Engine {
         let inner = &self.inner;
         let seed = scenario.seed.unwrap_or_else(drawn_seed);
         let needed = arm::approvals(&scenario, &inner.environment, &inner.safety);
-        let id = loop {
-            let id = lock(&inner.book).next_id(&scenario.name);
-            if !inner.store.knows(&id) {
-                break id; // asked without the lock: an abort must not wait for a disk
-            }
-        };
+        let id = inner.free_id(&scenario.name);
         let entry = lock(&inner.book).add(id, scenario, seed);
         inner.tell(&entry, "state", "draft".into());
         if needed == 0 {
@@ -195,6 +191,36 @@ impl Engine {
         }
         inner.wake.notify_one();
         Ok(entry.view(inner.now()))
+    }
+
+    /// Starts an experiment without a timeline; its faults come one by one. With `lease` (ns) it lives only while it is
+    /// renewed. It needs nothing that a scenario needs, and no approval; but in production nothing of this kind may run.
+    ///
+    /// # Errors
+    /// What is in the way, such as an address of `must_not_reach` that answers.
+    pub fn resident(&self, name: &str, seed: Option<u64>, lease: Option<Time>) -> Result<Resident, Refusal> {
+        let inner = &self.inner;
+        let mut checked = resident::scenario(name, "faults set one by one by a client");
+        if inner.environment == "production" {
+            checked.environments = vec!["any but production".into()];
+        }
+        let id = inner.free_id(name);
+        let entry = lock(&inner.book).add(id, checked, seed.unwrap_or_else(drawn_seed));
+        let keep = if lease.is_some() { Keep::Lease } else { Keep::Owned };
+        let _one_at_a_time = lock(&inner.starting);
+        let Approved { entry, resolved, keep, .. } = inner.approve(entry, keep, false)?;
+        entry.card().state = State::Armed;
+        let mut running =
+            Armed { entry: entry.clone(), resolved, keep }.start(inner).inspect_err(|_| inner.disarm(&entry))?;
+        if let (Some(switch), Some(lease)) = (entry.switch(), lease) {
+            switch.set_lease(inner.now().boot.saturating_add(lease));
+        }
+        match running.tick(inner) {
+            None => lock(&inner.started).push(running),
+            Some(ending) => inner.stop(running, ending),
+        }
+        inner.wake.notify_one();
+        Ok(Resident::new(inner.clone(), entry, lease))
     }
 
     /// Holds a place for an approved experiment among those that may run.
@@ -344,6 +370,16 @@ impl Inner {
         let elapsed = entry.elapsed(self.now().mono);
         entry.note(Moment { at: elapsed, kind: kind.into(), text: text.clone() });
         self.events.tell(&**self.plane.clock(), Some((&entry.id, elapsed)), kind, text);
+    }
+
+    /// An id that neither this process nor the state directory knows.
+    fn free_id(&self, name: &str) -> String {
+        loop {
+            let id = lock(&self.book).next_id(name);
+            if !self.store.knows(&id) {
+                return id; // asked without the lock: an abort must not wait for a disk
+            }
+        }
     }
 
     fn find(&self, id: &str) -> Result<Arc<Entry>, Refusal> {

@@ -4,6 +4,7 @@
 //! are lifted by the workers themselves through the switch, so that nothing here has to work for a fault to end.
 
 pub mod engine;
+pub mod resident;
 pub mod view;
 
 mod abort;

@@ -319,7 +319,9 @@ impl Stopping {
     }
 
     fn tally(&self) -> squall_core::plan::TallyReading {
-        sum(self.running.actives.iter().flatten().map(|active| active.read()))
+        let tenants = self.running.entry.tenants(|tenants| tenants.clone());
+        let actives = self.running.actives.iter().flatten().chain(tenants.iter().map(|tenant| &tenant.active));
+        sum(actives.map(|active| active.read()))
     }
 
     fn story(&self, inner: &Inner, now: Now) -> Story {
@@ -354,7 +356,7 @@ impl Stopping {
             paused: timeline.paused,
             waited: timeline.waited,
             planned: running.resolved.schedule.planned,
-            faults: report::faults(&entry.checked, &running.actives, &running.evidence),
+            faults: report::faults(entry, &running.actives, &running.evidence),
             expects: report::expects(&running.run, &running.resolved.watches, &expects),
             forecast: report::forecast(&entry.checked, &running.run, running.resolved.forecast),
             people: report::people(&running.run, entry),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use squall_core::plan::TallyReading;
+use squall_core::plan::{Active, TallyReading};
 use squall_core::plane::{ServiceReading, WorkloadReading};
-use squall_core::scenario::{Checked, During, ExpectSpec, Metric};
+use squall_core::scenario::{Checked, During, ExpectSpec, FaultSpec, Metric};
 use squall_core::time::Time;
 
 use crate::before::BeforeStory;
@@ -217,8 +217,8 @@ pub(crate) fn card(entry: &Entry, began: &str, over: Option<(State, Verdict, &st
     })
 }
 
-pub(crate) fn faults(checked: &Checked, actives: &Actives, evidence: &Evidence) -> Vec<FaultStory> {
-    let faults = checked.faults.iter().zip(actives).map(|(spec, actives)| FaultStory {
+pub(crate) fn faults(entry: &Entry, actives: &Actives, evidence: &Evidence) -> Vec<FaultStory> {
+    let story = |spec: &FaultSpec, actives: &[Arc<Active>]| FaultStory {
         name: spec.name.clone(),
         kind: spec.kind,
         proxies: actives.iter().map(|active| active.name.proxy.clone()).collect(),
@@ -227,8 +227,13 @@ pub(crate) fn faults(checked: &Checked, actives: &Actives, evidence: &Evidence) 
         min_hits: spec.min_hits,
         tally: sum(actives.iter().map(|active| active.read())),
         values: evidence.of(&spec.name),
+    };
+    let mut faults: Vec<FaultStory> =
+        entry.checked.faults.iter().zip(actives).map(|(spec, actives)| story(spec, actives)).collect();
+    entry.tenants(|tenants| {
+        faults.extend(tenants.iter().map(|tenant| story(&tenant.spec, std::slice::from_ref(&tenant.active))));
     });
-    faults.collect()
+    faults
 }
 
 pub(crate) fn expects(run: &Run, watches: &[Watch], judged: &[(ExpectSpec, Option<f64>, Outcome)]) -> Vec<Line> {

@@ -35,11 +35,18 @@ pub(crate) struct Meter {
     pub(crate) misheaded: Count,
     pub(crate) injected: Count,
     pub(crate) dropped: Count,
+    received: [Count; 2],
     bytes: [Count; 2],
     turns: OnceLock<Box<[Count]>>,
 }
 
 impl Meter {
+    /// Bytes were read.
+    #[inline]
+    pub(crate) fn received(&self, flow: Flow, n: usize) {
+        self.received[flow as usize].add(n as u64);
+    }
+
     /// Bytes were written.
     #[inline]
     pub(crate) fn delivered(&self, flow: Flow, n: u64) {
@@ -70,6 +77,8 @@ impl Meter {
         reading.misheaded += self.misheaded.read();
         reading.injected += self.injected.read();
         reading.dropped += self.dropped.read();
+        reading.received_upstream += self.received[Flow::Upstream as usize].read();
+        reading.received_downstream += self.received[Flow::Downstream as usize].read();
         reading.bytes_upstream += self.bytes[Flow::Upstream as usize].read();
         reading.bytes_downstream += self.bytes[Flow::Downstream as usize].read();
         if let Some(turns) = self.turns.get() {

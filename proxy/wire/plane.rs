@@ -363,6 +363,15 @@ impl Plane {
         Ok(upstream)
     }
 
+    /// Takes a proxy off the map.
+    fn remove(&self, name: &str) -> Result<Entry, PlaneError> {
+        let mut proxies = self.lock();
+        let entry = proxies.remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        self.map(&proxies);
+        entry.proxy.closed.store(true, Ordering::Release);
+        Ok(entry)
+    }
+
     /// Ends a listener without resetting those who wait in its queue: they are a moment older than its end.
     fn unlisten(&self, proxy: &Arc<Proxy>, bound: &Bound, listener: u64) {
         if let Some(listener) = bound.listener() {
@@ -487,12 +496,23 @@ impl DataPlane for Plane {
     }
 
     fn close(&self, name: &str) -> Result<(), PlaneError> {
-        let mut proxies = self.lock();
-        let entry = proxies.remove(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
-        self.map(&proxies);
-        drop(proxies);
-        entry.proxy.closed.store(true, Ordering::Release);
+        let entry = self.remove(name)?;
         self.unlisten(&entry.proxy, &entry.bound, entry.listener);
+        self.common.tell_all(|| Order::Retire { proxy: entry.proxy.id });
+        Ok(())
+    }
+
+    fn disconnect(&self, name: &str) -> Result<(), PlaneError> {
+        let proxies = self.lock();
+        let entry = proxies.get(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        self.common.tell_all(|| Order::Disconnect { proxy: entry.proxy.id });
+        Ok(())
+    }
+
+    fn cut_off(&self, name: &str) -> Result<(), PlaneError> {
+        let entry = self.remove(name)?;
+        self.common.tell_all(|| Order::Unlisten { listener: entry.listener });
+        self.common.tell_all(|| Order::Disconnect { proxy: entry.proxy.id });
         self.common.tell_all(|| Order::Retire { proxy: entry.proxy.id });
         Ok(())
     }

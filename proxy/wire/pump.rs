@@ -105,6 +105,19 @@ impl Link {
         Link { conn: RefCell::new(conn), waker: OnceCell::new(), called: Cell::new(false) }
     }
 
+    /// Whether it belongs to this proxy.
+    pub(crate) fn is_of(&self, proxy: u64) -> bool {
+        self.conn.borrow().local.proxy.id == proxy
+    }
+
+    /// Ends it now: both sockets close when its task has run.
+    pub(crate) fn disconnect(&self) {
+        self.conn.borrow_mut().stage = Stage::Done;
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
     /// The timer has come.
     pub(crate) fn due(&self) {
         self.conn.borrow_mut().timer = None;
@@ -408,7 +421,9 @@ impl Conn {
                 let to = self.destination;
                 tracing::debug!(proxy = &*self.local.proxy.name, ?to, %error, "the upstream can not be reached");
                 self.local.meter.connect_failed.add(1);
-                reset::arm(&self.client);
+                if !self.local.proxy.target.load().spec.closes_unreached {
+                    reset::arm(&self.client);
+                }
                 Stage::Done
             }
         }
@@ -485,6 +500,7 @@ impl Conn {
                         Poll::Ready(Ok(n)) => {
                             read += n;
                             talk.moved(flow, n);
+                            local.meter.received(flow, n);
                             if local.measure.get() {
                                 measure(local, asked, flow, SystemClock::mono());
                             }

@@ -62,6 +62,8 @@ pub(crate) enum Order {
     Welcome { proxy: Arc<Proxy>, socket: OwnedFd, tcp: bool, client: Option<SocketAddr> },
     /// A connection from a busier worker.
     Adopt(Box<Arrival>),
+    /// End its open connections.
+    Disconnect { proxy: u64 },
     /// The proxy is closed; forget it when its last connection ends.
     Retire { proxy: u64 },
     /// End, with everything that is open.
@@ -91,6 +93,15 @@ impl Member {
         match self {
             Member::Link(link) => link.due(),
             Member::Association(association) => association.due(),
+        }
+    }
+
+    /// Ends it now if it is a connection of this proxy; datagrams have no end that could be told.
+    fn disconnect(&self, proxy: u64) {
+        if let Member::Link(link) = self
+            && link.is_of(proxy)
+        {
+            link.disconnect();
         }
     }
 
@@ -393,6 +404,10 @@ impl Worker {
                 Order::Adopt(arrival) => {
                     let local = self.local(&arrival.proxy);
                     self.adopt(&local, *arrival);
+                }
+                Order::Disconnect { proxy } => {
+                    let members: Vec<Member> = self.links.borrow().iter().map(|(_, member)| member.clone()).collect();
+                    members.iter().for_each(|member| member.disconnect(proxy));
                 }
                 Order::Retire { proxy } => {
                     let local = self.locals.borrow().get(&proxy).cloned();

@@ -137,6 +137,7 @@ mod tests {
             listen: listen.into(),
             upstream: "127.0.0.1:1".into(),
             protocol: Protocol::Tcp,
+            closes_unreached: false,
             max_connections: None,
             connect_timeout: 5 * SECOND,
             idle_timeout: ProxySpec::IDLE_TIMEOUT,

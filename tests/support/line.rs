@@ -107,6 +107,20 @@ impl Peer {
         end
     }
 
+    /// Waits until a byte or an end is there; takes none.
+    #[track_caller]
+    pub fn hears_something(&self) {
+        self.0.peek(&mut [0]).unwrap();
+    }
+
+    /// Whether neither a byte nor an end comes for so long.
+    pub fn is_silent_for(&self, ms: u64) -> bool {
+        self.0.set_read_timeout(Some(Duration::from_millis(ms))).unwrap();
+        let heard = self.0.peek(&mut [0]);
+        self.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        heard.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    }
+
     /// Neither a byte nor an end comes for so long.
     #[track_caller]
     pub fn hears_nothing_for(&mut self, ms: u64) {

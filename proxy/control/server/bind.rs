@@ -42,8 +42,8 @@ impl Bound {
         tcp(listen, address)
     }
 
-    /// Any address: what it shows can't do harm.
-    pub(super) fn metrics(listen: &str) -> io::Result<Bound> {
+    /// Any address: what is shown can't do harm, or whoever configured it answers for it.
+    pub(super) fn anywhere(listen: &str) -> io::Result<Bound> {
         tcp(listen, address(listen)?)
     }
 

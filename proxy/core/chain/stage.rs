@@ -165,6 +165,10 @@ impl Stage {
         unit.active.fault.lifted(&mut *self.state);
         self.fresh = false;
         self.withdraw();
+        if unit.is_removed(moment.now) && unit.active.fault.closes_when_removed() && !self.done {
+            self.mark(What::Closed, unit, moment);
+            return LetGo::Close;
+        }
         if self.lossy && !self.done && unit.active.fault.effect() == Effect::Loses {
             Tally::add(&unit.active.tally.reset_on_abort);
             self.mark(What::Reset, unit, moment);

@@ -289,6 +289,11 @@ impl Unit {
         self.closes_on_abort(moment.now).then(|| Ended::new(End::Fin, self))
     }
 
+    /// Whether it was taken out of the plan while its experiment goes on.
+    pub(super) fn is_removed(&self, now: Now) -> bool {
+        self.gone && self.active.switch.is_on(now)
+    }
+
     /// Whether what it holds is closed rather than released: asked for, and the experiment is over. A pause, the end of
     /// a window and a changed plan release.
     pub(super) fn closes_on_abort(&self, now: Now) -> bool {

@@ -22,6 +22,7 @@ use crate::unit::Duration;
 pub struct Blackhole {
     idle: Option<Time>,
     after: Option<Time>,
+    on_removal: OnRemoval,
 }
 
 /// The fields of a blackhole.
@@ -33,6 +34,20 @@ pub struct Config {
     idle: Option<Duration>,
     /// Close the connection this long after the fault came on. Default: never.
     after: Option<Duration>,
+    /// What becomes of the selected connections when the fault is removed while its experiment goes on.
+    #[serde(default)]
+    on_removal: OnRemoval,
+}
+
+/// `on_removal`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRemoval {
+    /// Those that have lost bytes are reset, the others go on.
+    #[default]
+    Reset,
+    /// All are closed (FIN).
+    Close,
 }
 
 /// Whether the fault acts upstream: the same for all connections.
@@ -50,7 +65,7 @@ pub struct Memory {
 impl Blackhole {
     /// One that never closes.
     pub(super) fn endless() -> Blackhole {
-        Blackhole { idle: None, after: None }
+        Blackhole { idle: None, after: None, on_removal: OnRemoval::Reset }
     }
 }
 
@@ -67,7 +82,8 @@ idle  = "5s"
     type Makes = Blackhole;
 
     fn build(config: Config) -> Result<Blackhole, Misfit> {
-        Ok(Blackhole { idle: config.idle.map(|idle| idle.0), after: config.after.map(|after| after.0) })
+        let (idle, after) = (config.idle.map(|idle| idle.0), config.after.map(|after| after.0));
+        Ok(Blackhole { idle, after, on_removal: config.on_removal })
     }
 
     fn summary(fault: &Blackhole) -> String {
@@ -84,6 +100,10 @@ impl Fault for Blackhole {
     const EFFECT: Effect = Effect::Loses;
     type Shared = Directions;
     type State = Memory;
+
+    fn closes_when_removed(&self) -> bool {
+        self.on_removal == OnRemoval::Close
+    }
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         if cx.flow == Flow::Upstream {
@@ -156,7 +176,11 @@ mod tests {
     use crate::time::SECOND;
 
     fn run(idle: Option<u64>, after: Option<u64>) -> Driver<Blackhole> {
-        let fault = Blackhole { idle: idle.map(|s| s * SECOND), after: after.map(|s| s * SECOND) };
+        let fault = Blackhole {
+            idle: idle.map(|s| s * SECOND),
+            after: after.map(|s| s * SECOND),
+            on_removal: OnRemoval::Reset,
+        };
         let mut driver = Driver::new(fault, Flow::Upstream).attached(10 * SECOND, 50);
         driver.at(11 * SECOND).push(&[1; 10]);
         driver.at(14 * SECOND).push(&[1; 20]);
@@ -186,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_not_idle_where_the_client_is_heard() {
-        let fault = Blackhole { idle: Some(SECOND), after: None };
+        let fault = Blackhole { idle: Some(SECOND), after: None, on_removal: OnRemoval::Reset };
         let mut upstream = Driver::new(fault.clone(), Flow::Upstream);
         upstream.run_until(0);
         let mut answers = Driver::new(fault.clone(), Flow::Downstream);

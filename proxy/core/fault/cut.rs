@@ -10,7 +10,7 @@ pub use after::After;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{ALL, Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Offer, Opening, Until, What};
 use crate::time::Time;
-use crate::unit::Bytes;
+use crate::unit::{Bytes, Duration};
 
 /// Ends the connection, or stalls this direction, after an exact number of bytes or a time.
 ///
@@ -21,6 +21,7 @@ use crate::unit::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     after: After,
+    delay: Option<Time>,
     how: How,
 }
 
@@ -30,6 +31,9 @@ pub struct Cut {
 pub struct Config {
     /// When: an amount ("1KiB") in either direction, or a time ("5s") since the connection began.
     after: After,
+    /// How long the byte at that place waits until it happens. Written, even as 0, it lets connections open: an amount of
+    /// 0 then stands for the first byte.
+    delay: Option<Duration>,
     /// What happens then.
     #[serde(default)]
     how: How,
@@ -71,7 +75,7 @@ how   = "fin"
     type Makes = Cut;
 
     fn build(config: Config) -> Result<Cut, Misfit> {
-        Ok(Cut { after: config.after, how: config.how })
+        Ok(Cut { after: config.after, delay: config.delay.map(|delay| delay.0), how: config.how })
     }
 
     fn summary(fault: &Cut) -> String {
@@ -80,7 +84,8 @@ how   = "fin"
             How::Reset => "reset",
             How::Stall => "stall",
         };
-        format!("{how} after {}", fault.after)
+        let delay = fault.delay.map_or_else(String::new, |delay| format!(", {} later", Duration(delay)));
+        format!("{how} after {}{delay}", fault.after)
     }
 }
 
@@ -96,6 +101,9 @@ pub struct ResetConfig {
     /// connections are reset as soon as they are accepted, the upstream never hears of them.
     #[serde(default)]
     after: After,
+    /// How long the byte at that place waits until the reset. Written, even as 0, it lets connections open: 0B then stands
+    /// for the first byte.
+    delay: Option<Duration>,
 }
 
 impl Kind for Reset {
@@ -112,7 +120,7 @@ after      = "512B"
     type Makes = Cut;
 
     fn build(config: ResetConfig) -> Result<Cut, Misfit> {
-        Ok(Cut { after: config.after, how: How::Reset })
+        Ok(Cut { after: config.after, delay: config.delay.map(|delay| delay.0), how: How::Reset })
     }
 
     fn summary(fault: &Cut) -> String {
@@ -157,7 +165,7 @@ bytes = "64KiB"
                 return Err(Misfit { field: None, span: None, message });
             }
         };
-        Ok(Cut { after: After::Amount(amount), how: How::Fin })
+        Ok(Cut { after: After::Amount(amount), delay: None, how: How::Fin })
     }
 
     fn summary(fault: &Cut) -> String {
@@ -173,7 +181,7 @@ impl Fault for Cut {
     type State = Memory;
 
     fn open(&self, cx: &mut Cx<'_, Self>, _: &Opening) -> Gate {
-        if self.after != After::Amount(Bytes(0)) || cx.flow == Flow::Downstream {
+        if self.after != After::Amount(Bytes(0)) || self.delay.is_some() || cx.flow == Flow::Downstream {
             return Gate::Pass;
         }
         let end = match self.how {
@@ -206,8 +214,14 @@ impl Fault for Cut {
             return None;
         }
         match self.after {
-            After::Amount(amount) => (cx.span.seen >= amount.0).then_some(cx.now),
-            After::Time(time) => Some(cx.span.opened.saturating_add(time.0)),
+            After::Amount(amount) => {
+                let reached = cx.span.last.unwrap_or(cx.now);
+                (cx.span.seen >= amount.0).then(|| self.delay.map_or(cx.now, |delay| reached.saturating_add(delay)))
+            }
+            After::Time(time) => {
+                let at = cx.span.opened.saturating_add(time.0);
+                Some(at.saturating_add(self.delay.unwrap_or(0)))
+            }
         }
     }
 }
@@ -227,6 +241,17 @@ impl Cut {
     }
 
     fn act(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        if let Some(delay) = self.delay.filter(|_| !cx.state.done) {
+            let reached = match (self.after, offer.is_empty()) {
+                (After::Time(time), _) => cx.span.opened.saturating_add(time.0),
+                (_, true) => cx.span.last.unwrap_or(offer.arrived),
+                (_, false) => offer.arrived,
+            };
+            let due = reached.saturating_add(delay);
+            if due > cx.now {
+                return Act::Hold(Until::At(due));
+            }
+        }
         let (what, act) = match self.how {
             How::Fin => (What::Closed, Act::End(End::Fin)),
             How::Reset => (What::Reset, Act::End(End::Reset)),

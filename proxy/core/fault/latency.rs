@@ -24,10 +24,11 @@ use crate::unit::Duration;
 pub struct Latency {
     delay: Distribution,
     order: Order,
+    delays_close: bool,
 }
 
 /// The fields of a latency: those of a distribution, and the order.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// How long: the middle for uniform and normal, the median for lognormal, the mean for exponential, the minimum for
@@ -54,6 +55,13 @@ pub struct Config {
     /// Whether a datagram with a shorter delay may overtake those before it (UDP only).
     #[serde(default)]
     order: Order,
+    /// Whether the close (FIN) waits as a byte does. Without that it waits only for the bytes before it. Default true.
+    #[serde(default = "yes")]
+    delays_close: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `order`
@@ -70,7 +78,7 @@ pub enum Order {
 impl Latency {
     /// Delays from a distribution.
     pub fn new(delay: Distribution) -> Latency {
-        Latency { delay, order: Order::Keep }
+        Latency { delay, order: Order::Keep, delays_close: true }
     }
 }
 
@@ -102,9 +110,9 @@ distribution = "normal"
     type Makes = Latency;
 
     fn build(config: Config) -> Result<Latency, Misfit> {
-        let Config { delay, jitter, distribution, p99, shape, quantiles, histogram, order } = config;
+        let Config { delay, jitter, distribution, p99, shape, quantiles, histogram, order, delays_close } = config;
         let delays = DistributionConfig { delay, jitter, distribution, p99, shape, quantiles, histogram };
-        Ok(Latency { delay: delays.build()?, order })
+        Ok(Latency { delay: delays.build()?, order, delays_close })
     }
 
     fn summary(fault: &Latency) -> String {
@@ -125,7 +133,7 @@ impl Fault for Latency {
     }
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
-        if matches!(offer.item, Item::Tick) {
+        if matches!(offer.item, Item::Tick) || matches!(offer.item, Item::Fin) && !self.delays_close {
             return Act::Pass(0);
         }
         let (step, left) = offer.delay_step();
@@ -207,6 +215,17 @@ mod tests {
         driver.run_until(SECOND);
         assert_eq!(driver.arrivals(), [(105 * MILLI, 10), (125 * MILLI, 10)]);
         assert_eq!(driver.closed_at, Some(130 * MILLI));
+    }
+
+    #[test]
+    fn a_close_that_is_not_delayed_waits_only_for_what_is_before_it() {
+        for (before, closed) in [(0, 5 * MILLI), (10, 100 * MILLI)] {
+            let mut driver = Driver::new(Latency { delays_close: false, ..latency(100) }, Flow::Downstream);
+            driver.at(0).push(&vec![7; before]);
+            driver.at(5 * MILLI).fin();
+            driver.run_until(SECOND);
+            assert_eq!(driver.closed_at, Some(closed), "{before} bytes before");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::time::Time;
 pub struct Observed(pub Arc<dyn AnyFault>);
 
 impl AnyFault for Observed {
+    fn closes_when_removed(&self) -> bool {
+        false
+    }
     fn kind(&self) -> &'static str {
         self.0.kind()
     }

@@ -38,6 +38,7 @@ faults![
     corrupt::Corrupt,
     dns::Dns,
     loss::Loss,
+    noop::Noop,
     error::Error,
 ];
 

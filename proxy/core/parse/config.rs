@@ -44,9 +44,14 @@ fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path)
     if draft.listen.as_deref().is_some_and(address::is_public) && draft.tokens.is_none() {
         reader.error(table, "control", "listen", "this can be reached from other machines: `tokens` is needed");
     }
+    if draft.toxiproxy.as_deref().is_some_and(address::is_public) && !draft.toxiproxy_open {
+        let why = "this can be reached from other machines and has no tokens: `toxiproxy_open = true` is needed";
+        reader.error(table, "control", "toxiproxy", why);
+    }
     ControlConfig {
         listen: draft.listen,
         toxiproxy: draft.toxiproxy,
+        toxiproxy_open: draft.toxiproxy_open,
         state: draft.state.map(|path| base.join(path)),
         tokens: draft.tokens.map(|path| base.join(path)),
         hosts: draft.hosts,

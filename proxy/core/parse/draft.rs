@@ -362,6 +362,9 @@ pub(crate) struct ControlDraft {
     pub(crate) listen: Option<String>,
     /// Where the Toxiproxy-compatible API listens.
     pub(crate) toxiproxy: Option<String>,
+    /// It may listen where other machines reach it, although it has no tokens.
+    #[serde(default)]
+    pub(crate) toxiproxy_open: bool,
     /// Directory for audit log and runs, relative to this file.
     pub(crate) state: Option<String>,
     /// Token file, relative to this file.

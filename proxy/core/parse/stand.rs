@@ -53,6 +53,7 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
         upstream: draft.upstream,
         protocol: draft.protocol.unwrap_or_default(),
         max_connections: draft.max_connections,
+        closes_unreached: false,
         connect_timeout: draft.connect_timeout.map_or(TIMEOUT, |timeout| timeout.0),
         idle_timeout: draft.idle_timeout.map_or(ProxySpec::IDLE_TIMEOUT, |timeout| timeout.0),
         slo,

@@ -100,6 +100,14 @@ impl DataPlane for Plane {
     fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
         Err(PlaneError::Unknown(spec.name.clone()))
     }
+    fn disconnect(&self, _: &str) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
+    fn cut_off(&self, name: &str) -> Result<(), PlaneError> {
+        self.close(name)
+    }
+
     fn close(&self, name: &str) -> Result<(), PlaneError> {
         self.log.lock().unwrap().push(format!("close {name}"));
         self.open.lock().unwrap().remove(name).map(|_| ()).ok_or_else(|| PlaneError::Unknown(name.into()))

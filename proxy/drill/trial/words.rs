@@ -221,6 +221,7 @@ pub(crate) fn proxy(name: &str, upstream: &str) -> ProxySpec {
         listen: "127.0.0.1:0".into(),
         upstream: upstream.into(),
         protocol: Protocol::Tcp,
+        closes_unreached: false,
         max_connections: None,
         connect_timeout: SECOND,
         idle_timeout: ProxySpec::IDLE_TIMEOUT,

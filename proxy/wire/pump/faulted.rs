@@ -138,6 +138,7 @@ impl Conn {
             return Ok(Moved::Some);
         }
         talk.moved(flow, n);
+        local.meter.received(flow, n);
         if credit > 0 {
             chain.skipped(flow, n, now);
         } else {

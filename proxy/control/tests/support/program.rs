@@ -185,6 +185,7 @@ impl App for Program {
             listen: request.listen.clone(),
             upstream: request.upstream.clone(),
             protocol: request.protocol,
+            closes_unreached: false,
             max_connections: request.max_connections,
             connect_timeout: 5 * SECOND,
             idle_timeout: ProxySpec::IDLE_TIMEOUT,
@@ -225,6 +226,14 @@ impl DataPlane for Program {
 
     fn change(&self, spec: &ProxySpec) -> Result<ProxyInfo, PlaneError> {
         self.open(spec)
+    }
+
+    fn disconnect(&self, _: &str) -> Result<(), PlaneError> {
+        Ok(())
+    }
+
+    fn cut_off(&self, name: &str) -> Result<(), PlaneError> {
+        self.close(name)
     }
 
     fn close(&self, name: &str) -> Result<(), PlaneError> {

@@ -231,3 +231,24 @@ fn letting_go_of_full_queues_allocates_nothing() {
     assert_eq!(out.len(), full);
     assert_eq!(out.front().map(|head| head.bytes.as_ptr()), before, "segments are moved, not copied");
 }
+
+#[test]
+fn a_removed_fault_that_says_so_closes_whom_it_selected_and_an_abort_does_not() {
+    let blackhole = || Mode::Real("blackhole", "on_removal = 'close'".into());
+    let stand = Stand::new();
+    let slice = stand.slice([blackhole()]);
+    let mut pump = Pump::on(&slice);
+    pump.read(DOWN, 100, false);
+    pump.retune(None);
+    pump.write_all();
+    assert_eq!((pump.ended, pump.down().len()), (Some(Ready::Close), 0));
+    let mut quiet = Pump::on(&stand.slice([blackhole()]));
+    quiet.retune(None);
+    quiet.write_all();
+    assert_eq!(quiet.ended, Some(Ready::Close), "it was selected, although it lost nothing");
+    let mut aborted = Pump::on(&stand.slice([blackhole()]));
+    aborted.read(DOWN, 100, false);
+    stand.switch.end();
+    aborted.retune(None);
+    assert_eq!(aborted.ended, Some(Ready::Reset));
+}

@@ -30,7 +30,11 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
             let how = dice.pick(&["fin", "reset", "stall"]);
             dice.pick(&[format!("after = '{place}B'\nhow = '{how}'"), format!("after = '{time}us'\nhow = '{how}'")])
         }
-        "reset" => dice.pick(&[format!("after = '{place}B'"), format!("after = '{time}us'")]),
+        "reset" => dice.pick(&[
+            format!("after = '{place}B'"),
+            format!("after = '{time}us'"),
+            format!("after = '{place}B'\ndelay = '{later}us'"),
+        ]),
         "limit_data" => format!("bytes = '{place}B'"),
         "blackhole" => {
             dice.pick(&[String::new(), format!("idle = '{time}us'"), format!("after = '{time}us'\nidle = '{later}us'")])
@@ -47,6 +51,7 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
         }
         "connection_limit" => format!("max = {}\nhow = '{}'", 1 + size, dice.pick(&["refuse", "hang"])),
         "half_open" | "down" => String::new(),
+        "noop" => String::new(),
         "corrupt" => format!("one_per = '{}B'", size + 20),
         "dns" => dice.pick(&["answer = 'nxdomain'", "answer = 'timeout'", "answer = 'slow'\ndelay = '1ms'"]).into(),
         "loss" => {

@@ -275,20 +275,7 @@ pub(super) fn slice(actives: impl IntoIterator<Item = Active>) -> Arc<Slice> {
 
 /// The same lineage with another configuration.
 pub(super) fn changed(active: &Active, mode: Mode) -> Active {
-    Active {
-        serial: active.serial,
-        name: active.name.clone(),
-        draws: active.draws,
-        flow: active.flow,
-        select: active.select.clone(),
-        window: active.window,
-        switch: active.switch.clone(),
-        observed: active.observed,
-        fault: mode.fault(),
-        shared: active.shared.clone(),
-        tally: active.tally.clone(),
-        on_abort: active.on_abort,
-    }
+    active.with(mode.fault())
 }
 
 /// The byte at an offset of a flow.

@@ -6,11 +6,11 @@ use crate::time::SECOND;
 use crate::unit::Duration;
 
 fn amount(n: u64, how: How) -> Cut {
-    Cut { after: After::Amount(Bytes(n)), how }
+    Cut { after: After::Amount(Bytes(n)), delay: None, how }
 }
 
 fn time(seconds: u64, how: How) -> Cut {
-    Cut { after: After::Time(Duration(seconds * SECOND)), how }
+    Cut { after: After::Time(Duration(seconds * SECOND)), delay: None, how }
 }
 
 fn driver(fault: Cut) -> Driver<Cut> {
@@ -156,4 +156,26 @@ fn limit_data_takes_one_word_for_its_amount() {
     assert!(build("after = '5B'\nbytes = '5B'").unwrap_err().message.contains("one of them"));
     assert!(build("").unwrap_err().message.contains("give `bytes`"));
     assert_eq!(LimitData::summary(&amount(5, How::Fin)), "fin after 5B");
+}
+
+#[test]
+fn with_a_delay_the_first_byte_waits_and_then_the_end_comes() {
+    let fault = Cut { delay: Some(2 * SECOND), ..amount(0, How::Reset) };
+    let mut driver = driver(fault.clone());
+    driver.run_until(SECOND);
+    assert_eq!((driver.ended, driver.injected.len()), (None, 0), "nothing has come yet");
+    driver.at(SECOND).push(&[1; 10]);
+    driver.at(2 * SECOND).push(&[1; 10]);
+    driver.run_until(10 * SECOND);
+    assert_eq!((driver.ended, driver.out.len()), (Some((3 * SECOND, End::Reset)), 0));
+    assert_eq!(Cut::summary(&fault), "reset after 0B, 2s later");
+}
+
+#[test]
+fn with_a_delay_what_came_before_the_place_arrives_at_once() {
+    let mut driver = driver(Cut { delay: Some(SECOND), ..amount(10, How::Fin) });
+    driver.at(5).push(&[1; 10]);
+    driver.run_until(9 * SECOND);
+    assert_eq!(driver.arrivals(), [(5, 10)]);
+    assert_eq!(driver.ended, Some((SECOND + 5, End::Fin)));
 }

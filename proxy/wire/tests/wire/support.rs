@@ -39,6 +39,7 @@ pub(crate) fn spec(name: &str, upstream: impl ToString) -> ProxySpec {
         listen: "127.0.0.1:0".to_owned(),
         upstream: upstream.to_string(),
         protocol: Protocol::Tcp,
+        closes_unreached: false,
         max_connections: None,
         connect_timeout: 5 * SECOND,
         idle_timeout: ProxySpec::IDLE_TIMEOUT,

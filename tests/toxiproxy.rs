@@ -1,0 +1,7 @@
+//! The Toxiproxy-compatible API, held against the original's contract and its clients.
+
+mod better;
+mod cases;
+mod clients;
+mod support;
+mod wire;
