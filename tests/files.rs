@@ -118,7 +118,7 @@ fn presets() -> String {
          they count alike: connections that arrive at the same moment may be counted in another order by `first`, `nth` and `each`. \
          With `direction` only that direction's are made. Each connection has the link for itself, and each of its faults counts against `max_active_faults`. A round trip is split half to each \
          direction; where it has a spread, each time within it is as likely. `min_hits` is held against the \
-         latency, which every byte passes, not against the others.\n\n```toml\n[[fault]]\npreset = \"slow-3g\"\nproxy  = \
+         latency, which every byte passes, not against the others: a few percent of little traffic may rightly lose nothing.\n\n```toml\n[[fault]]\npreset = \"slow-3g\"\nproxy  = \
          \"redis\"\nfor    = \"30s\"\n```\n\n| preset | link | source | as of |\n|---|---|---|---|\n",
     );
     for (name, link) in preset::listed() {

@@ -1,5 +1,5 @@
 //! Network presets: links by name, as `[[fault]] preset = "…"` puts them on a proxy. Each is several faults: latency and,
-//! where the link has a rate, bandwidth, in each direction.
+//! where the link has a rate or loses anything, bandwidth and loss, in each direction.
 
 use crate::fault::Flow;
 use crate::unit::Duration;
@@ -11,6 +11,8 @@ pub struct Link {
     pub rate: Option<(u32, u32)>,
     /// How long bytes are under way.
     pub latency: Latency,
+    /// How much gets lost in each direction, percent.
+    pub loss: u32,
     /// Where the figures come from.
     pub source: &'static str,
     /// When they were taken or, if their source has no date, looked up: year and month.
@@ -44,11 +46,18 @@ pub struct Part {
 const DEVTOOLS: &str = "Chrome DevTools, the figures aimed at before its own factors";
 const LIGHTHOUSE: &str = "Lighthouse, docs/throttling.md; DevTools has the same";
 const WEBPAGETEST: &str = "WebPageTest, connectivity.ini.sample";
+const APPLE: &str = "Apple Network Link Conditioner, Very Bad Network";
+const ATC: &str = "Augmented Traffic Control, 2G - Developing Rural";
 const GEOSTATIONARY: &str = "usual for a geostationary satellite: the light alone takes 477 ms there and back";
 
 const fn link(down: u32, up: u32, round_trip_ms: u32, source: &'static str) -> Link {
     let us = round_trip_ms * 1_000;
-    Link { rate: Some((down, up)), latency: Latency::RoundTrip(us, us), source, as_of: "2026-11" }
+    Link { rate: Some((down, up)), latency: Latency::RoundTrip(us, us), loss: 0, source, as_of: "2026-11" }
+}
+
+const fn lossy(down: u32, up: u32, one_way_ms: u32, loss: u32, source: &'static str) -> Link {
+    let us = one_way_ms * 1_000;
+    Link { rate: Some((down, up)), latency: Latency::OneWay(us, us), loss, source, as_of: "2026-11" }
 }
 
 /// Links of people at home and on the road, by name.
@@ -62,6 +71,8 @@ pub const LINKS: &[(&str, Link)] = &[
     ("wpt-dsl", link(1_500, 384, 50, WEBPAGETEST)),
     ("wpt-fios", link(20_000, 5_000, 4, WEBPAGETEST)),
     ("edge", link(240, 200, 840, WEBPAGETEST)),
+    ("very-bad", lossy(1_000, 1_000, 500, 10, APPLE)),
+    ("2g-rural", lossy(20, 18, 650, 2, ATC)),
     ("geo-satellite", link(1_000, 256, 600, GEOSTATIONARY)),
 ];
 
@@ -69,7 +80,7 @@ pub const LINKS: &[(&str, Link)] = &[
 const AWS: &str = "pings between AWS regions over one year: medians, or from the least to the most";
 
 const fn aws(least_us: u32, most_us: u32) -> Link {
-    Link { rate: None, latency: Latency::RoundTrip(least_us, most_us), source: AWS, as_of: "2025-07" }
+    Link { rate: None, latency: Latency::RoundTrip(least_us, most_us), loss: 0, source: AWS, as_of: "2025-07" }
 }
 
 /// Inside AWS, by name.
@@ -136,9 +147,10 @@ impl Link {
     /// The faults that make it, for both directions.
     pub fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
-        for (flow, latency, bandwidth) in
-            [(Flow::Upstream, "latency-up", "bandwidth-up"), (Flow::Downstream, "latency-down", "bandwidth-down")]
-        {
+        for (flow, latency, bandwidth, loss) in [
+            (Flow::Upstream, "latency-up", "bandwidth-up", "loss-up"),
+            (Flow::Downstream, "latency-down", "bandwidth-down", "loss-down"),
+        ] {
             parts.push(Part { suffix: latency, kind: "latency", flow, fields: self.latency.fields(), counts: true });
             if let Some((down, up)) = self.rate {
                 let rate = if flow == Flow::Upstream { up } else { down };
@@ -146,17 +158,25 @@ impl Link {
                 // every byte passes the latency too, which counts it: whether it had to wait for its turn is another thing
                 parts.push(Part { suffix: bandwidth, kind: "bandwidth", flow, fields, counts: false });
             }
+            if self.loss > 0 {
+                let fields = vec![("share", format!("{}%", self.loss))];
+                // a few percent of little traffic may rightly be nothing
+                parts.push(Part { suffix: loss, kind: "loss", flow, fields, counts: false });
+            }
         }
         parts
     }
 
     /// One line: `500kbit down, 500kbit up, 400ms round trip`.
     pub fn about(&self) -> String {
-        let latency = self.latency.about();
-        match self.rate {
-            Some((down, up)) => format!("{} down, {} up, {latency}", bits(down), bits(up)),
-            None => latency,
+        let mut words = self.latency.about();
+        if let Some((down, up)) = self.rate {
+            words = format!("{} down, {} up, {words}", bits(down), bits(up));
         }
+        if self.loss > 0 {
+            words.push_str(&format!(", {}% lost each way", self.loss));
+        }
+        words
     }
 }
 

@@ -64,7 +64,7 @@ fn fault(entry: &Entry, generator: &mut SchemaGenerator) -> Value {
 
 /// A preset in place of a kind: the fields that every fault has, and no others.
 fn network(generator: &mut SchemaGenerator) -> Value {
-    let about = "A link by name: latency and bandwidth in both directions";
+    let about = "A link by name: latency, bandwidth and loss in both directions";
     let listed = preset::listed().map(|(name, link)| json!({ "const": name, "description": link.about() }));
     let pairs = json!({ "enum": preset::aws_pairs().collect::<Vec<_>>(), "description": "Between two AWS regions" });
     let word = json!({ "description": about, "anyOf": listed.chain([pairs]).collect::<Vec<_>>() });

@@ -1,11 +1,14 @@
-//! DNS faults between dig and dnsmasq.
+//! DNS faults between dig, or Python's resolver, and dnsmasq, over UDP and TCP on one port number.
 
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use squall_control::api::ProxyRequest;
+use squall_core::scenario::Protocol;
+
 use crate::support::dns::{Dnsmasq, Dug, dig};
-use crate::support::programs::installed;
+use crate::support::programs::{installed, run};
 use crate::support::{Room, Serve, wait};
 
 const HOSTS: &str = "192.0.2.1 www.example.com\n2001:db8::1 www.example.com\n192.0.2.2 db.other.org\n";
@@ -13,7 +16,7 @@ const HOSTS: &str = "192.0.2.1 www.example.com\n2001:db8::1 www.example.com\n192
 struct Stand {
     serve: Serve,
     dnsmasq: Dnsmasq,
-    /// Of the proxy `default`, on TCP.
+    /// Of both proxies: `default` on TCP and `udp` on UDP.
     address: SocketAddr,
     _room: Room,
 }
@@ -22,8 +25,20 @@ impl Stand {
     fn new() -> Stand {
         let room = Room::new();
         let dnsmasq = Dnsmasq::start(&room, HOSTS);
-        let serve = Serve::before(&room, dnsmasq.address);
-        Stand { address: serve.address, serve, dnsmasq, _room: room }
+        // the port is free for TCP; a UDP socket of somebody else's may be on it
+        for _ in 0..5 {
+            let serve = Serve::before(&room, dnsmasq.address);
+            let request = ProxyRequest {
+                listen: serve.address.to_string(),
+                upstream: dnsmasq.address.to_string(),
+                protocol: Protocol::Udp,
+                ..ProxyRequest::default()
+            };
+            if serve.client.put_proxy("udp", &request).is_ok() {
+                return Stand { address: serve.address, serve, dnsmasq, _room: room };
+            }
+        }
+        panic!("no port for both could be had");
     }
 
     /// A DNS fault on one proxy.
@@ -44,8 +59,8 @@ impl Stand {
     }
 }
 
-/// The ways to ask, and the proxy that each goes through.
-const WAYS: [(&str, &str); 1] = [("default", "+tcp")];
+/// Both ways to ask, and the proxy that each goes through.
+const WAYS: [(&str, &str); 2] = [("udp", "+notcp"), ("default", "+tcp")];
 
 #[test]
 fn every_false_answer_is_what_dig_gets_and_gone_when_the_fault_is_lifted() {
@@ -89,6 +104,20 @@ fn names_and_types_select() {
         }
         stand.serve.stop(&id);
     }
+}
+
+#[test]
+fn a_truncated_answer_sends_dig_to_tcp_on_the_same_port() {
+    let stand = Stand::new();
+    let id = stand.fault("udp", "answer = 'truncated'");
+    let dug = stand.dig(&["www.example.com", "A"]);
+    assert_eq!((dug.status(), dug.addresses()), ("NOERROR", vec!["192.0.2.1"]), "{dug:?}");
+    assert!(dug.out.contains("Truncated, retrying in TCP mode"), "{dug:?}");
+    let cut = stand.dig(&["www.example.com", "A", "+ignore"]);
+    assert!(cut.out.contains(" tc ") && cut.addresses().is_empty(), "{cut:?}");
+    stand.serve.stop(&id);
+    stand.serve.over(&id);
+    assert_eq!(stand.serve.ledger(&id, "dns").len(), 2);
 }
 
 #[test]
@@ -180,4 +209,31 @@ print('answered')
     stand.serve.stop(&id);
     assert_eq!(client.code_within(Duration::from_secs(60)), 0, "{}", client.printed());
     client.wait_for("answered");
+}
+
+/// glibc reads its servers from /etc/resolv.conf, with the port 53; so Python speaks for itself here, as programs with
+/// a resolver of their own do.
+#[test]
+fn a_resolver_that_tries_again_gets_through_a_fault_that_is_limited() {
+    let stand = Stand::new();
+    let id = stand.fault("udp", "answer = 'timeout'\nfirst = 1");
+    let program = "
+import socket, struct, sys
+query = struct.pack('>HHHHHH', 7, 0x100, 1, 0, 0, 0) + b'\\x03www\\x07example\\x03com\\x00' + struct.pack('>HH', 1, 1)
+for attempt in range(5):
+    line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    line.settimeout(2)
+    line.sendto(query, ('127.0.0.1', int(sys.argv[1])))
+    try:
+        answer = line.recv(4096)
+        break
+    except TimeoutError:
+        pass
+print(attempt, '.'.join(str(byte) for byte in answer[-4:]))
+";
+    let mut python = Command::new(installed("python3"));
+    let out = run(python.args(["-c", program, &stand.address.port().to_string()]));
+    let (attempt, address) = out.trim().split_once(' ').unwrap();
+    assert!(attempt != "0" && address == "192.0.2.1", "{out}");
+    stand.serve.stop(&id);
 }

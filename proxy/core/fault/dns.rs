@@ -16,7 +16,7 @@ use crate::curve::Curve;
 use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{
-    ALL, Act, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, Packet, Until, What,
+    ALL, Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, Packet, Until, What,
 };
 use crate::time::Time;
 use crate::unit::Duration;
@@ -53,8 +53,8 @@ pub struct Config {
     /// What the client gets: `nxdomain` (there is no such name), `servfail`, `refused`; `empty` (the name, without a record
     /// of the type); `address` (those of `addresses`); `stale` (the first answer that was seen while the fault acted, again
     /// and again: up to 1000 are kept, 1 MiB in all, and questions beyond get the server's); `slow` (the server's answer,
-    /// later: over TCP in order, over UDP each for itself); `truncated` (UDP: cut short, so that the client asks again over
-    /// TCP; over TCP it passes); `timeout` (none: over UDP it vanishes, over TCP it is held, with what follows, until the
+    /// later: over TCP in order, over UDP each for itself); `truncated` (for UDP: cut short, so that the client asks again
+    /// over TCP); `timeout` (none: over UDP it vanishes, over TCP it is held, with what follows, until the
     /// fault is lifted).
     answer: Answer,
     /// Questions about these names, globs allowed (`*` stands for anything, dots too), whatever the case. Default: all.
@@ -270,7 +270,7 @@ impl Dns {
 
 impl Fault for Dns {
     const KIND: &'static str = "dns";
-    const HOOKS: Hooks = Hooks { packet: true, ..Hooks::STREAM };
+    const HOOKS: Hooks = Hooks::BOTH;
     const EFFECT: Effect = Effect::Mutates;
     type Shared = Shared;
     type State = Memory;
@@ -342,7 +342,7 @@ impl Fault for Dns {
         if cx.flow == Flow::Upstream {
             return Packet::Pass;
         }
-        let step = datagram.number;
+        let step = datagram.step;
         let figures = |what, n: u64| Injection { what, step, draw: None, drawn: n, scheduled: n, achieved: n };
         let waited = cx.now.saturating_sub(datagram.arrived);
         match self.verdict(cx, datagram.bytes, Room::Datagram, step, waited) {
@@ -352,7 +352,7 @@ impl Fault for Dns {
                 Packet::Replace(put)
             }
             Verdict::Withhold => {
-                cx.inject(figures(What::Swallowed, datagram.bytes.len() as u64));
+                cx.inject(figures(What::Dropped, datagram.bytes.len() as u64));
                 Packet::Drop
             }
             Verdict::Delay(delay, draw) => {
@@ -360,11 +360,17 @@ impl Fault for Dns {
                 if due > cx.now {
                     return Packet::Hold(due);
                 }
-                let (draw, achieved) = (Some(draw), waited);
-                cx.inject(Injection { what: What::Delayed, step, draw, drawn: delay, scheduled: delay, achieved });
+                let (draw, scheduled) = (Some(draw), due - datagram.arrived);
+                cx.inject(Injection { what: What::Delayed, step, draw, drawn: delay, scheduled, achieved: waited });
                 Packet::Pass
             }
         }
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let cut_short = carrier == Carrier::Stream && matches!(self.answer, Behaviour::Truncated);
+        cut_short
+            .then_some(("answer", "over TCP no answer is too long: `truncated` is for UDP, and sends clients to TCP"))
     }
 }
 

@@ -10,18 +10,20 @@ use crate::plan::{Active, Slice};
 use crate::scenario::{Checked, FaultSpec};
 use crate::time::{MICRO, MILLI};
 
-/// Preset, kbit/s down and up, ms, way, as published.
+/// Preset, kbit/s down and up, ms, way, percent lost, as published.
 const PUBLISHED: &str = "
-slow-3g       500   500   400 round trip
-slow-4g       1600  750   150 round trip
-fast-4g       9000  1500  60  round trip
-wpt-3g        1600  768   300 round trip
-wpt-lte       12000 12000 70  round trip
-wpt-cable     5000  1000  28  round trip
-wpt-dsl       1500  384   50  round trip
-wpt-fios      20000 5000  4   round trip
-edge          240   200   840 round trip
-geo-satellite 1000  256   600 round trip
+slow-3g       500   500   400 round trip 0
+slow-4g       1600  750   150 round trip 0
+fast-4g       9000  1500  60  round trip 0
+wpt-3g        1600  768   300 round trip 0
+wpt-lte       12000 12000 70  round trip 0
+wpt-cable     5000  1000  28  round trip 0
+wpt-dsl       1500  384   50  round trip 0
+wpt-fios      20000 5000  4   round trip 0
+edge          240   200   840 round trip 0
+very-bad      1000  1000  500 one way    10
+2g-rural      20    18    650 one way    2
+geo-satellite 1000  256   600 round trip 0
 ";
 
 /// Median round trips between AWS regions, as published.
@@ -61,12 +63,12 @@ fn every_link_is_the_published_one() {
     let published: Vec<_> = published.collect();
     assert_eq!(published.len(), LINKS.len());
     for words in published {
-        let [name, down, up, ms, ref way @ ..] = words[..] else { panic!("{words:?}") };
+        let [name, down, up, ms, ref way @ .., lost] = words[..] else { panic!("{words:?}") };
         let link = find(name).unwrap_or_else(|| panic!("{name}"));
         assert_eq!(link.rate, Some((down.parse().unwrap(), up.parse().unwrap())), "{name}");
         let us = ms.parse::<u32>().unwrap() * 1_000;
         let latency = if way == ["round", "trip"] { Latency::RoundTrip(us, us) } else { Latency::OneWay(us, us) };
-        assert_eq!(link.latency, latency, "{name}");
+        assert_eq!((link.latency, link.loss), (latency, lost.parse().unwrap()), "{name}");
         assert!(!link.source.is_empty() && !link.as_of.is_empty(), "{name}");
     }
 }
@@ -98,7 +100,8 @@ fn every_preset_checks_and_says_what_it_does_in_each_direction() {
     for name in names() {
         let link = find(&name).unwrap();
         let checked = checked(&format!("preset = \"{name}\"\nfor = \"10s\""));
-        assert_eq!(checked.faults.len(), if link.rate.is_some() { 4 } else { 2 }, "{name}");
+        let each_way = 1 + usize::from(link.rate.is_some()) + usize::from(link.loss > 0);
+        assert_eq!(checked.faults.len(), 2 * each_way, "{name}");
         for fault in &checked.faults {
             assert!(fault.fault.is_ok(), "{name}");
             assert_eq!(fault.flow.is_some_and(|flow| flow == Flow::Upstream), fault.name.ends_with("-up"), "{name}");
@@ -118,6 +121,9 @@ fn a_round_trip_is_split_and_a_spread_is_drawn() {
     assert_eq!(named(&cable, "wpt-cable-bandwidth-up").summary, "125kB/s per connection");
     let far = checked("preset = \"aws:eu-central-1/eu-west-1\"");
     assert_eq!(named(&far, "aws-eu-central-1-eu-west-1-latency-up").summary, "delay 13500us");
+    let bad = checked("preset = \"very-bad\"");
+    assert_eq!(named(&bad, "very-bad-latency-up").summary, "delay 500ms");
+    assert_eq!(named(&bad, "very-bad-loss-down").summary, "10% lost");
     let near = checked("name = \"near\"\npreset = \"aws:within-region\"");
     assert_eq!(named(&near, "near-latency-down").summary, "delay 2075us ± 675us uniform");
 }
@@ -125,7 +131,7 @@ fn a_round_trip_is_split_and_a_spread_is_drawn() {
 #[test]
 fn the_common_fields_hold_for_all_parts_and_min_hits_for_the_latency() {
     let checked = checked(
-        "preset = \"edge\"\nat = \"2s\"\nfor = \"1s\"\nevery = \"3s\"\ntimes = 2\npercentage = 30\nkey = \"client\"\n\
+        "preset = \"2g-rural\"\nat = \"2s\"\nfor = \"1s\"\nevery = \"3s\"\ntimes = 2\npercentage = 30\nkey = \"client\"\n\
          first = 7\nmin_hits = 5",
     );
     for fault in &checked.faults {

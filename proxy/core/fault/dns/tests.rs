@@ -84,22 +84,26 @@ impl Client {
     }
 
     fn ask(&mut self, flow: Flow, bytes: &[u8]) -> Packet {
+        self.number += 1;
+        self.ask_at(SECOND, flow, bytes)
+    }
+
+    /// The latest datagram, which came at one second.
+    fn ask_at(&mut self, now: Time, flow: Flow, bytes: &[u8]) -> Packet {
         let mut state = Memory::default();
         let mut cx = Cx {
             state: &mut state,
             shared: &self.shared,
             draw: DrawKey::new(1, "e", "f").unit(0),
             span: &Span::default(),
-            now: SECOND,
-            elapsed: SECOND,
+            now,
+            elapsed: now,
             flow,
             injected: &mut self.injected,
         };
-        self.number += 1;
-        self.fault.packet(
-            &mut cx,
-            &Datagram { bytes, number: self.number, step: self.number, arrived: SECOND, waited: None, queued: 0 },
-        )
+        let (number, waited) = (self.number, (now > SECOND).then_some(now));
+        let datagram = Datagram { bytes, number, step: number, arrived: SECOND, waited, queued: 0 };
+        self.fault.packet(&mut cx, &datagram)
     }
 
     fn gets(&mut self, bytes: &[u8]) -> Packet {
@@ -134,7 +138,7 @@ fn a_truncated_answer_says_so_and_a_timeout_is_none() {
     assert_eq!(header(&client.gets_other(&web(7))), (7, 0x87, 0x80, [1, 0, 0, 1]));
     let mut client = Client::of("answer = 'timeout'");
     assert_eq!(client.gets(&web(7)), Packet::Drop);
-    assert_eq!((client.injected[0].what, client.injected[0].achieved), (What::Swallowed, web(7).len() as u64));
+    assert_eq!((client.injected[0].what, client.injected[0].achieved), (What::Dropped, web(7).len() as u64));
 }
 
 #[test]
@@ -215,14 +219,23 @@ fn queries_and_what_is_no_dns_pass() {
 }
 
 #[test]
-fn a_slow_answer_has_a_time_of_its_own() {
+fn a_slow_answer_has_a_time_of_its_own_and_is_on_record_when_it_goes() {
     let mut client = Client::of("answer = 'slow'\ndelay = '20ms'\njitter = '10ms'");
-    let due: Vec<Packet> = (0..50).map(|id| client.gets(&web(id))).collect();
-    let due: Vec<Time> =
-        due.iter().map(|due| if let Packet::Hold(at) = due { *at } else { panic!("{due:?}") }).collect();
+    let mut due = Vec::new();
+    for id in 0..50 {
+        let Packet::Hold(at) = client.gets(&web(id)) else { panic!("{id} does not wait") };
+        assert_eq!(client.injected.len(), usize::from(id), "only when it is carried out");
+        assert_eq!(client.ask_at(at - 1, Flow::Downstream, &web(id)), Packet::Hold(at), "the same time again");
+        assert_eq!(client.ask_at(at + 3, Flow::Downstream, &web(id)), Packet::Pass);
+        let injection = client.injected[usize::from(id)];
+        assert_eq!(
+            (injection.drawn, injection.scheduled, injection.achieved),
+            (at - SECOND, at - SECOND, at - SECOND + 3)
+        );
+        due.push(at);
+    }
     assert!(due.iter().all(|at| (SECOND + 10 * MILLI..=SECOND + 30 * MILLI).contains(at)), "{due:?}");
     assert!(!due.is_sorted(), "each for itself");
-    assert!(client.injected.is_empty(), "on record once it has waited");
 }
 
 /// Numbers for the tests below.
