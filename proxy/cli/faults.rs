@@ -33,8 +33,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         return Ok(Exit::Done);
     };
     say!("{}: {}", kind.name, kind.about);
-    let (whom, effect) = (kind.whom_words(), kind.effect_words());
-    say!("{whom}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
+    let (whom, effect, serves) = (kind.whom_words(), kind.effect_words(), kind.serves_words());
+    say!("For {serves}. {whom}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
     say!("");
     fields(kind);
     say!("");

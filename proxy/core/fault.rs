@@ -13,6 +13,7 @@ pub mod dns;
 pub mod down;
 #[cfg(test)]
 mod driver;
+pub mod duplicate;
 pub mod error;
 pub mod half_open;
 pub mod latency;
@@ -25,6 +26,7 @@ pub mod registry;
 pub mod running;
 pub mod slicer;
 pub mod slow_close;
+pub mod truncate;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -98,6 +100,8 @@ impl Hooks {
     pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false };
     /// The bytes of a connection, and nothing else.
     pub const STREAM: Hooks = Hooks { stream: true, ..Hooks::NONE };
+    /// Datagrams, and nothing else.
+    pub const PACKET: Hooks = Hooks { packet: true, ..Hooks::NONE };
     /// Bytes and datagrams.
     pub const BOTH: Hooks = Hooks { packet: true, ..Hooks::STREAM };
 
@@ -319,7 +323,7 @@ pub enum What {
     Held,
     /// Bytes were swallowed: bytes.
     Swallowed,
-    /// Bytes were changed: byte offset.
+    /// Bytes were changed: byte offset in the flow, or in the datagram.
     Corrupted,
     /// Another answer was put in the place of the server's: bytes of the message.
     Answered,

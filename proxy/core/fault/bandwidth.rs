@@ -7,7 +7,9 @@ use crate::bucket::{Bucket, stretch};
 use crate::curve::Curve;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
-use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::fault::{
+    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What,
+};
 use crate::time::{MILLI, Time};
 use crate::unit::{Bytes, Rate};
 
@@ -15,11 +17,15 @@ use crate::unit::{Bytes, Rate};
 ///
 /// At high rates up to 5 ms of the rate (at most 2 MiB) are let go in one and paid for afterwards, so that they can be
 /// spliced. On record is the first wait of a direction, then the sum once per turn or second.
+///
+/// On UDP datagrams wait in a queue of a limited length, in order; one that finds it full is dropped. Each wait and each
+/// drop is on record. A datagram that finds the queue empty is taken whatever its length.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bandwidth {
     rate: Curve<Rate>,
     burst: u64,
     per: Per,
+    limit: Option<u64>,
 }
 
 /// The fields of a bandwidth fault.
@@ -34,6 +40,9 @@ pub struct Config {
     /// Who shares the rate. Each direction has its own.
     #[serde(default)]
     per: Per,
+    /// UDP only: bytes of datagrams that wait in each direction of each association; what comes beyond is dropped.
+    /// Default 64KiB.
+    limit: Option<Bytes>,
 }
 
 /// `per`
@@ -63,6 +72,7 @@ pub struct Memory {
 /// Bytes at the head that are taken from the bucket and wait to be paid for.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
+    /// Their offset; of a datagram its number.
     offset: u64,
     n: usize,
     asked: Time,
@@ -73,12 +83,16 @@ struct Pending {
 /// How much of the rate goes in one piece when it is paid for before, and after.
 const BEFORE: f64 = 0.010;
 const AFTER: f64 = 0.005;
+/// How soon a rate of 0 that will change is looked at again.
+const AGAIN: Time = 10 * MILLI;
 /// At 1 GB/s still 500 turns a second.
 const MOST: f64 = 2_097_152.0;
 /// Splice pays from here.
 const BULK: usize = 16 << 10;
 /// With many connections on one bucket nobody gets less than this at a time.
 const LEAST_SHARED: f64 = 512.0;
+/// Bytes of datagrams that wait, where nothing is written.
+const LIMIT: u64 = 64 << 10;
 
 impl Kind for Bandwidth {
     const NAME: &'static str = "bandwidth";
@@ -95,19 +109,21 @@ per   = "connection"
     type Makes = Bandwidth;
 
     fn build(config: Config) -> Result<Bandwidth, Misfit> {
-        Ok(Bandwidth { rate: config.rate, burst: config.burst.0, per: config.per })
+        let Config { rate, burst, per, limit } = config;
+        Ok(Bandwidth { rate, burst: burst.0, per, limit: limit.map(|limit| limit.0) })
     }
 
     fn summary(fault: &Bandwidth) -> String {
         let per = if fault.per == Per::Proxy { "proxy" } else { "connection" };
         let burst = if fault.burst > 0 { format!(", bursts of {}", Bytes(fault.burst)) } else { String::new() };
-        format!("{} per {per}{burst}", fault.rate)
+        let limit = fault.limit.map_or(String::new(), |limit| format!(", a queue of {}", Bytes(limit)));
+        format!("{} per {per}{burst}{limit}", fault.rate)
     }
 }
 
 impl Fault for Bandwidth {
     const KIND: &'static str = "bandwidth";
-    const HOOKS: Hooks = Hooks::STREAM;
+    const HOOKS: Hooks = Hooks::BOTH;
     const EFFECT: Effect = Effect::Keeps;
     type Shared = Buckets;
     type State = Memory;
@@ -137,6 +153,56 @@ impl Fault for Bandwidth {
             cx.state.waits.add(What::Paced, offer.turn, cx.now, figures, cx.injected);
         }
         Act::Pass(pending.n + self.advance(cx, offer, rate))
+    }
+
+    /// The head of the queue alone is paid for; the others wait behind it and are asked about when it has gone.
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let n = datagram.bytes.len() as u64;
+        let (step, arrived) = (datagram.step, datagram.arrived);
+        let queued = datagram.queued as u64;
+        if datagram.waited.is_none() && queued > 0 {
+            if queued.saturating_add(n) <= self.limit.unwrap_or(LIMIT) {
+                return Packet::Queue(cx.now);
+            }
+            cx.inject(Injection { what: What::Dropped, step, draw: None, drawn: n, scheduled: n, achieved: n });
+            return Packet::Drop;
+        }
+        if n == 0 {
+            return Packet::Pass;
+        }
+        let rate = self.rate.at(cx.elapsed).0;
+        if rate <= 0.0 {
+            cx.state.pending = None;
+            if cx.state.stalled.replace(datagram.number) != Some(datagram.number) {
+                cx.inject(Injection { what: What::Held, step, draw: None, drawn: n, scheduled: n, achieved: n });
+            }
+            return if self.stays(cx.elapsed) { Packet::Keep } else { Packet::Queue(cx.now.saturating_add(AGAIN)) };
+        }
+        self.bucket(cx).follow(rate, cx.now);
+        let pending = match cx.state.pending.take().filter(|pending| pending.offset == datagram.number) {
+            Some(pending) => pending.at_rate(rate, cx.now),
+            None => {
+                // a stall saves nothing up
+                let since = if cx.state.stalled.take().is_some() { cx.now } else { arrived };
+                let ready = self.bucket(cx).take(n, rate, self.burst, since, cx.now);
+                Pending { offset: datagram.number, n: datagram.bytes.len(), asked: arrived, ready, rate }
+            }
+        };
+        if pending.ready > cx.now {
+            cx.state.pending = Some(pending);
+            return Packet::Queue(pending.ready);
+        }
+        let (scheduled, achieved) = (pending.ready.saturating_sub(arrived), cx.now.saturating_sub(arrived));
+        if scheduled > 0 {
+            cx.inject(Injection { what: What::Paced, step, draw: None, drawn: scheduled, scheduled, achieved });
+        }
+        Packet::Pass
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        let written = carrier == Carrier::Stream && self.limit.is_some();
+        written
+            .then_some(("limit", "`limit` is for UDP: on TCP the sender feels back-pressure, and nothing is dropped"))
     }
 }
 
@@ -199,12 +265,16 @@ impl Bandwidth {
             let step = offer.turn;
             cx.inject(Injection { what: What::Held, step, draw: None, drawn: n, scheduled: n, achieved: n });
         }
-        let for_good = match &self.rate {
+        Act::Hold(if self.stays(cx.elapsed) { Until::Change } else { Until::At(cx.now.saturating_add(AGAIN)) })
+    }
+
+    /// Whether the rate stays what it is from here on.
+    fn stays(&self, elapsed: Time) -> bool {
+        match &self.rate {
             Curve::Constant(_) => true,
-            Curve::Ramp { over, .. } => cx.elapsed >= *over,
-            Curve::Steps { steps, hold } => cx.elapsed / (*hold).max(1) + 1 >= steps.len() as u64,
-        };
-        Act::Hold(if for_good { Until::Change } else { Until::At(cx.now.saturating_add(10 * MILLI)) })
+            Curve::Ramp { over, .. } => elapsed >= *over,
+            Curve::Steps { steps, hold } => elapsed / (*hold).max(1) + 1 >= steps.len() as u64,
+        }
     }
 }
 

@@ -5,11 +5,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, What};
+use crate::fault::{Act, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, Packet, What};
 use crate::unit::Bytes;
 
 /// Flips one bit in every `one_per` bytes of the stream, at a place drawn for each of these stretches from its offset: the
 /// same bytes are flipped the same way whatever the reads. Every flip is on record with its offset.
+///
+/// On UDP each datagram is cut into stretches for itself. A place drawn behind its end flips nothing, so that short
+/// datagrams are hit as seldom as they are short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     one_per: u64,
@@ -20,7 +23,7 @@ pub struct Corrupt {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The length of the stretches in each of which one bit is flipped; at least 1B. They count from the connection's
-    /// first byte, so a connection that carries less may stay whole. Default 1KiB.
+    /// first byte, so a connection that carries less may stay whole; on UDP from each datagram's. Default 1KiB.
     #[serde(default = "kibibyte")]
     one_per: Bytes,
 }
@@ -63,7 +66,7 @@ struct Flip {
 
 impl Fault for Corrupt {
     const KIND: &'static str = "corrupt";
-    const HOOKS: Hooks = Hooks::STREAM;
+    const HOOKS: Hooks = Hooks::BOTH;
     const EFFECT: Effect = Effect::Mutates;
     type Shared = ();
     type State = ();
@@ -84,15 +87,33 @@ impl Fault for Corrupt {
             // everything before the flip may be spliced
             return Act::Pass(usize::try_from(flip.offset - offer.offset).unwrap_or(usize::MAX));
         }
-        cx.inject(Injection {
-            what: What::Corrupted,
-            step: flip.step,
-            draw: Some(flip.draw),
-            drawn: flip.offset,
-            scheduled: flip.offset,
-            achieved: offer.offset,
-        });
+        cx.inject(flip.injection());
         Act::Take { n: 1, put: single(first ^ (1 << flip.bit)) }
+    }
+
+    fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
+        let mut changed = None;
+        for stretch in 0..(datagram.bytes.len() as u64).div_ceil(self.one_per) {
+            let flip = self.flip(cx, datagram.step | stretch << STRETCH, stretch * self.one_per);
+            let place = usize::try_from(flip.offset).unwrap_or(usize::MAX);
+            if place < datagram.bytes.len()
+                && let Some(byte) = changed.get_or_insert_with(|| datagram.bytes.to_vec()).get_mut(place)
+            {
+                *byte ^= 1 << flip.bit;
+                cx.inject(flip.injection());
+            }
+        }
+        changed.map_or(Packet::Pass, |changed| Packet::Replace(changed.into()))
+    }
+}
+
+/// Where a datagram's step holds the number of the stretch: there are fewer than 2^16 in a datagram.
+const STRETCH: u32 = 48;
+
+impl Flip {
+    fn injection(&self) -> Injection {
+        let (drawn, scheduled, achieved) = (self.offset, self.offset, self.offset);
+        Injection { what: What::Corrupted, step: self.step, draw: Some(self.draw), drawn, scheduled, achieved }
     }
 }
 
@@ -100,16 +121,20 @@ impl Corrupt {
     /// The first flip at or behind `offset`.
     fn next_flip(&self, cx: &Cx<'_, Self>, offset: u64) -> Flip {
         let start = offset / self.one_per * self.one_per;
-        let flip = self.flip(cx, start);
-        if flip.offset >= offset { flip } else { self.flip(cx, start.saturating_add(self.one_per)) }
+        let flip = self.flip(cx, start, start);
+        if flip.offset >= offset {
+            return flip;
+        }
+        let next = start.saturating_add(self.one_per);
+        self.flip(cx, next, next)
     }
 
     /// The flip of the stretch that begins at `start`.
-    fn flip(&self, cx: &Cx<'_, Self>, start: u64) -> Flip {
-        let draw = cx.draw.at(start);
+    fn flip(&self, cx: &Cx<'_, Self>, step: u64, start: u64) -> Flip {
+        let draw = cx.draw.at(step);
         let bit = (u128::from(draw) * u128::from(self.one_per) * 8) >> 64;
         let place = u64::try_from(bit / 8).unwrap_or(0);
-        Flip { step: start, draw, offset: start.saturating_add(place), bit: (bit % 8) as u32 }
+        Flip { step, draw, offset: start.saturating_add(place), bit: (bit % 8) as u32 }
     }
 }
 

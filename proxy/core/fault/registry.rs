@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::fault::{AnyFault, Effect, Fault, Flow, Hooks};
+use crate::fault::{AnyFault, Carrier, Effect, Fault, Flow, Hooks};
 use crate::parse::{COMMON, Reader, Table};
 
 /// Names the kinds; each is `fault/<kind>.rs` with a type that implements [`Kind`].
@@ -39,6 +39,8 @@ faults![
     dns::Dns,
     loss::Loss,
     noop::Noop,
+    duplicate::Duplicate,
+    truncate::Truncate,
     error::Error,
 ];
 
@@ -176,6 +178,16 @@ impl Entry {
         match self.whom {
             Whom::Flows => format!("Direction: {}", self.direction_word()),
             whom => format!("It is {}", whom.words()),
+        }
+    }
+
+    /// The protocols whose proxies it can act on.
+    pub fn serves_words(&self) -> &'static str {
+        match (self.hooks.serve(Carrier::Stream), self.hooks.serve(Carrier::Datagrams)) {
+            (true, true) => "TCP and UDP",
+            (false, true) => "UDP",
+            (_, false) if self.http_only => "HTTP",
+            (_, false) => "TCP",
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::real::real;
 use super::support::*;
 use crate::fault::registry::KINDS;
-use crate::fault::{Gate, Opening, What};
+use crate::fault::{Carrier, Gate, Opening, What};
 use crate::plan::{Active, Slice};
 use crate::time::{MILLI, SECOND, Time};
 use crate::window::Window;
@@ -102,7 +102,8 @@ fn what_would_be_done_is_what_is_done() {
 fn watch(seed: u64) {
     let dice = &mut Dice::new(seed);
     let stand = Stand::new();
-    let kinds: Vec<_> = KINDS.iter().filter(|entry| !entry.http_only).map(|entry| entry.name).collect();
+    let kinds: Vec<_> =
+        KINDS.iter().filter(|entry| entry.hooks.serve(Carrier::Stream)).map(|entry| entry.name).collect();
     let actives = (1..=1 + dice.below(4)).map(|serial| {
         let flow = dice.pick(&[None, Some(UP), Some(DOWN)]);
         let mut active = stand.active(serial, flow, real(dice, &kinds));

@@ -110,7 +110,7 @@ fn the_digest_is_over_the_content_not_its_form() {
 fn the_example_of_every_kind_checks() {
     assert!(KINDS.len() > 8);
     for entry in KINDS {
-        let protocol = if entry.http_only { "http" } else { "tcp" };
+        let protocol = entry.serves_words().split(' ').next().unwrap().to_lowercase();
         let text = around(&format!("protocol = {protocol:?}\n{}", entry.example));
         let (checked, _) = scenario(&source(&text), &Options::default())
             .unwrap_or_else(|messages| panic!("{}", render(&messages, false)));

@@ -65,6 +65,13 @@ pub(super) fn slice(faults: Vec<Arc<Active>>) -> Arc<Slice> {
     Arc::new(Slice::new(faults, false))
 }
 
+/// The nth datagram of a direction.
+pub(super) fn payload(number: u64) -> Bytes {
+    let mut bytes = vec![0; SIZE];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    Bytes::from(bytes)
+}
+
 pub(super) struct Lab {
     pub(super) packets: Packets,
     pub(super) faults: Vec<Arc<Active>>,
@@ -81,6 +88,8 @@ pub(super) struct Lab {
     input: VecDeque<(Time, Flow)>,
     /// What came out: when, and the datagram's number.
     out: [Vec<(Time, u64)>; 2],
+    /// The datagrams themselves.
+    pub(super) bytes: [Vec<Bytes>; 2],
 }
 
 impl Lab {
@@ -104,6 +113,7 @@ impl Lab {
             entry: 0,
             input: VecDeque::new(),
             out: Default::default(),
+            bytes: Default::default(),
         };
         lab.retune(slice);
         lab
@@ -154,6 +164,7 @@ impl Lab {
             while let Some(bytes) = self.packets.take(flow) {
                 let number = u64::from_le_bytes(bytes[..8].try_into().unwrap());
                 self.out[flow as usize].push((self.now - START, number));
+                self.bytes[flow as usize].push(bytes);
             }
         }
         self.dropped += self.packets.dropped();
@@ -166,11 +177,9 @@ impl Lab {
             while let Some((_, flow)) = self.input.pop_front_if(|(at, _)| *at <= self.now) {
                 let number = self.numbers[flow as usize];
                 self.numbers[flow as usize] += 1;
-                let mut bytes = vec![0; SIZE];
-                bytes[..8].copy_from_slice(&number.to_le_bytes());
                 self.packets.room(self.room.saturating_sub(self.packets.held()));
                 let now = self.clock();
-                let datagram = (number, Bytes::from(bytes));
+                let datagram = (number, payload(number));
                 self.next = self.packets.push(flow, datagram, &self.talk, now, &mut self.records).next;
                 self.gather();
             }
