@@ -19,4 +19,5 @@ mod several;
 mod slicer;
 mod slow_close;
 mod timeline;
+mod udp;
 mod vanishing;
