@@ -63,7 +63,8 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         return Err(Failure::input("none of the files is a scenario (it has `name` and `[[fault]]`)"));
     }
     let wishes = interrupt::listen_with_enter()?;
-    let config = config.unwrap_or_default();
+    let mut config = config.unwrap_or_default();
+    config.control.toxiproxy = None; // toxics from outside have no place in a drill
     let listen = config.control.listen.clone().unwrap_or_else(|| ANY_PORT.into());
     let wired = Wired::new(config, None)?;
     for proxy in wired.open(&listen)? {

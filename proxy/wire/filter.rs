@@ -93,7 +93,7 @@ mod nothing {
 
 #[cfg(all(test, target_os = "linux", not(feature = "portable")))]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::time::Duration;

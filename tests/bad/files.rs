@@ -160,7 +160,7 @@ fn what_only_later_versions_can_run_is_checked_now_and_refused_at_the_start() {
     let (scenario, config) = ("tests/golden/checkout-brownout.toml", "tests/golden/squall.toml");
     room.squall(&["check", scenario, config]).exits(0);
     let free = |text: &str| {
-        ["127.0.0.1:26379", "127.0.0.1:18080", "127.0.0.1:18081", "127.0.0.1:9090", "127.0.0.1:7070"]
+        ["127.0.0.1:26379", "127.0.0.1:18080", "127.0.0.1:18081", "127.0.0.1:9090", "127.0.0.1:7070", "127.0.0.1:8474"]
             .iter()
             .fold(text.to_owned(), |text, address| text.replace(address, "127.0.0.1:0"))
     };

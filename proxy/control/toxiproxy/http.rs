@@ -117,7 +117,7 @@ async fn matched(port: &Port, route: Route, request: Request) -> Response {
         return response;
     }
     if let Err(refused) = is_welcome(request.headers(), port) {
-        return refused;
+        return *refused;
     }
     let method = request.method().clone();
     let body = axum::body::to_bytes(request.into_body(), BODY);
@@ -207,20 +207,20 @@ fn populate(registry: &Registry, body: &[u8]) -> Result<Done, Failed> {
 }
 
 /// Browsers are kept away, as by the original; so are pages of other origins and names that may have been rebound.
-fn is_welcome(headers: &HeaderMap, port: &Port) -> Result<(), Response> {
+fn is_welcome(headers: &HeaderMap, port: &Port) -> Result<(), Box<Response>> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     if text(USER_AGENT).is_some_and(|agent| agent.starts_with("Mozilla/")) {
-        return Err(plain(StatusCode::FORBIDDEN, "User agent not allowed\n"));
+        return Err(Box::new(plain(StatusCode::FORBIDDEN, "User agent not allowed\n")));
     }
     let host = text(HOST).and_then(|host| host.parse::<http::uri::Authority>().ok());
     let Some(host) = host.filter(|host| headers.get_all(HOST).iter().count() == 1 && port.knows(host.host())) else {
         let why = "the Host header is not a name of this port: localhost, an address, a name without dots, or --host\n";
-        return Err(plain(StatusCode::MISDIRECTED_REQUEST, why));
+        return Err(Box::new(plain(StatusCode::MISDIRECTED_REQUEST, why)));
     };
     let own =
         |origin: &str| origin.strip_prefix("http://").is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()));
     match headers.contains_key(ORIGIN) && !text(ORIGIN).is_some_and(own) {
-        true => Err(plain(StatusCode::FORBIDDEN, "requests from other pages (Origin) are refused\n")),
+        true => Err(Box::new(plain(StatusCode::FORBIDDEN, "requests from other pages (Origin) are refused\n"))),
         false => Ok(()),
     }
 }

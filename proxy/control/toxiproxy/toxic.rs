@@ -11,13 +11,16 @@ use toml::de::DeTable;
 
 use super::input::Object;
 
+/// A kind of fault and its fields; or which attribute makes none, in words.
+type Said = Result<(&'static str, String), String>;
+
 /// A type of toxic: its attributes in the order in which they are shown, and the fault that it is.
 #[derive(Debug)]
 pub(super) struct Type {
     pub(super) name: &'static str,
     attributes: &'static [&'static str],
     /// The kind of fault, and its fields from the attributes' values; or what no connection could survive.
-    fault: fn(&[i64]) -> Result<(&'static str, String), String>,
+    fault: fn(&[i64]) -> Said,
 }
 
 /// All types there are. A client may take no other, so squall's own kinds are not among them.
@@ -52,25 +55,25 @@ fn span(name: &str, value: i64, unit: &str) -> Result<String, String> {
     }
 }
 
-fn latency(values: &[i64]) -> Result<(&'static str, String), String> {
+fn latency(values: &[i64]) -> Said {
     let delay = span("latency", values[0], "ms")?;
     let jitter = span("jitter", values[1].saturating_abs(), "ms")?;
     // the close of a connection with nothing on its way is not delayed
     Ok(("latency", format!("delay = '{delay}'\njitter = '{jitter}'\ndistribution = 'uniform'\ndelays_close = false")))
 }
 
-fn bandwidth(values: &[i64]) -> Result<(&'static str, String), String> {
+fn bandwidth(values: &[i64]) -> Said {
     match values[0] {
         rate @ 0..=FASTEST => Ok(("bandwidth", format!("rate = '{rate}kB/s'"))),
         rate => Err(format!("`rate` lies between 0 and {FASTEST} KB/s, and is {rate}")),
     }
 }
 
-fn slow_close(values: &[i64]) -> Result<(&'static str, String), String> {
+fn slow_close(values: &[i64]) -> Said {
     Ok(("slow_close", format!("delay = '{}'", span("delay", values[0], "ms")?)))
 }
 
-fn timeout(values: &[i64]) -> Result<(&'static str, String), String> {
+fn timeout(values: &[i64]) -> Said {
     let idle = match values[0] {
         i64::MIN..=0 => String::new(),
         timeout => format!("idle = '{}'\n", span("timeout", timeout, "ms")?),
@@ -78,12 +81,12 @@ fn timeout(values: &[i64]) -> Result<(&'static str, String), String> {
     Ok(("blackhole", format!("{idle}on_removal = 'close'")))
 }
 
-fn reset_peer(values: &[i64]) -> Result<(&'static str, String), String> {
+fn reset_peer(values: &[i64]) -> Said {
     Ok(("reset", format!("after = '0B'\ndelay = '{}'\nfirst_byte = true", span("timeout", values[0], "ms")?)))
 }
 
 /// Without attributes it slices nothing: clients post it so.
-fn slicer(values: &[i64]) -> Result<(&'static str, String), String> {
+fn slicer(values: &[i64]) -> Said {
     let (size, variation) = (values[0], values[1]);
     let gap = span("delay", values[2], "us")?;
     match size {
@@ -96,7 +99,7 @@ fn slicer(values: &[i64]) -> Result<(&'static str, String), String> {
     }
 }
 
-fn limit_data(values: &[i64]) -> Result<(&'static str, String), String> {
+fn limit_data(values: &[i64]) -> Said {
     match values[0] {
         bytes if bytes < 0 => Err(format!("`bytes` is at least 0, and is {bytes}")),
         bytes => Ok(("limit_data", format!("bytes = '{bytes}B'"))),

@@ -147,7 +147,7 @@ impl Association {
                 let mut buffer = self.worker.buffer.borrow_mut();
                 let size = buffer.len().min(LARGEST);
                 match rustix::net::recv(server, &mut buffer[..size], RecvFlags::empty()) {
-                    Ok((_, n)) => self.from_server(&buffer[..n]),
+                    Ok((_, n)) => self.server_sent(&buffer[..n]),
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => {
                         guard.clear_ready();
@@ -162,11 +162,11 @@ impl Association {
     }
 
     /// The client has sent something.
-    pub(super) fn from_client(&self, bytes: &[u8]) {
+    pub(super) fn client_sent(&self, bytes: &[u8]) {
         self.guarded(|association, inner| association.carry(inner, Flow::Upstream, bytes));
     }
 
-    fn from_server(&self, bytes: &[u8]) {
+    fn server_sent(&self, bytes: &[u8]) {
         self.guarded(|association, inner| association.carry(inner, Flow::Downstream, bytes));
     }
 

@@ -71,7 +71,7 @@ impl Port {
     fn receive(self: &Rc<Self>, client: SocketAddr, bytes: &[u8]) {
         let known = self.clients.borrow().get(&client).cloned();
         match known.or_else(|| self.admit(client)) {
-            Some(association) => association.from_client(bytes),
+            Some(association) => association.client_sent(bytes),
             None => self.local.meter.dropped.add(1),
         }
     }
@@ -80,7 +80,7 @@ impl Port {
     fn admit(self: &Rc<Self>, client: SocketAddr) -> Option<Rc<Association>> {
         let now = SystemClock::mono();
         if self.worker.common.is_full() && !self.one_gives_way(now)
-            || !self.local.proxy.enter() && !(self.one_gives_way(now) && self.local.proxy.enter())
+            || !(self.local.proxy.enter() || self.one_gives_way(now) && self.local.proxy.enter())
         {
             self.local.meter.refused.add(1);
             return None;

@@ -1,4 +1,5 @@
 //! Associations on real sockets.
+#![allow(clippy::disallowed_methods)] // how long real sockets took is real time
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
