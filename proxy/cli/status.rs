@@ -1,6 +1,6 @@
 //! `squall status`
 
-use squall_control::api::Status;
+use squall_control::api::{ExperimentView, Status};
 
 use super::out::{raw, say, table};
 use super::reach::Reach;
@@ -30,6 +30,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         return Ok(Exit::Done);
     }
     show(&status, &client.place().to_string());
+    let running = status.experiments.iter().filter(|experiment| !experiment.state.is_over());
+    // one that has been forgotten meanwhile has no faults left to show
+    let views: Vec<ExperimentView> = running.filter_map(|experiment| client.view(&experiment.id).ok()).collect();
+    show_faults(&views);
     Ok(Exit::Done)
 }
 
@@ -53,6 +57,22 @@ fn show(status: &Status, place: &str) {
         rows.push(vec![experiment.id.clone(), experiment.name.clone(), state]);
     }
     table(&rows);
+}
+
+/// What running experiments do, fault by fault.
+fn show_faults(views: &[ExperimentView]) {
+    let mut rows = vec![["FAULT", "OF", "ACTS", "AFFECTED", "DOES"].map(str::to_owned).to_vec()];
+    for view in views {
+        for fault in &view.faults {
+            let acts = if fault.active { "now" } else { "no" };
+            let affected = fault.tally.affected.to_string();
+            rows.push(vec![fault.name.clone(), view.id.clone(), acts.into(), affected, fault.summary.clone()]);
+        }
+    }
+    if rows.len() > 1 {
+        say!("");
+        table(&rows);
+    }
 }
 
 /// JSON for people and programs.

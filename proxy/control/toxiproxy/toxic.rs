@@ -82,7 +82,7 @@ fn timeout(values: &[i64]) -> Said {
 }
 
 fn reset_peer(values: &[i64]) -> Said {
-    Ok(("reset", format!("after = '0B'\ndelay = '{}'\nfirst_byte = true", span("timeout", values[0], "ms")?)))
+    Ok(("reset", format!("after = '0B'\ndelay = '{}'", span("timeout", values[0], "ms")?)))
 }
 
 /// Without attributes it slices nothing: clients post it so.
