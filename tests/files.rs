@@ -94,7 +94,7 @@ fn the_reference_of_faults_is_up_to_date() {
     };
 
     let mut text = String::from(
-        "# Faults\n\nFrom the binary: `squall faults KIND` says the same. The unit is the connection. `error`, `match` and \
+        "# Faults\n\nFrom the binary: `squall faults KIND` says the same. The unit is the connection, on UDP all datagrams of one client. `error`, `match` and \
          `phase` need HTTP, which is planned: `squall check` accepts them, a start refuses them.\n\n## In every fault\n\n",
     );
     text.push_str(&list(&registry::KINDS[0], &common - &BTreeSet::from(["kind".to_owned()])));
