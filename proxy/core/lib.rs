@@ -10,6 +10,7 @@ pub mod dist;
 pub mod draw;
 pub mod fault;
 pub mod groups;
+pub mod http;
 pub mod limits;
 pub mod matcher;
 pub mod observe;
