@@ -14,7 +14,7 @@ use squall_core::chain::{Chain, Ready, Talk};
 use squall_core::curve::Curve;
 use squall_core::draw::DrawKey;
 use squall_core::fault::{AnyFault, Flow, registry};
-use squall_core::plan::{Active, FaultRef, OnAbort, Slice, Tally};
+use squall_core::plan::{Active, FaultRef, Layer, OnAbort, Slice, Tally};
 use squall_core::select::{Count, Key, Select};
 use squall_core::time::{Now, SECOND, Time};
 use squall_core::window::Window;
@@ -57,6 +57,10 @@ fn slice(n: u64, count: Count, window: &Window) -> Slice {
             window: *window,
             switch: switch.clone(),
             observed: false,
+            layer: Layer::Connection,
+            bodies: None,
+            rule: None,
+            stealth: false,
             shared: Arc::from(fault.new_shared()),
             fault: fault.clone(),
             tally: Arc::new(Tally::default()),

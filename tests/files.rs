@@ -102,8 +102,7 @@ fn the_reference_of_faults_is_up_to_date() {
         let (whom, effect) = (kind.whom_words(), kind.effect_words());
         let (name, about, example) = (kind.name, kind.about, kind.example.trim());
         let serves = kind.serves_words();
-        let planned = if kind.http_only { " Planned." } else { "" };
-        text.push_str(&format!("\n## {name}\n\n{about}.{planned} For {serves}. {whom}. It {effect}.\n\n"));
+        text.push_str(&format!("\n## {name}\n\n{about}. For {serves}. {whom}. It {effect}.\n\n"));
         text.push_str(&list(kind, &names(kind) - &common));
         text.push_str(&format!("\n```toml\n{example}\n```\n"));
     }

@@ -34,7 +34,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     };
     say!("{}: {}", kind.name, kind.about);
     let (whom, effect, serves) = (kind.whom_words(), kind.effect_words(), kind.serves_words());
-    say!("For {serves}. {whom}; {effect}{}", if kind.http_only { "; needs HTTP: checked, not run" } else { "" });
+    say!("For {serves}. {whom}; {effect}{}", if kind.is_http_only() { "; needs `protocol = \"http\"`" } else { "" });
     say!("");
     fields(kind);
     say!("");

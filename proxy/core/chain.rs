@@ -26,6 +26,7 @@
 //! - [`Polled::released`]: this connection was held and is let go (count it in the shard's report); it has drained when
 //!   [`Chain::queued`] is 0 in both directions.
 
+mod exchange;
 mod line;
 pub mod packets;
 mod queue;
@@ -41,13 +42,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::exchange::Ruled;
 use self::line::Line;
 use self::queue::{Ended, Tail};
-pub use self::talk::Talk;
+pub use self::talk::{Dialogue, Level, Talk};
 use self::unit::{Moment, Unit, Wait, sooner};
-use crate::fault::{End, Flow, Gate, Injection, Opening, Until, What};
+use crate::fault::{Flow, Gate, Injection, Opening, Phase, Until, What};
 use crate::observe::Record;
-use crate::plan::{Active, FaultRef, Slice};
+use crate::plan::{Active, FaultRef, Layer, Slice};
 use crate::time::{Now, Time};
 
 const FLOWS: [Flow; 2] = [Flow::Upstream, Flow::Downstream];
@@ -120,15 +122,23 @@ impl Chain {
         let newest = slice.newest(now);
         if newest > since {
             *last = newest.max(*last);
-            self.join(slice, since..*last, talk, now);
+            let Some(dialogue) = talk.dialogue() else {
+                return self.join(&slice.actives, since..*last, talk, now);
+            };
+            let mut matching = Vec::new();
+            slice.matching(talk, false, &mut matching);
+            if dialogue.response.is_some() {
+                slice.matching(talk, true, &mut matching);
+            }
+            self.join(&matching, since..*last, talk, now);
         }
     }
 
-    /// Adds a unit for each fault whose window was first seen open after the start of the span, up to its end.
-    fn join(&mut self, slice: &Slice, span: Range<Time>, talk: &Talk, now: Now) {
+    /// Adds a unit for each of these faults whose window was first seen open after the start of the span, up to its end.
+    fn join(&mut self, actives: &[Arc<Active>], span: Range<Time>, talk: &Talk, now: Now) {
         let is_in = |opened: Time| opened > span.start && opened <= span.end;
         let new = |active: &&Arc<Active>| active.tally.first_opened().is_some_and(is_in);
-        for active in slice.actives.iter().filter(new) {
+        for active in actives.iter().filter(new) {
             if applies(active, talk)
                 && let Err(index) = self.units.binary_search_by_key(&active.serial, |unit| unit.active.serial)
                 && let Some(unit) = Unit::join(active, talk, now)
@@ -199,7 +209,7 @@ impl Chain {
 
     fn ask_gates(&mut self, opening: &Opening, moment: &mut Moment<'_>) -> Gate {
         if let Some(ended) = &self.killed {
-            return Gate::Refuse(ended.how);
+            return Gate::Refuse(ended.how.clone());
         }
         let edge = self.units.iter().fold(None, |edge, unit| sooner(edge, unit.edge));
         for (index, unit) in self.units.iter_mut().enumerate() {
@@ -235,7 +245,7 @@ impl Chain {
                 }
                 Gate::Refuse(how) => {
                     unit.waiting = None;
-                    self.killed = Some(Ended::new(how, unit));
+                    self.killed = Some(Ended::new(how.clone(), unit));
                     return Gate::Refuse(how);
                 }
             }
@@ -393,10 +403,7 @@ impl Chain {
 
     /// What the pump is to do in one direction.
     pub fn ready(&self, flow: Flow) -> Ready {
-        let end = |ended: &Ended| match ended.how {
-            End::Fin => Ready::Close,
-            End::Reset => Ready::Reset,
-        };
+        let end = |ended: &Ended| if ended.how.is_reset() { Ready::Reset } else { Ready::Close };
         if let Some(ended) = &self.killed {
             return end(ended);
         }
@@ -499,5 +506,13 @@ fn observe_gate(unit: &mut Unit, mut stage: Option<&mut stage::Stage>, opening: 
 /// Whether the fault can act on the connection as far as it has come.
 fn applies(active: &Active, talk: &Talk) -> bool {
     let hooks = active.fault.hooks();
-    hooks.stream || (hooks.open && !talk.is_admitted())
+    match (talk.level(), active.layer) {
+        (Level::Bytes, Layer::Connection | Layer::Either(_)) | (Level::Beneath, Layer::Connection) => {
+            hooks.stream || (hooks.open && !talk.is_admitted())
+        }
+        (Level::Exchange, Layer::Exchange(phase) | Layer::Either(phase)) => {
+            hooks.exchange || (hooks.stream && phase == Phase::MidBody)
+        }
+        _ => false,
+    }
 }

@@ -15,6 +15,7 @@ pub mod down;
 mod driver;
 pub mod duplicate;
 pub mod error;
+pub mod exchange;
 pub mod half_open;
 pub mod latency;
 pub mod loss;
@@ -35,8 +36,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::exchange::{Asked, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Upstream};
 use crate::draw::Draw;
 use crate::groups::Groups;
+use crate::http::Fields;
 use crate::select::Connections;
 use crate::time::Time;
 
@@ -93,17 +96,21 @@ pub struct Hooks {
     pub stream: bool,
     /// Asked about datagrams ([`Fault::packet`]).
     pub packet: bool,
+    /// Asked about HTTP exchanges ([`Fault::exchange`]).
+    pub exchange: bool,
 }
 
 impl Hooks {
     /// None: the base for those that are written out.
-    pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false };
+    pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false, exchange: false };
     /// The bytes of a connection, and nothing else.
     pub const STREAM: Hooks = Hooks { stream: true, ..Hooks::NONE };
     /// Datagrams, and nothing else.
     pub const PACKET: Hooks = Hooks { packet: true, ..Hooks::NONE };
     /// Bytes and datagrams.
     pub const BOTH: Hooks = Hooks { packet: true, ..Hooks::STREAM };
+    /// HTTP exchanges, and nothing else.
+    pub const EXCHANGE: Hooks = Hooks { exchange: true, ..Hooks::NONE };
 
     /// Whether a kind with these hooks can act on what is carried this way.
     pub fn serve(self, carrier: Carrier) -> bool {
@@ -195,6 +202,14 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     fn packet(&self, cx: &mut Cx<'_, Self>, datagram: &Datagram<'_>) -> Packet {
         let _ = (cx, datagram);
         Packet::Pass
+    }
+
+    /// Decides about an HTTP exchange in the phase in which it acts, once per exchange, and again when it has waited. The
+    /// bodies of an exchange are offered to [`Fault::stream`] where it acts in [`Phase::MidBody`]. `state` is its memory of
+    /// the exchange, apart from that of its bodies.
+    fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
+        let _ = (cx, asked);
+        Ruling::Pass
     }
 
     /// Which connections it takes, by when they were opened.
@@ -353,6 +368,16 @@ pub enum What {
     Unlistened,
     /// The listener was closed until now: nanoseconds, planned and reached.
     Down,
+    /// The client got an answer of the fault's own: its status.
+    Replied,
+    /// A message was changed: 0.
+    Patched,
+    /// The request was delivered more than once: times besides the first.
+    Redelivered,
+    /// The client never heard the upstream's answer, which had come: its status.
+    Unheard,
+    /// A request went over a limit: place in the order of arrival in the window, and the limit.
+    Limited,
 }
 
 /// What has passed a stage; kept by the engine, so that most faults need no state.
@@ -475,13 +500,31 @@ pub enum Until {
     Change,
 }
 
-/// How a connection is ended by a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a connection, an exchange or a body is ended by a fault. A connection knows only FIN and RST: what is meant for an
+/// exchange ends it with one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// FIN to both sides.
+    /// FIN to both sides. Of a body: the connection is closed in the middle of it; HTTP/2: RST_STREAM, CANCEL.
     Fin,
-    /// RST to both sides.
+    /// RST to both sides. HTTP/2: RST_STREAM, INTERNAL_ERROR, on this stream alone.
     Reset,
+    /// The message ends here as if it were whole.
+    Complete,
+    /// HTTP/1.1: a chunk is announced, part of it comes, then FIN; elsewhere as [`End::Fin`].
+    Short,
+    /// HTTP/2: RST_STREAM with this error code (RFC 9113, 7); elsewhere as [`End::Reset`].
+    Code(u32),
+    /// HTTP/2: GOAWAY with this error code, and the connection closes; elsewhere as [`End::Fin`].
+    GoAway(u32),
+    /// The message ends here, and these fields are its trailers.
+    Trailers(Arc<Fields>),
+}
+
+impl End {
+    /// Whether a connection that is ended this way is reset rather than closed.
+    pub fn is_reset(&self) -> bool {
+        matches!(self, End::Reset | End::Code(_))
+    }
 }
 
 /// A connection being opened.
@@ -492,7 +535,7 @@ pub enum Opening {
 }
 
 /// A decision about a connection being opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Go on.
     Pass,
@@ -592,6 +635,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn lifted(&self, state: &mut (dyn Any + Send));
     /// See [`Fault::packet`].
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
+    /// See [`Fault::exchange`].
+    fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling;
     /// See [`Fault::connections`].
     fn connections(&self) -> Connections;
     /// See [`Fault::settle`].
@@ -687,6 +732,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
         cx.typed().map_or(Packet::Pass, |mut cx| Fault::packet(self, &mut cx, datagram))
+    }
+    fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling {
+        cx.typed().map_or(Ruling::Pass, |mut cx| Fault::exchange(self, &mut cx, asked))
     }
     fn connections(&self) -> Connections {
         Fault::connections(self)

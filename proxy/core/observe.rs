@@ -17,6 +17,8 @@ pub struct Record {
     pub tally: Arc<Tally>,
     /// The nth connection of the listener; none: nobody in particular, before there was a connection.
     pub ordinal: Option<u64>,
+    /// The nth HTTP request of that connection, from 0; none: it was done to the connection.
+    pub request: Option<u64>,
     /// What stood for it in the draws: the ordinal or the hash of its key.
     pub unit: Option<u64>,
     /// The client.

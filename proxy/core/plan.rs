@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cell::{Course, Switch};
+use crate::chain::Talk;
 use crate::draw::DrawKey;
-use crate::fault::{AnyFault, Flow};
+use crate::fault::{AnyFault, Flow, Phase};
+use crate::matcher::MatchSpec;
 use crate::select::Select;
 use crate::time::{NEVER, Now, Time};
-use crate::window::{Phase, Window};
+use crate::window;
+use crate::window::Window;
 
 /// Everything in force. Compiled on the control side, indexed per proxy, never changed.
 #[derive(Debug, Default)]
@@ -61,6 +64,18 @@ impl Slice {
         Slice { actives, measure_turns, ..Slice::default() }
     }
 
+    /// The faults whose rules hold for an exchange, by serial: those that look at its request only, or, `answered`, those
+    /// that look at its answer too.
+    pub(crate) fn matching(&self, talk: &Talk, answered: bool, into: &mut Vec<Arc<Active>>) {
+        let _ = (talk, answered);
+        into.extend(self.actives.iter().filter(|active| active.layer != Layer::Connection).cloned());
+    }
+
+    /// Whether a fault acts on HTTP exchanges here.
+    pub fn has_exchanges(&self) -> bool {
+        self.actives.iter().any(|active| active.layer != Layer::Connection)
+    }
+
     /// Looks for windows that have opened, unless none can have since somebody last looked. Returns when one was first
     /// seen open most recently (0: never): who has looked since need not look at any fault.
     pub(crate) fn newest(&self, now: Now) -> Time {
@@ -98,6 +113,14 @@ pub struct Active {
     pub switch: Arc<Switch>,
     /// It only says what it would have done.
     pub observed: bool,
+    /// What it acts on.
+    pub layer: Layer,
+    /// Whose body it acts on in an exchange; none: both.
+    pub bodies: Option<Flow>,
+    /// Which exchanges it may select; none: all.
+    pub rule: Option<Arc<MatchSpec>>,
+    /// The answers that it makes do not name it.
+    pub stealth: bool,
     /// What it does.
     pub fault: Arc<dyn AnyFault>,
     /// Its memory across connections and workers; kept over retunes by the plan compiler.
@@ -106,6 +129,18 @@ pub struct Active {
     pub tally: Arc<Tally>,
     /// What becomes of what it holds when the experiment is aborted.
     pub on_abort: OnAbort,
+}
+
+/// What a fault acts on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layer {
+    /// Connections and their bytes, datagrams, listeners.
+    #[default]
+    Connection,
+    /// HTTP exchanges, in this phase.
+    Exchange(Phase),
+    /// HTTP exchanges in this phase, and connections that turn out to carry something else.
+    Either(Phase),
 }
 
 /// Where a fault stands at a moment.
@@ -148,6 +183,10 @@ impl Active {
             window: self.window,
             switch: self.switch.clone(),
             observed: self.observed,
+            layer: self.layer,
+            bodies: self.bodies,
+            rule: self.rule.clone(),
+            stealth: self.stealth,
             fault,
             shared: self.shared.clone(),
             tally: self.tally.clone(),
@@ -173,9 +212,9 @@ impl Active {
     }
 
     /// The same in monotonic time. Closed while the switch is off.
-    pub fn phase(&self, now: Now) -> Phase {
+    pub fn phase(&self, now: Now) -> window::Phase {
         let Look { open, next_edge } = self.look(now);
-        Phase { open_since: open.map(|open| open.course.origin.saturating_add(open.at)), next_edge }
+        window::Phase { open_since: open.map(|open| open.course.origin.saturating_add(open.at)), next_edge }
     }
 
     /// When the window was first seen open; none: never yet. Whoever sees it first sets it, for all workers.
@@ -325,8 +364,8 @@ pub struct TallyReading {
 mod tests {
     use super::*;
     use crate::cell::Cell;
-    use crate::chain::Talk;
     use crate::fault::{Cx, Effect, Fault, Hooks};
+    use crate::window::Phase;
 
     #[derive(Debug)]
     struct Nothing;
@@ -364,6 +403,10 @@ mod tests {
             window,
             switch: Cell::default().switch(),
             observed: false,
+            layer: Layer::Connection,
+            bodies: None,
+            rule: None,
+            stealth: false,
             shared: Arc::from(Nothing.new_shared()),
             fault: Arc::new(Nothing),
             tally: Arc::default(),

@@ -14,7 +14,8 @@ use crate::dist::Distribution;
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Carrier, Flow};
 use crate::groups::Link;
-use crate::plan::OnAbort;
+use crate::matcher::MatchSpec;
+use crate::plan::{Layer, OnAbort};
 use crate::select::{Count, Key};
 use crate::time::{SECOND, Time};
 use crate::way::Way;
@@ -201,11 +202,6 @@ impl ProxySpec {
 }
 
 impl Protocol {
-    /// Whether this version can carry it.
-    pub fn is_available(self) -> bool {
-        matches!(self, Protocol::Tcp | Protocol::Udp)
-    }
-
     /// How it is carried: HTTP over connections.
     pub fn carrier(self) -> Carrier {
         match self {
@@ -296,10 +292,16 @@ pub struct FaultSpec {
     pub window: Window,
     /// Fewer hits make the run invalid.
     pub min_hits: u64,
-    /// HTTP only, as written.
+    /// Where it acts in an HTTP exchange; none: it acts on connections, beneath HTTP too.
     pub phase: Option<Phase>,
-    /// HTTP only.
-    pub matches: Option<crate::matcher::MatchSpec>,
+    /// Whose body it acts on in an exchange; none: both.
+    pub bodies: Option<Flow>,
+    /// Whether it can act on nothing but HTTP exchanges as it is written.
+    pub needs_http: bool,
+    /// The answers that it makes do not name it.
+    pub stealth: bool,
+    /// Which exchanges it may select; none: all.
+    pub matches: Option<Arc<MatchSpec>>,
     /// The configuration of the kind; none: a kind or a form that this version can check but not run, and why.
     pub fault: Result<Arc<dyn AnyFault>, String>,
     /// The fault's own fields, for plan and report, in words (`delay 200ms ± 50ms normal`).
@@ -307,6 +309,15 @@ pub struct FaultSpec {
 }
 
 impl FaultSpec {
+    /// What it acts on where a proxy speaks this protocol.
+    pub fn layer(&self, protocol: Protocol) -> Layer {
+        match (protocol, self.phase) {
+            (Protocol::Tcp | Protocol::Udp, _) | (_, None) => Layer::Connection,
+            (Protocol::Auto, Some(phase)) if !self.needs_http => Layer::Either(phase),
+            (_, Some(phase)) => Layer::Exchange(phase),
+        }
+    }
+
     /// Its randomness in an experiment of this name.
     pub fn draws(&self, seed: u64, experiment: &str) -> DrawKey {
         let own = DrawKey::new(seed, experiment, &self.name);
@@ -332,6 +343,19 @@ pub enum Phase {
     AfterUpstreamHead,
     MidBody,
     AfterUpstream,
+}
+
+impl Phase {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::BeforeConnect => "before_connect",
+            Phase::BeforeUpstream => "before_upstream",
+            Phase::AfterUpstreamHead => "after_upstream_head",
+            Phase::MidBody => "mid_body",
+            Phase::AfterUpstream => "after_upstream",
+        }
+    }
 }
 
 /// A metric's name: see `docs/metrics.md`.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::chain::Dialogue;
 use crate::curve::Curve;
 use crate::draw;
 use crate::time::Time;
@@ -23,10 +24,13 @@ pub struct Select {
 }
 
 impl Select {
-    /// What stands in the draws for a connection; none: it does not have the key.
-    pub fn unit(&self, ordinal: u64, client: Option<IpAddr>) -> Option<u64> {
+    /// What stands in the draws for a connection, or for an exchange of it; none: it does not have the key.
+    pub fn unit(&self, ordinal: u64, client: Option<IpAddr>, exchange: Option<&Dialogue>) -> Option<u64> {
         match self.key {
-            Key::Ordinal => Some(ordinal),
+            Key::Ordinal => Some(match exchange {
+                None => ordinal,
+                Some(exchange) => draw::hash(&[ordinal.to_le_bytes(), exchange.number.to_le_bytes()].concat()),
+            }),
             Key::Client => client.map(|ip| match ip.to_canonical() {
                 IpAddr::V4(ip) => draw::hash(&ip.octets()),
                 IpAddr::V6(ip) => draw::hash(&ip.octets()),
@@ -211,11 +215,11 @@ mod tests {
         let by_client = Select { key: Key::Client, ..select(Curve::Constant(100.0)) };
         let v4: IpAddr = "10.0.0.7".parse().unwrap();
         let mapped: IpAddr = "::ffff:10.0.0.7".parse().unwrap();
-        assert_eq!(by_client.unit(1, Some(v4)), Some(draw::hash(&[10, 0, 0, 7])));
-        assert_eq!(by_client.unit(2, Some(mapped)), by_client.unit(1, Some(v4)));
-        assert_eq!(by_client.unit(1, None), None);
+        assert_eq!(by_client.unit(1, Some(v4), None), Some(draw::hash(&[10, 0, 0, 7])));
+        assert_eq!(by_client.unit(2, Some(mapped), None), by_client.unit(1, Some(v4), None));
+        assert_eq!(by_client.unit(1, None, None), None);
         let by_header = Select { key: Key::Http("header:x".into()), ..by_client };
-        assert_eq!(by_header.unit(1, Some(v4)), None);
+        assert_eq!(by_header.unit(1, Some(v4), None), None);
     }
 
     #[test]

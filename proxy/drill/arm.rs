@@ -9,6 +9,7 @@ use squall_core::curve::Curve;
 use squall_core::fault::{AnyFault, Carrier, Door, Flow, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
+use squall_core::plan::Layer;
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{
     BeforeSpec, Checked, FaultSpec, GuardAction, GuardCondition, Metric, Protocol, ProxySpec, ServiceKind,
@@ -44,6 +45,8 @@ pub(crate) struct Target {
     pub(crate) proxy: Arc<str>,
     /// In which direction it acts there; none: both.
     pub(crate) flow: Option<Flow>,
+    /// What it acts on there.
+    pub(crate) layer: Layer,
     /// What it is there.
     pub(crate) fault: Arc<dyn AnyFault>,
 }
@@ -185,9 +188,6 @@ impl Arming<'_> {
             }
             self.names.push(spec.name.as_str().into());
             self.links.push(spec);
-            if !spec.protocol.is_available() {
-                self.against.push(not_http(&format!("proxy `{}`", spec.name)));
-            }
             if let Ok(limits) = &limits
                 && spec.upstream.parse::<SocketAddr>().is_ok() // a name is held against the lists by the data plane
                 && let Err(why) = allowed(limits, &spec.upstream)
@@ -231,10 +231,6 @@ impl Arming<'_> {
                 self.against.push(format!("{who}: {why}"));
                 None
             }
-            Ok(_) if fault.phase.is_some() || fault.matches.is_some() || matches!(fault.key, Key::Http(_)) => {
-                self.against.push(not_http(&who));
-                None
-            }
             Ok(made) => Some(made),
         };
         if fault.proxy.starts_with("host:") {
@@ -260,7 +256,13 @@ impl Arming<'_> {
             let settled =
                 made.settle(&Place { flow, carrier: self.carrier(&proxy), everybody, drops: self.drops(&proxy) });
             let settled = self.or_against(&format!("{who} on `{proxy}`"), settled)?;
-            Some(Target { proxy, flow, fault: settled.unwrap_or_else(|| made.clone()) })
+            let protocol = self.protocol(&proxy);
+            if fault.needs_http && matches!(protocol, Protocol::Tcp | Protocol::Udp) {
+                self.against.push(format!("{who} needs HTTP, and proxy `{proxy}` carries bytes: it could never act"));
+                return None;
+            }
+            let layer = fault.layer(protocol);
+            Some(Target { proxy, flow, layer, fault: settled.unwrap_or_else(|| made.clone()) })
         };
         places.into_iter().filter_map(settled).collect()
     }
@@ -275,8 +277,11 @@ impl Arming<'_> {
     }
 
     fn carrier(&self, proxy: &str) -> Carrier {
-        let datagrams = self.links.iter().any(|spec| spec.name == proxy && spec.protocol == Protocol::Udp);
-        if datagrams { Carrier::Datagrams } else { Carrier::Stream }
+        self.protocol(proxy).carrier()
+    }
+
+    fn protocol(&self, proxy: &str) -> Protocol {
+        self.links.iter().find(|spec| spec.name == proxy).map_or(Protocol::Tcp, |spec| spec.protocol)
     }
 
     /// Whether packets from a proxy's clients, and from its upstream, can be dropped in the kernel.
@@ -398,10 +403,6 @@ impl Arming<'_> {
         });
         read.flatten().cloned().collect()
     }
-}
-
-fn not_http(what: &str) -> String {
-    format!("{what} needs the HTTP data plane, which this version does not have")
 }
 
 /// Whether every address behind `host:port` may be reached. A reference or a socket file is none; a name that can't be

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use squall_core::cell::{Cell, Switch};
 use squall_core::fault::observed::Observed;
 use squall_core::fault::{AnyFault, Effect};
-use squall_core::plan::{Active, FaultRef, Plan, Slice, Tally};
+use squall_core::plan::{Active, FaultRef, Layer, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::select::{Cap, Select};
 
@@ -88,7 +88,12 @@ impl Compiler {
     pub(crate) fn lodge(&mut self, who: &Identity, checked: &Checked, spec: &FaultSpec) -> Result<Active, Refusal> {
         let fault = spec.fault.as_ref().map_err(|why| Refusal::NotArmed(vec![why.clone()]))?;
         self.serial += 1;
-        let target = Target { proxy: spec.proxy.as_str().into(), flow: spec.flow, fault: fault.clone() };
+        let target = Target {
+            proxy: spec.proxy.as_str().into(),
+            flow: spec.flow,
+            layer: Layer::Connection,
+            fault: fault.clone(),
+        };
         Ok(active(self.serial, who, checked, spec, &target, self.cap.as_ref()))
     }
 
@@ -190,6 +195,10 @@ fn active(
         window: spec.window,
         switch: who.switch.clone(),
         observed: who.observed,
+        layer: target.layer,
+        bodies: spec.bodies,
+        rule: spec.matches.clone(),
+        stealth: spec.stealth,
         shared: Arc::from(target.fault.new_shared()),
         fault: match who.observed {
             true => Arc::new(Observed(target.fault.clone())),
@@ -211,6 +220,7 @@ mod tests {
         let target = |spec: &FaultSpec, proxy: &&str| Target {
             proxy: (*proxy).into(),
             flow: None,
+            layer: Layer::Connection,
             fault: spec.fault.clone().unwrap(),
         };
         checked.faults.iter().map(|spec| proxies.iter().map(|proxy| target(spec, proxy)).collect()).collect()

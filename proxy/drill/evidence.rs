@@ -162,7 +162,7 @@ impl Evidence {
         let injection = &record.injection;
         let mut line = json!({
             "experiment": record.fault.experiment, "fault": record.fault.fault, "kind": record.fault.kind,
-            "proxy": record.fault.proxy, "ordinal": record.ordinal, "unit": record.unit,
+            "proxy": record.fault.proxy, "ordinal": record.ordinal, "request": record.request, "unit": record.unit,
             "client": record.client.map(|client| client.to_string()), "flow": record.flow,
             "what": name(injection.what).0, "step": injection.step, "draw": injection.draw, "drawn": injection.drawn,
             "scheduled": injection.scheduled, "achieved": injection.achieved, "released": record.released,
@@ -182,7 +182,7 @@ impl Evidence {
 impl Values {
     fn report(&self, what: &str) -> Value {
         json!({
-            "what": what, "unit": match what { _ if self.is_time => "us", "vanished" => "packets", _ => "bytes" }, "count": self.drawn.len() + self.released,
+            "what": what, "unit": match what { _ if self.is_time => "us", "vanished" => "packets", "replied" | "unheard" => "status", "patched" => "messages", "limited" => "requests", "redelivered" => "times", _ => "bytes" }, "count": self.drawn.len() + self.released,
             "cut_short": self.released, "drawn": self.drawn.report(self.is_time),
             "scheduled": self.scheduled.report(self.is_time), "achieved": self.achieved.report(self.is_time),
             "error": self.error.report(self.is_time), "early": self.early,
@@ -212,6 +212,11 @@ fn name(what: What) -> (&'static str, bool) {
         What::Queued => ("queued", true),
         What::Unlistened => ("unlistened", false),
         What::Down => ("down", true),
+        What::Replied => ("replied", false),
+        What::Patched => ("patched", false),
+        What::Redelivered => ("redelivered", false),
+        What::Unheard => ("unheard", false),
+        What::Limited => ("limited", false),
     }
 }
 

@@ -67,6 +67,7 @@ fn record(active: &Active, at: Time, what: What, planned: u64, achieved: u64, re
         fault: active.name.clone(),
         tally: active.tally.clone(),
         ordinal: None,
+        request: None,
         unit: None,
         client: None,
         flow: None,

@@ -70,6 +70,7 @@ fn vanishing(by: &Active, packets: u64, at: Time) -> Record {
         fault: by.name.clone(),
         tally: by.tally.clone(),
         ordinal: None,
+        request: None,
         unit: None,
         client: None,
         flow: None,

@@ -356,7 +356,7 @@ impl Conn {
         self.worker.records_added();
         match gate {
             Gate::Pass => Poll::Ready(self.dial()),
-            Gate::Refuse(how) => Poll::Ready(self.end(how, cx)),
+            Gate::Refuse(how) => Poll::Ready(self.end(&how, cx)),
             Gate::Hold(until) => {
                 self.wake_at(match until {
                     Until::At(at) => Some(at),
@@ -451,7 +451,7 @@ impl Conn {
         }
         match moved {
             Err((flow, broken)) => Poll::Ready(self.broken(flow, &broken)),
-            Ok(Some(how)) => Poll::Ready(self.end(how, cx)),
+            Ok(Some(how)) => Poll::Ready(self.end(&how, cx)),
             Ok(None) if self.lanes.iter().all(|lane| lane.finished) => Poll::Ready(Stage::Done),
             Ok(None) => Poll::Pending,
         }

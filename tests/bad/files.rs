@@ -167,9 +167,6 @@ fn what_only_later_versions_can_run_is_checked_now_and_refused_at_the_start() {
     let config = room.file("squall.toml", &free(&fs::read_to_string(config).unwrap()));
     let reasons = [
         "it needs 1 approval(s), which this version can not take",
-        "fault `slow-charges`: the key `header:x-tenant` needs the HTTP data plane, which this version does not have",
-        "fault `refused`: the kind `error` needs the HTTP data plane, which this version does not have",
-        "fault `half-an-export`: `match` needs the HTTP data plane, which this version does not have",
         "guard `budget burns`: burn-rate guards can be checked but not run by this version",
         "guard `harm allowance`: harm allowances can be checked but not run by this version",
     ];

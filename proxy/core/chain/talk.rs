@@ -1,9 +1,36 @@
 use std::net::SocketAddr;
 
 use crate::fault::Flow;
+use crate::http::{Request, Response};
 use crate::time::Time;
 
-/// What the pump keeps of every connection, faulted or not: who it is and how far the conversation has come. Small.
+/// What faults may be asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// A connection that carries bytes.
+    #[default]
+    Bytes,
+    /// A connection beneath HTTP exchanges.
+    Beneath,
+    /// An HTTP exchange.
+    Exchange,
+}
+
+/// What is said in an HTTP exchange, as rules and faults see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dialogue {
+    /// The request of its connection, from 0.
+    pub number: u64,
+    /// Its head.
+    pub request: Request,
+    /// Length of its body, where its head says so.
+    pub size: Option<u64>,
+    /// The answer's head, once there is one; no interim one.
+    pub response: Option<Response>,
+}
+
+/// What the pump keeps of every connection or exchange, faulted or not: who it is and how far the conversation has come.
+/// Small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Talk {
     /// The nth connection of its listener, from 0.
@@ -12,6 +39,9 @@ pub struct Talk {
     pub client: Option<SocketAddr>,
     /// When it was accepted.
     pub opened: Time,
+    level: Level,
+    /// None: a connection.
+    dialogue: Option<Box<Dialogue>>,
     admitted: bool,
     seen: [u64; 2],
     turn: u64,
@@ -22,7 +52,46 @@ pub struct Talk {
 impl Talk {
     /// A connection that has not spoken yet.
     pub fn new(ordinal: u64, client: Option<SocketAddr>, opened: Time) -> Talk {
-        Talk { ordinal, client, opened, admitted: false, seen: [0; 2], turn: 0, turn_began: [0; 2], speaker: None }
+        Talk {
+            ordinal,
+            client,
+            opened,
+            level: Level::Bytes,
+            dialogue: None,
+            admitted: false,
+            seen: [0; 2],
+            turn: 0,
+            turn_began: [0; 2],
+            speaker: None,
+        }
+    }
+
+    /// A connection that carries HTTP exchanges.
+    #[must_use]
+    pub fn beneath(self) -> Talk {
+        Talk { level: Level::Beneath, ..self }
+    }
+
+    /// An exchange of the nth connection of a listener that came from `client`, whose request's head came at `began`. Its
+    /// bodies are what is moved.
+    pub fn exchange(ordinal: u64, client: Option<SocketAddr>, began: Time, dialogue: Dialogue) -> Talk {
+        let (level, dialogue) = (Level::Exchange, Some(Box::new(dialogue)));
+        Talk { level, dialogue, admitted: true, ..Talk::new(ordinal, client, began) }
+    }
+
+    /// What faults may be asked about.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// What is said in the exchange; none: a connection.
+    pub fn dialogue(&self) -> Option<&Dialogue> {
+        self.dialogue.as_deref()
+    }
+
+    /// See [`Talk::dialogue`].
+    pub fn dialogue_mut(&mut self) -> Option<&mut Dialogue> {
+        self.dialogue.as_deref_mut()
     }
 
     /// The gate has let it by (or there was none): from now on faults act on its bytes.

@@ -5,13 +5,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Talk;
 use super::queue::Ended;
+use super::{Level, Talk};
 use crate::curve::Curve;
 use crate::draw::Draw;
-use crate::fault::{AnyCx, End, Flow, Gate, Injection, Opening, Span, Until, What};
+use crate::fault::{AnyCx, Asked, End, Flow, Gate, Injection, Opening, Phase, Ruling, Span, Until, What};
 use crate::observe::Record;
-use crate::plan::{Active, Look, OnAbort, Open, Tally};
+use crate::plan::{Active, Layer, Look, OnAbort, Open, Tally};
 use crate::select::{Connections, Permit};
 use crate::time::{NEVER, Now, Time};
 
@@ -67,6 +67,12 @@ pub(super) struct Unit {
     pub(super) still: (Time, Time),
     /// When [`Unit::acting`] may change by time alone.
     pub(super) edge: Option<Time>,
+    /// The phase of an exchange in which it acts; none: it acts on a connection.
+    phase: Option<Phase>,
+    /// It has decided about the exchange.
+    ruled: bool,
+    /// What it remembers of the exchange, beside what it remembers of its bodies.
+    memory: Option<Box<dyn Any + Send>>,
     /// The gate has let it by.
     pub(super) admitted: bool,
     /// The gate waits.
@@ -89,7 +95,8 @@ impl Unit {
     /// later because the percentage is a curve or the window opens again.
     pub(super) fn join(active: &Arc<Active>, talk: &Talk, now: Now) -> Option<Unit> {
         let tally = &active.tally;
-        let Some(unit) = active.select.unit(talk.ordinal, talk.client.map(|client| client.ip())) else {
+        let Some(unit) = active.select.unit(talk.ordinal, talk.client.map(|client| client.ip()), talk.dialogue())
+        else {
             Tally::add(&tally.key_absent);
             return None;
         };
@@ -106,6 +113,12 @@ impl Unit {
             elapsed: 0,
             still: (0, 0),
             edge: None,
+            phase: match (talk.level(), active.layer) {
+                (Level::Exchange, Layer::Exchange(phase) | Layer::Either(phase)) => Some(phase),
+                _ => None,
+            },
+            ruled: false,
+            memory: None,
             admitted: false,
             waiting: None,
             withheld: false,
@@ -208,6 +221,7 @@ impl Unit {
         self.waiting = None;
         self.withheld = false;
         self.of_age = None;
+        self.memory = None;
     }
 
     /// It only observes, and the connection would be gone: it takes no part any more.
@@ -235,7 +249,49 @@ impl Unit {
 
     /// Whether it has nothing to decide once the gate is passed.
     pub(super) fn is_for_the_gate(&self) -> bool {
-        !self.active.fault.hooks().stream
+        self.phase.is_none() && !self.active.fault.hooks().stream
+    }
+
+    /// Whether it decides about an exchange in this phase.
+    pub(super) fn rules_in(&self, phase: Phase) -> bool {
+        self.acting && self.phase == Some(phase) && !self.ruled && self.active.fault.hooks().exchange
+    }
+
+    /// The same, and it is to be asked now.
+    pub(super) fn asks_ruling(&self, phase: Phase, now: Time) -> bool {
+        let waits = match self.waiting.map(|wait| wait.until) {
+            Some(Until::At(at)) => now < at,
+            Some(Until::Change) => true,
+            None => false,
+        };
+        self.rules_in(phase) && !waits
+    }
+
+    /// It has decided about the exchange, and is not asked again.
+    pub(super) fn ruled(&mut self) {
+        self.ruled = true;
+        self.waiting = None;
+    }
+
+    /// Asks the fault about the exchange, at `now` or, where it only observes, in advance.
+    pub(super) fn rule(&mut self, asked: &Asked<'_>, now: Time, moment: &mut Moment<'_>) -> Ruling {
+        let attached = *self.asked.get_or_insert(moment.now.mono);
+        let span = Span { opened: moment.talk.opened, attached, ..Span::default() };
+        let elapsed = self.elapsed_at(now, moment.now.mono);
+        let state = self.memory.get_or_insert_with(|| self.active.fault.new_state());
+        let cx = AnyCx {
+            state: &mut **state,
+            shared: &*self.active.shared,
+            draw: self.draw,
+            span: &span,
+            now,
+            elapsed,
+            flow: self.active.bodies.unwrap_or(Flow::Downstream),
+            injected: moment.injected,
+        };
+        let ruling = self.active.fault.exchange(cx, asked);
+        self.report(None, moment);
+        ruling
     }
 
     /// Asks the fault about the connection being opened, at `now` or, where it only observes, in advance.
@@ -308,7 +364,12 @@ impl Unit {
 
     /// Whether it acts in this direction's bytes.
     pub(super) fn streams(&self, flow: Flow) -> bool {
-        self.active.fault.hooks().stream && self.active.flow.is_none_or(|only| only == flow)
+        let only = match self.phase {
+            None => self.active.flow,
+            Some(Phase::MidBody) => self.active.bodies,
+            Some(_) => return false,
+        };
+        self.active.fault.hooks().stream && only.is_none_or(|only| only == flow)
     }
 
     /// The share of packets that the kernel is to drop for it now.
@@ -374,6 +435,7 @@ impl Unit {
             fault: self.active.name.clone(),
             tally: self.active.tally.clone(),
             ordinal: Some(moment.talk.ordinal),
+            request: moment.talk.dialogue().map(|dialogue| dialogue.number),
             unit: Some(self.draw.unit()),
             client: moment.talk.client,
             flow,

@@ -8,7 +8,9 @@ use serde::Deserialize;
 pub use after::After;
 
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{ALL, Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Offer, Opening, Until, What};
+use crate::fault::{
+    ALL, Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Offer, Opening, Phase, Until, What,
+};
 use crate::time::Time;
 use crate::unit::{Bytes, Duration};
 
@@ -71,6 +73,8 @@ after = "1KiB"
 how   = "fin"
 "#;
     const DIRECTION: Option<Flow> = None;
+    const PHASES: &'static [Phase] =
+        &[Phase::MidBody, Phase::BeforeConnect, Phase::BeforeUpstream, Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = Config;
     type Makes = Cut;
 
@@ -116,6 +120,8 @@ percentage = 10
 after      = "512B"
 "#;
     const DIRECTION: Option<Flow> = None;
+    const PHASES: &'static [Phase] =
+        &[Phase::MidBody, Phase::BeforeConnect, Phase::BeforeUpstream, Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = ResetConfig;
     type Makes = Cut;
 
@@ -151,6 +157,8 @@ proxy = "redis"
 bytes = "64KiB"
 "#;
     const DIRECTION: Option<Flow> = None;
+    const PHASES: &'static [Phase] =
+        &[Phase::MidBody, Phase::BeforeConnect, Phase::BeforeUpstream, Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = LimitDataConfig;
     type Makes = Cut;
 

@@ -205,7 +205,7 @@ impl<F: Fault> Driver<F> {
     fn apply(&mut self, act: &Act) {
         match act {
             Act::Hold(until) => self.held = Some(*until),
-            Act::End(end) | Act::Kill(end) => self.ended = Some((self.now, *end)),
+            Act::End(end) | Act::Kill(end) => self.ended = Some((self.now, end.clone())),
             _ => {}
         }
     }

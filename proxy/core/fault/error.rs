@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Effect, Fault, Flow, Hooks};
+use crate::fault::{Effect, Fault, Flow, Hooks, Phase};
 
 /// Answers a request with a status, headers and a body, in place of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ headers     = { "retry-after" = "2" }
 body        = '{"error":"upstream overloaded"}'
 "#;
     const DIRECTION: Option<Flow> = None;
-    const HTTP_ONLY: bool = true;
+    const PHASES: &'static [Phase] = &[Phase::BeforeUpstream, Phase::BeforeConnect, Phase::AfterUpstream];
     type Config = Config;
     type Makes = Error;
 
@@ -85,7 +85,7 @@ fn check_header(name: &str, value: &str) -> Result<(), Misfit> {
 
 impl Fault for Error {
     const KIND: &'static str = "error";
-    const HOOKS: Hooks = Hooks::NONE;
+    const HOOKS: Hooks = Hooks::EXCHANGE;
     const EFFECT: Effect = Effect::Mutates;
     type Shared = ();
     type State = ();

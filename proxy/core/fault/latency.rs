@@ -7,7 +7,7 @@ use crate::curve::Curve;
 use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{
-    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What,
+    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Until, What,
 };
 use crate::time::Time;
 use crate::unit::Duration;
@@ -106,6 +106,8 @@ jitter       = "50ms"
 distribution = "normal"
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    const PHASES: &'static [Phase] =
+        &[Phase::BeforeUpstream, Phase::BeforeConnect, Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = Config;
     type Makes = Latency;
 

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::{
-    Act, AnyCx, AnyFault, Carrier, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer, Opening,
-    Packet, Place, What,
+    Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer,
+    Opening, Packet, Place, Ruling, What,
 };
 use crate::select::Connections;
 use crate::time::Time;
@@ -80,6 +80,10 @@ impl AnyFault for Observed {
         let step = datagram.step;
         injected.push(Injection { what, step, draw: None, drawn: figure, scheduled: figure, achieved: 0 });
         Packet::Pass
+    }
+    /// Asked for by the chain engine, which leaves it at that.
+    fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling {
+        self.0.exchange(cx, asked)
     }
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         self.0.misfit(carrier)

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::fault::{AnyFault, Carrier, Effect, Fault, Flow, Hooks};
+use crate::fault::{AnyFault, Carrier, Effect, Fault, Flow, Hooks, Phase};
 use crate::parse::{COMMON, Reader, Table};
 
 /// Names the kinds; each is `fault/<kind>.rs` with a type that implements [`Kind`].
@@ -61,13 +61,14 @@ pub trait Kind: 'static {
     const DIRECTION: Option<Flow>;
     /// Why it acts in [`Kind::DIRECTION`] only, and another one is refused; none: it may act in any.
     const ONE_WAY: Option<&'static str> = None;
-    /// Whether it acts on HTTP requests: it can be checked, but not run before squall speaks HTTP.
-    const HTTP_ONLY: bool = false;
+    /// The phases of an HTTP exchange in which it may act, the first where none is written; none at all: on proxies that
+    /// speak HTTP it acts on the connections beneath.
+    const PHASES: &'static [Phase] = &[];
     /// What it acts on: decides which common fields it takes.
     const WHOM: Whom = Whom::Flows;
     /// The fields of the table that are the kind's own: `#[serde(deny_unknown_fields)]`, every field documented. The names
     /// of the common fields are taken: name, kind, proxy, direction, percentage, key, at, for, every, times, first, nth,
-    /// each, min_hits, match, phase.
+    /// each, min_hits, match, phase, layer, stealth.
     type Config: DeserializeOwned + JsonSchema;
     /// What it makes.
     type Makes: Fault;
@@ -147,8 +148,8 @@ pub struct Entry {
     pub direction: Option<Flow>,
     /// See [`Kind::ONE_WAY`].
     pub one_way: Option<&'static str>,
-    /// See [`Kind::HTTP_ONLY`].
-    pub http_only: bool,
+    /// See [`Kind::PHASES`].
+    pub phases: &'static [Phase],
     /// See [`Kind::WHOM`].
     pub whom: Whom,
     /// See [`Fault::EFFECT`].
@@ -181,12 +182,17 @@ impl Entry {
         }
     }
 
+    /// Whether it acts on nothing but HTTP exchanges.
+    pub fn is_http_only(&self) -> bool {
+        !self.hooks.serve(Carrier::Stream) && !self.hooks.serve(Carrier::Datagrams)
+    }
+
     /// The protocols whose proxies it can act on.
     pub fn serves_words(&self) -> &'static str {
         match (self.hooks.serve(Carrier::Stream), self.hooks.serve(Carrier::Datagrams)) {
             (true, true) => "TCP and UDP",
             (false, true) => "UDP",
-            (_, false) if self.http_only => "HTTP",
+            (false, false) => "HTTP",
             (_, false) => "TCP",
         }
     }
@@ -207,7 +213,7 @@ impl Entry {
             example: K::EXAMPLE,
             direction: K::DIRECTION,
             one_way: K::ONE_WAY,
-            http_only: K::HTTP_ONLY,
+            phases: K::PHASES,
             whom: K::WHOM,
             effect: K::Makes::EFFECT,
             hooks: K::Makes::HOOKS,

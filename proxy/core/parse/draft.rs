@@ -210,9 +210,24 @@ pub(crate) struct FaultHead {
     pub(crate) min_hits: Option<u64>,
     /// Where in an HTTP exchange.
     pub(crate) phase: Option<Phase>,
+    /// Whether it acts on HTTP exchanges or on the connections beneath, where its kind can do both: exchanges unless
+    /// written.
+    pub(crate) layer: Option<LayerWord>,
+    /// The answers that it makes do not say so in a header: false unless written.
+    pub(crate) stealth: Option<bool>,
     /// Which HTTP requests.
     #[serde(rename = "match")]
     pub(crate) matches: Option<MatchDraft>,
+}
+
+/// `layer`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LayerWord {
+    /// HTTP exchanges.
+    Http,
+    /// Connections and their bytes.
+    Bytes,
 }
 
 /// `direction`

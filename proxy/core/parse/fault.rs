@@ -1,6 +1,8 @@
 //! `[[fault]]`
 
-use super::draft::{Direction, FaultHead, KeyWord, is_name};
+use std::sync::Arc;
+
+use super::draft::{Direction, FaultHead, KeyWord, LayerWord, is_name};
 use super::node::{Node, Table, Value};
 use super::reader::{Reader, item, join};
 use super::words;
@@ -34,6 +36,8 @@ pub(crate) const COMMON: &[&str] = &[
     "min_hits",
     "phase",
     "match",
+    "layer",
+    "stealth",
 ];
 
 /// Reads and checks one table: a fault, or the parts of a preset.
@@ -64,7 +68,7 @@ pub(crate) fn read(
     let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
     let Some(count) = count else { return Vec::new() };
     check_percentage(reader, table, &path, &percentage, count, max_percentage);
-    let http = http_words(&head, makings.iter().find_map(|making| making.entry.http_only.then_some(making.entry)));
+    let http = http_words(&head, makings.iter().find_map(|making| making.entry.is_http_only().then_some(making.entry)));
     if let Some((field, what)) = http.first()
         && world.named(&head.proxy).next().is_some()
         && !world.named(&head.proxy).any(Known::may_be_http)
@@ -74,6 +78,7 @@ pub(crate) fn read(
         reader.at(Diagnostic::error(message).help(help), table, &path, field);
     }
     check_match(reader, table, &path, &head);
+    makings.iter().for_each(|making| check_layer(reader, table, &path, &head, making.entry));
     for making in &makings {
         if http.is_empty() {
             check_carrier(reader, table, &path, &head, making, world);
@@ -83,14 +88,9 @@ pub(crate) fn read(
         }
     }
     let Some(window) = window else { return Vec::new() };
-    let not_yet = match http.first() {
-        Some((_, what)) => Some(format!("{what} needs the HTTP data plane, which this version does not have")),
-        None if head.proxy.starts_with("host:") => {
-            Some("`host:` proxies are opened by `squall wrap`, which this version does not have".to_owned())
-        }
-        None => None,
-    };
-    let shared = Shared { percentage, count, window, not_yet };
+    let needs_wrap = "`host:` proxies are opened by `squall wrap`, which this version does not have";
+    let not_yet = head.proxy.starts_with("host:").then(|| needs_wrap.to_owned());
+    let shared = Shared { percentage, count, window, not_yet, needs_http: !http.is_empty() };
     makings.into_iter().filter_map(|making| making.spec(&head, &shared)).collect()
 }
 
@@ -100,6 +100,7 @@ struct Shared {
     count: Count,
     window: Window,
     not_yet: Option<String>,
+    needs_http: bool,
 }
 
 /// One fault of a table.
@@ -136,8 +137,17 @@ impl Making {
             count: shared.count,
             window: shared.window,
             min_hits,
-            phase: head.phase,
-            matches: head.matches.clone(),
+            phase: match head.layer {
+                Some(LayerWord::Bytes) => None,
+                _ => head.phase.or(self.entry.phases.first().copied()),
+            },
+            bodies: match written {
+                Some(written) => written,
+                None => flow.or(Some(Flow::Downstream)),
+            },
+            needs_http: shared.needs_http,
+            stealth: head.stealth.unwrap_or_default(),
+            matches: head.matches.clone().map(Arc::new),
             fault: shared.not_yet.clone().map_or(Ok(fault), Err),
             summary,
         })
@@ -404,7 +414,7 @@ fn check_carrier(reader: &mut Reader, table: &Table, path: &str, head: &FaultHea
         if !entry.hooks.serve(carrier) {
             let message = format!("`{}` can do nothing on proxy `{}`, which carries {what}", entry.name, known.name);
             let mut diagnostic = Diagnostic::error(message);
-            let fit = KINDS.iter().filter(|other| !other.http_only && other.hooks.serve(carrier));
+            let fit = KINDS.iter().filter(|other| other.hooks.serve(carrier));
             diagnostic.help = Some(words::expected(fit.map(|entry| entry.name)));
             reader.at(diagnostic, table, path, "kind");
         } else if let Some((field, why)) = made.and_then(|made| made.fault.misfit(carrier)) {
@@ -429,7 +439,42 @@ fn http_words(head: &FaultHead, http_only: Option<&Entry>) -> Vec<(&'static str,
     if head.phase.is_some() {
         words.push(("phase", "`phase`".into()));
     }
+    if head.layer == Some(LayerWord::Http) {
+        words.push(("layer", "`layer = \"http\"`".into()));
+    }
     words
+}
+
+/// Refuses what a kind can't do, or what would say nothing, where it acts on connections.
+fn check_layer(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, entry: &Entry) {
+    if let (Some(phase), false) = (head.phase, entry.phases.is_empty())
+        && !entry.phases.contains(&phase)
+    {
+        let mut diagnostic = Diagnostic::error(format!("`{}` can't act in this phase", entry.name));
+        diagnostic.label = Some(words::expected(entry.phases.iter().map(|phase| phase.word())));
+        return reader.at(diagnostic, table, path, "phase");
+    }
+    let beneath = head.layer == Some(LayerWord::Bytes);
+    if beneath && entry.is_http_only() {
+        return reader.error(table, path, "layer", format!("`{}` acts on HTTP exchanges only", entry.name));
+    }
+    if !beneath && !entry.phases.is_empty() {
+        return;
+    }
+    let why = match beneath {
+        true => "`layer = \"bytes\"` makes it act on connections".to_owned(),
+        false => format!("`{}` acts on connections", entry.name),
+    };
+    let about_exchanges = [
+        ("phase", head.phase.is_some()),
+        ("match", head.matches.is_some()),
+        ("key", matches!(head.key, Some(KeyWord(Key::Http(_))))),
+        ("layer", head.layer == Some(LayerWord::Http)),
+        ("stealth", head.stealth.is_some()),
+    ];
+    for (field, _) in about_exchanges.into_iter().filter(|(_, written)| *written) {
+        reader.error(table, path, field, format!("`{field}` is about HTTP exchanges, and {why}"));
+    }
 }
 
 fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead) {

@@ -130,6 +130,7 @@ impl Rig {
                     fault: active.name.clone(),
                     tally: active.tally.clone(),
                     ordinal: Some(ordinal),
+                    request: None,
                     unit: Some(ordinal),
                     client: None,
                     flow: Some(Flow::Downstream),
@@ -307,17 +308,12 @@ fn everything_in_the_way_is_said_at_once() {
         .fault(fault("wide").percentage(60.0))
         .fault(fault("first").percentage(60.0).first(3))
         .fault(fault("lost").on("q*").percentage(5.0).window(window(0, 1)))
-        .fault(
-            fault("http")
-                .percentage(5.0)
-                .unavailable("error needs the HTTP data plane, which this version does not have"),
-        )
+        .fault(fault("http").percentage(5.0).unavailable("this kind can only be checked"))
         .guard(guard("burn", Metric::ErrorRate, 0.0).burns())
         .guard(guard("down", Metric::ErrorRate, 0.5).then(GuardAction::StepDown))
         .with(|checked| {
             checked.approvals_required = 1;
             checked.environments = vec!["staging".into()];
-            checked.proxies[0].protocol = Protocol::Http;
             checked.proxies.push(proxy("far", "10.0.0.1:80"));
             checked.workloads[0].target = "proxy:gone".into();
             checked.workloads.push(checked.workloads[0].clone());
@@ -330,12 +326,11 @@ fn everything_in_the_way_is_said_at_once() {
         "this host is `local`, and the scenario may run in: staging",
         "needs 1 approval",
         "fault `wide` selects up to 60 %; [safety] allows 50 %",
-        "proxy `p` needs the HTTP data plane",
         "10.0.0.1:80 is not in allow_upstreams",
         "workload `w`: there is no `proxy:gone`",
         "workload `w`: target 10.0.0.2:80 is not in allow_upstreams",
         "there is no proxy `q*` (there are: p, far)",
-        "fault `http`: error needs the HTTP data plane",
+        "fault `http`: this kind can only be checked",
         "guard `burn`: burn-rate guards",
         "guard `down`: step_down",
     ];

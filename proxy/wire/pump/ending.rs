@@ -13,13 +13,13 @@ const PATIENCE: Time = SECOND;
 
 /// An end under way.
 pub(super) struct Ending {
-    how: End,
+    resets: bool,
     until: Time,
 }
 
 impl Conn {
     /// Begins it. Whoever asks for the reason finds it before the peer can see the end.
-    pub(super) fn end(&mut self, how: End, cx: &mut Context<'_>) -> Stage {
+    pub(super) fn end(&mut self, how: &End, cx: &mut Context<'_>) -> Stage {
         self.local.meter.injected.add(1);
         let by = self.chain.as_ref().and_then(|chain| chain.ended_by());
         if let Some(fault) = by {
@@ -35,26 +35,25 @@ impl Conn {
         self.hold_back(0);
         self.settle(false);
         let sockets = [Some(&self.client), self.server.as_ref()].into_iter().flatten();
-        match how {
-            End::Reset => sockets.for_each(reset::prepare),
-            End::Fin => sockets.for_each(|socket| socket.close_writing()),
+        let resets = how.is_reset();
+        if resets {
+            sockets.for_each(reset::prepare);
+        } else {
+            sockets.for_each(|socket| socket.close_writing());
         }
         let until = self.worker.now().mono + PATIENCE;
         self.wake_at(Some(until));
-        Stage::Ending(Ending { how, until })
+        Stage::Ending(Ending { resets, until })
     }
 
     pub(super) fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
-        let Stage::Ending(Ending { how, until }) = self.stage else { return Poll::Ready(Stage::Done) };
+        let Stage::Ending(Ending { resets, until }) = self.stage else { return Poll::Ready(Stage::Done) };
         let late = self.worker.now().mono >= until;
-        let over = match how {
-            End::Reset => self.poll_sent(cx).is_ready(),
-            End::Fin => self.poll_discard(cx).is_ready(),
-        };
+        let over = if resets { self.poll_sent(cx).is_ready() } else { self.poll_discard(cx).is_ready() };
         if !over && !late {
             return Poll::Pending;
         }
-        if how == End::Reset {
+        if resets {
             [Some(&self.client), self.server.as_ref()].into_iter().flatten().for_each(reset::arm);
         }
         Poll::Ready(Stage::Done)

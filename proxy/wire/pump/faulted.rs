@@ -20,7 +20,7 @@ const SLOTS: usize = 64;
 const KEEPS_BLOCK: usize = BUFFER / 2;
 
 /// What became of one attempt to move bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Moved {
     /// Nothing; the socket or the chain says when to try again.
     Nothing,

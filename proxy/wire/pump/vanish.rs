@@ -86,6 +86,7 @@ impl Conn {
             fault: by.name.clone(),
             tally: by.tally.clone(),
             ordinal: Some(self.talk.ordinal),
+            request: None,
             unit: Some(unit),
             client: self.talk.client,
             flow: Some(flow),

@@ -41,7 +41,7 @@ fn credit_is_used_up_by_what_goes_past_and_by_what_is_pushed() {
 #[test]
 fn a_cut_lets_exactly_its_bytes_through_whatever_went_past() {
     for end in [End::Fin, End::Reset] {
-        let mut pump = Pump::on(&Stand::new().slice([Mode::CutAt(1_000, end)]));
+        let mut pump = Pump::on(&Stand::new().slice([Mode::CutAt(1_000, end.clone())]));
         pump.read(DOWN, 10, false);
         pump.write_all();
         assert_eq!(pump.read(DOWN, 2_000, true), 990);

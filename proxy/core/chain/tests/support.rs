@@ -15,7 +15,7 @@ use crate::fault::{
     ALL, Act, AnyFault, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Needs, Offer, Opening, Until, What,
 };
 use crate::observe::Record;
-use crate::plan::{Active, FaultRef, OnAbort, Slice, Tally};
+use crate::plan::{Active, FaultRef, Layer, OnAbort, Slice, Tally};
 use crate::select::{Count, Key, Select};
 use crate::time::{MILLI, Now, Time};
 use crate::window::Window;
@@ -120,7 +120,7 @@ impl<const EFFECT: u8> Script<EFFECT> {
     fn bytes(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         let len = offer.len();
         let up_to = |limit: u64| usize::try_from(limit - offer.offset).unwrap();
-        match self.0 {
+        match self.0.clone() {
             Mode::Grant(n) => Act::Pass(n),
             Mode::Delay(delay) => {
                 let (step, same) = offer.delay_step();
@@ -196,7 +196,7 @@ impl<const EFFECT: u8> Fault for Script<EFFECT> {
     }
 
     fn open(&self, _: &mut Cx<'_, Self>, _: &Opening) -> Gate {
-        match self.0 {
+        match self.0.clone() {
             Mode::GateHold(until) => Gate::Hold(until),
             Mode::GateRefuse(end) => Gate::Refuse(end),
             _ => Gate::Pass,
@@ -205,7 +205,7 @@ impl<const EFFECT: u8> Fault for Script<EFFECT> {
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         match (&self.0, offer.item) {
-            (Mode::AlarmEnd(after, end), Item::Tick) if cx.now >= cx.span.attached + after => Act::End(*end),
+            (Mode::AlarmEnd(after, end), Item::Tick) if cx.now >= cx.span.attached + after => Act::End(end.clone()),
             (Mode::FinHold(delay), Item::Fin) if cx.now < offer.arrived + delay => {
                 Act::Hold(Until::At(offer.arrived + delay))
             }
@@ -215,7 +215,7 @@ impl<const EFFECT: u8> Fault for Script<EFFECT> {
     }
 
     fn alarm(&self, cx: &Cx<'_, Self>) -> Option<Time> {
-        match self.0 {
+        match self.0.clone() {
             Mode::AlarmEnd(after, _) => Some(cx.span.attached + after),
             Mode::SpinAlarm => Some(cx.now),
             _ => None,
@@ -256,6 +256,10 @@ impl Stand {
             window: Window::default(),
             switch: self.switch.clone(),
             observed: false,
+            layer: Layer::Connection,
+            bodies: None,
+            rule: None,
+            stealth: false,
             shared: Arc::from(fault.new_shared()),
             fault,
             tally: Arc::new(Tally::default()),

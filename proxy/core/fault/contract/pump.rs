@@ -12,7 +12,7 @@ use crate::curve::Curve;
 use crate::draw::{Draw, DrawKey};
 use crate::fault::{AnyFault, Flow, What};
 use crate::observe::Record;
-use crate::plan::{Active, FaultRef, OnAbort, Slice, Tally};
+use crate::plan::{Active, FaultRef, Layer, OnAbort, Slice, Tally};
 use crate::select::{Count, Key, Select};
 use crate::time::{MILLI, Now, SECOND, Time};
 use crate::window::Window;
@@ -44,6 +44,10 @@ pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
         window: Window::default(),
         switch,
         observed: false,
+        layer: Layer::Connection,
+        bodies: None,
+        rule: None,
+        stealth: false,
         shared: Arc::from(fault.new_shared()),
         fault,
         tally: Arc::new(Tally::default()),

@@ -47,7 +47,7 @@ fn an_amount_that_has_passed_before_acts_at_the_next_byte() {
     assert_eq!(driver.ended, None);
     driver.at(3 * SECOND).push(&[1]);
     driver.run_until(4 * SECOND);
-    assert_eq!((driver.ended, driver.out.len()), (Some((3 * SECOND, End::Reset)), 0));
+    assert_eq!((driver.ended.clone(), driver.out.len()), (Some((3 * SECOND, End::Reset)), 0));
     assert_eq!((driver.injected[0].scheduled, driver.injected[0].achieved), (10, 100));
 }
 
@@ -163,11 +163,11 @@ fn with_a_delay_the_first_byte_waits_and_then_the_end_comes() {
     let fault = Cut { delay: Some(2 * SECOND), ..amount(0, How::Reset) };
     let mut driver = driver(fault.clone());
     driver.run_until(SECOND);
-    assert_eq!((driver.ended, driver.injected.len()), (None, 0), "nothing has come yet");
+    assert_eq!((driver.ended.clone(), driver.injected.len()), (None, 0), "nothing has come yet");
     driver.at(SECOND).push(&[1; 10]);
     driver.at(2 * SECOND).push(&[1; 10]);
     driver.run_until(10 * SECOND);
-    assert_eq!((driver.ended, driver.out.len()), (Some((3 * SECOND, End::Reset)), 0));
+    assert_eq!((driver.ended.clone(), driver.out.len()), (Some((3 * SECOND, End::Reset)), 0));
     assert_eq!(Cut::summary(&fault), "reset after 0B, 2s later");
 }
 

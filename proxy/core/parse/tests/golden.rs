@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::fault::registry::KINDS;
-use crate::scenario::{GuardCondition, Metric, ServiceKind};
+use crate::fault::{Flow, Phase};
+use crate::plan::Layer;
+use crate::scenario::{GuardCondition, Metric, Protocol, ServiceKind};
 use crate::select::{Count, Key};
 use crate::time::{MILLI, SECOND};
 
@@ -78,7 +80,10 @@ fn says_what_the_others_say() {
     let (checkout, _) = scenario(&golden("checkout-brownout.toml"), &Options::default()).unwrap();
     assert_eq!(checkout.faults[0].key, Key::Http("header:x-tenant".into()));
     assert_eq!(checkout.faults[2].count, Count::First(3));
-    assert!(checkout.faults.iter().all(|fault| fault.fault.as_ref().unwrap_err().contains("HTTP")));
+    let layers = checkout.faults.iter().map(|fault| fault.layer(Protocol::Http)).collect::<Vec<_>>();
+    let phases = [Phase::BeforeUpstream, Phase::BeforeUpstream, Phase::MidBody];
+    assert_eq!(layers, phases.map(Layer::Exchange));
+    assert_eq!(checkout.faults[2].bodies, Some(Flow::Downstream), "the answer is cut");
     assert_eq!(checkout.guards[1].condition, GuardCondition::Burn(216.0));
     assert_eq!(checkout.guards[2].name, "harm allowance");
     assert_eq!(checkout.approvals_required, 1);

@@ -15,7 +15,7 @@ use squall_core::fault::{
     ALL, Act, AnyFault, Cx, Door, Effect, End, Fault, Gate, Hooks, Item, Needs, Offer, Opening, Until,
 };
 use squall_core::observe::{Ledger, Record};
-use squall_core::plan::{Active, FaultRef, OnAbort, Plan, Slice};
+use squall_core::plan::{Active, FaultRef, Layer, OnAbort, Plan, Slice};
 use squall_core::plane::{DataPlane, ProxyInfo};
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::select::{Count, Key, Select};
@@ -289,6 +289,10 @@ pub(crate) fn any_active(switch: Arc<Switch>, fault: Arc<dyn AnyFault>) -> Arc<A
         window: Window::default(),
         switch,
         observed: false,
+        layer: Layer::Connection,
+        bodies: None,
+        rule: None,
+        stealth: false,
         shared: Arc::from(fault.new_shared()),
         fault,
         tally: Arc::default(),

@@ -14,7 +14,7 @@ use crate::draw::DrawKey;
 use crate::fault::registry::kind;
 use crate::fault::{AnyFault, Flow};
 use crate::observe::Record;
-use crate::plan::{Active, FaultRef, OnAbort, Slice, Tally};
+use crate::plan::{Active, FaultRef, Layer, OnAbort, Slice, Tally};
 use crate::select::{Count, Key, Select};
 use crate::time::{Now, Time};
 use crate::window::Window;
@@ -57,6 +57,10 @@ pub(super) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>) -> Active {
         tally: Arc::new(Tally::default()),
         on_abort: OnAbort::Release,
         observed: false,
+        layer: Layer::Connection,
+        bodies: None,
+        rule: None,
+        stealth: false,
     }
 }
 
