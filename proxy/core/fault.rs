@@ -212,6 +212,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         Ruling::Pass
     }
 
+    /// Whether the body of a message that it acts on may come out longer or shorter and still be meant as whole: its length
+    /// is not announced then.
+    fn resizes(&self) -> bool {
+        false
+    }
+
     /// Which connections it takes, by when they were opened.
     fn connections(&self) -> Connections {
         Connections::All
@@ -637,6 +643,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet;
     /// See [`Fault::exchange`].
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling;
+    /// See [`Fault::resizes`].
+    fn resizes(&self) -> bool;
     /// See [`Fault::connections`].
     fn connections(&self) -> Connections;
     /// See [`Fault::settle`].
@@ -735,6 +743,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling {
         cx.typed().map_or(Ruling::Pass, |mut cx| Fault::exchange(self, &mut cx, asked))
+    }
+    fn resizes(&self) -> bool {
+        Fault::resizes(self)
     }
     fn connections(&self) -> Connections {
         Fault::connections(self)

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::queue::Ended;
 use super::stage::STRIKES;
 use super::unit::{Moment, Unit, Wait, gate_hold, sooner};
 use super::{Chain, Gate, Talk};
-use crate::fault::{Asked, Injection, Ruling, Until, Upstream, What};
+use crate::fault::{Asked, Flow, Injection, Phase, Ruling, Until, Upstream, What};
 use crate::observe::Record;
 use crate::plan::{Active, Slice};
 use crate::time::{Now, Time};
@@ -57,9 +59,10 @@ impl Chain {
             };
         }
         let edge = self.units.iter().fold(None, |edge, unit| sooner(edge, unit.edge));
+        let answered = asked.response.is_some();
         for unit in &mut self.units {
-            if !unit.asks_ruling(asked.phase, moment.now.mono) {
-                match unit.waiting.filter(|_| unit.rules_in(asked.phase)) {
+            if !unit.asks_ruling(asked.phase, answered, moment.now.mono) {
+                match unit.waiting.filter(|_| unit.rules_in(asked.phase, answered)) {
                     Some(wait) => return Ruled { ruling: hold(wait, edge), by: None },
                     None => continue,
                 }
@@ -86,6 +89,22 @@ impl Chain {
             }
         }
         Ruled { ruling: Ruling::Pass, by: None }
+    }
+
+    /// Whether a fault has yet to decide in this phase, if it acts then.
+    pub fn decides_in(&self, phase: Phase, answered: bool) -> bool {
+        self.units.iter().any(|unit| unit.rules_in(phase, answered))
+    }
+
+    /// Whether a body that goes this way may come out longer or shorter and still be meant as whole.
+    pub fn resizes(&self, flow: Flow) -> bool {
+        self.units.iter().any(|unit| unit.acting && unit.streams(flow) && unit.active.fault.resizes())
+    }
+
+    /// The next bytes that may go out this way, without copying them; none: see [`Chain::ready`].
+    pub fn take(&mut self, flow: Flow) -> Option<Bytes> {
+        let out = &mut self.lines[flow as usize].out;
+        out.pop(usize::MAX).map(|segment| segment.bytes)
     }
 
     /// The fault that has ended the exchange, how, and under which configuration, once [`Chain::ready`] says so.

@@ -252,19 +252,22 @@ impl Unit {
         self.phase.is_none() && !self.active.fault.hooks().stream
     }
 
-    /// Whether it decides about an exchange in this phase.
-    pub(super) fn rules_in(&self, phase: Phase) -> bool {
-        self.acting && self.phase == Some(phase) && !self.ruled && self.active.fault.hooks().exchange
+    /// Whether it decides about an exchange in this phase; `answered`: there is an answer. A fault that acts on the request's
+    /// body alone decides before there is one.
+    pub(super) fn rules_in(&self, phase: Phase, answered: bool) -> bool {
+        let early = self.active.bodies == Some(Flow::Upstream);
+        let comes_up = phase != Phase::MidBody || early != answered;
+        self.acting && self.phase == Some(phase) && comes_up && !self.ruled && self.active.fault.hooks().exchange
     }
 
     /// The same, and it is to be asked now.
-    pub(super) fn asks_ruling(&self, phase: Phase, now: Time) -> bool {
+    pub(super) fn asks_ruling(&self, phase: Phase, answered: bool, now: Time) -> bool {
         let waits = match self.waiting.map(|wait| wait.until) {
             Some(Until::At(at)) => now < at,
             Some(Until::Change) => true,
             None => false,
         };
-        self.rules_in(phase) && !waits
+        self.rules_in(phase, answered) && !waits
     }
 
     /// It has decided about the exchange, and is not asked again.

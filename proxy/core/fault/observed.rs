@@ -85,6 +85,9 @@ impl AnyFault for Observed {
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling {
         self.0.exchange(cx, asked)
     }
+    fn resizes(&self) -> bool {
+        false
+    }
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         self.0.misfit(carrier)
     }
