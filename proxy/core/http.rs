@@ -2,9 +2,15 @@
 //! is passed on. No I/O and no parsing: see `squall-wire`'s `http`.
 
 mod fields;
+mod key;
+mod path;
 
 pub use fields::{Fields, is_field_name, is_field_value};
 pub use http::{Method, StatusCode, Version};
+pub use key::HttpKey;
+pub(crate) use key::{host, plain_host};
+pub use path::normal_path;
+pub(crate) use path::{parameters, segments, spell};
 
 /// Which way a request asks for its resource to be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]

@@ -41,6 +41,7 @@ pub use world::glob;
 
 use crate::config::{Config, Safety};
 use crate::diagnostic::{Diagnostic, Severity, Source};
+use crate::matcher::NeverFault;
 use crate::scenario::{Checked, Parameter, ProxySpec};
 use node::{Value, from_json, from_toml};
 use params::Sets;
@@ -233,6 +234,7 @@ fn check(mut documents: Vec<std::result::Result<Document, Vec<Diagnostic>>>, set
     if let Some(safety) = &options.safety {
         world.max_percentage = safety.max_percentage;
         world.allow_exec.clone_from(&safety.allow_exec);
+        world.never_fault = NeverFault::compile(&safety.never_fault);
     }
     for (index, document) in documents.iter().enumerate() {
         if let Ok(document) = document {
@@ -255,6 +257,7 @@ fn check(mut documents: Vec<std::result::Result<Document, Vec<Diagnostic>>>, set
             if let Some(config) = &outcome.config {
                 world.max_percentage = config.safety.max_percentage.or(world.max_percentage);
                 world.allow_exec.clone_from(&config.safety.allow_exec);
+                world.never_fault = NeverFault::compile(&config.safety.never_fault);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::chain::Dialogue;
 use crate::curve::Curve;
 use crate::draw;
+use crate::http::HttpKey;
 use crate::time::Time;
 
 /// Selection, written once for all kinds. Order: match, count, percentage, cap.
@@ -26,7 +27,7 @@ pub struct Select {
 impl Select {
     /// What stands in the draws for a connection, or for an exchange of it; none: it does not have the key.
     pub fn unit(&self, ordinal: u64, client: Option<IpAddr>, exchange: Option<&Dialogue>) -> Option<u64> {
-        match self.key {
+        match &self.key {
             Key::Ordinal => Some(match exchange {
                 None => ordinal,
                 Some(exchange) => draw::hash(&[ordinal.to_le_bytes(), exchange.number.to_le_bytes()].concat()),
@@ -35,7 +36,7 @@ impl Select {
                 IpAddr::V4(ip) => draw::hash(&ip.octets()),
                 IpAddr::V6(ip) => draw::hash(&ip.octets()),
             }),
-            Key::Http(_) => None,
+            Key::Http(key) => exchange.and_then(|exchange| key.of(&exchange.request)),
         }
     }
 
@@ -87,8 +88,8 @@ pub enum Key {
     Ordinal,
     /// The client's address without its port.
     Client,
-    /// A part of an HTTP request, as written (`header:x-tenant`). Available with HTTP.
-    Http(String),
+    /// A part of an HTTP request, such as `header:x-tenant`. Available with HTTP.
+    Http(HttpKey),
 }
 
 /// Which of the matching units; counted over all openings of the window, before the percentage.
@@ -218,7 +219,7 @@ mod tests {
         assert_eq!(by_client.unit(1, Some(v4), None), Some(draw::hash(&[10, 0, 0, 7])));
         assert_eq!(by_client.unit(2, Some(mapped), None), by_client.unit(1, Some(v4), None));
         assert_eq!(by_client.unit(1, None, None), None);
-        let by_header = Select { key: Key::Http("header:x".into()), ..by_client };
+        let by_header = Select { key: Key::Http("header:x".parse().unwrap()), ..by_client };
         assert_eq!(by_header.unit(1, Some(v4), None), None);
     }
 

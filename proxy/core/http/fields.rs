@@ -139,8 +139,8 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
 /// The same names, in whatever case, with the same values, in the same order.
 impl PartialEq for Fields {
     fn eq(&self, other: &Fields) -> bool {
-        let same = |((a, x), (b, y)): ((&[u8], &[u8]), (&[u8], &[u8]))| a.eq_ignore_ascii_case(b) && x == y;
-        self.len() == other.len() && self.iter().zip(other.iter()).all(same)
+        let mut pairs = self.iter().zip(other.iter());
+        self.len() == other.len() && pairs.all(|((a, x), (b, y))| a.eq_ignore_ascii_case(b) && x == y)
     }
 }
 

@@ -8,7 +8,7 @@ use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, stand};
 use crate::config::{Config, ControlConfig, Safety};
-use crate::matcher::Network;
+use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
 use crate::time::MILLI;
 
 /// Reads and checks it; none: something essential is missing, and it is on record.
@@ -81,9 +81,7 @@ fn safety(reader: &mut Reader, table: &Table, draft: SafetyDraft) -> Safety {
     let default = Safety::default();
     each(reader, table, "allow_upstreams", draft.allow_upstreams.as_deref(), upstream);
     each(reader, table, "deny_upstreams", draft.deny_upstreams.as_deref(), upstream);
-    each(reader, table, "never_fault", draft.never_fault.as_deref(), |path| {
-        if path.starts_with('/') { Ok(()) } else { Err(format!("{path:?}: a path begins with `/`")) }
-    });
+    each(reader, table, "never_fault", draft.never_fault.as_deref(), never_faulted);
     each(reader, table, "allow_exec", draft.allow_exec.as_deref(), |path| {
         if path.starts_with('/') { Ok(()) } else { Err(format!("{path:?} is not an absolute path")) }
     });
@@ -122,6 +120,16 @@ fn each(
 ) {
     for why in list.into_iter().flatten().filter_map(|text| check(text).err()) {
         reader.error(table, "safety", key, why);
+    }
+}
+
+/// A glob that some path can match: one that no path can would leave unprotected what it means.
+fn never_faulted(path: &str) -> Result<(), String> {
+    let rule = || MatchSpec { path: Some(Pattern::Glob(path.to_owned())), ..MatchSpec::default() };
+    match rule().impossible() {
+        _ if !path.starts_with('/') => Err(format!("{path:?}: a path begins with `/`")),
+        Some((_, why)) => Err(format!("{path:?} protects nothing: {why}")),
+        None => check_glob(path),
     }
 }
 

@@ -494,18 +494,14 @@ pub(crate) struct KeyWord(pub(crate) Key);
 impl<'de> Deserialize<'de> for KeyWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let segment = |n: &str| n.parse::<u32>().is_ok_and(|n| n > 0);
-        let key = match text.split_once(':') {
-            None if text == "ordinal" => Key::Ordinal,
-            None if text == "client" => Key::Client,
-            None if text == "trace-id" => Key::Http(text),
-            Some(("header" | "cookie" | "query", name)) if !name.is_empty() => Key::Http(text),
-            Some(("path", n)) if segment(n) => Key::Http(text),
-            _ => {
+        let key = match text.as_str() {
+            "ordinal" => Key::Ordinal,
+            "client" => Key::Client,
+            word => word.parse().map(Key::Http).map_err(|_| {
                 let expected =
                     "`ordinal`, `client`, `header:NAME`, `cookie:NAME`, `query:NAME`, `path:N` or `trace-id`";
-                return Err(de::Error::invalid_value(de::Unexpected::Str(&text), &expected));
-            }
+                de::Error::invalid_value(de::Unexpected::Str(&text), &expected)
+            })?,
         };
         Ok(KeyWord(key))
     }

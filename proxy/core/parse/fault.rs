@@ -77,7 +77,7 @@ pub(crate) fn read(
         let help = "give the proxy `protocol = \"http\"`, or leave it out";
         reader.at(Diagnostic::error(message).help(help), table, &path, field);
     }
-    check_match(reader, table, &path, &head);
+    check_match(reader, table, &path, &head, world);
     makings.iter().for_each(|making| check_layer(reader, table, &path, &head, making.entry));
     for making in &makings {
         if http.is_empty() {
@@ -477,7 +477,7 @@ fn check_layer(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead,
     }
 }
 
-fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead) {
+fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, world: &World) {
     let Some(rule) = &head.matches else {
         return;
     };
@@ -485,6 +485,11 @@ fn check_match(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead)
     let path = join(path, "match");
     if let Some((field, why)) = rule.impossible() {
         reader.error(inner, &path, field, format!("this rule can match nothing: {why}"));
+    }
+    if let Some(glob) = world.never_fault.swallows(rule) {
+        let message =
+            format!("this fault could never act: `never_fault` of the configuration has `{glob}`, and always wins");
+        reader.error(inner, &path, "path", message);
     }
     let early = matches!(head.phase, None | Some(Phase::BeforeConnect | Phase::BeforeUpstream));
     if early && rule.needs_answer() {

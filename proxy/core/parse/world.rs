@@ -6,6 +6,7 @@ use super::reader::{Reader, item};
 use super::words;
 use crate::fault::Carrier;
 use crate::groups::Link;
+use crate::matcher::NeverFault;
 use crate::scenario::{Protocol, ProxySpec};
 
 /// Everything that has a name.
@@ -18,6 +19,8 @@ pub(crate) struct World {
     pub(crate) max_percentage: Option<f64>,
     /// Paths that exec probes may run.
     pub(crate) allow_exec: Vec<String>,
+    /// Paths that no fault touches.
+    pub(crate) never_fault: NeverFault,
 }
 
 /// A proxy, as far as it could be read.

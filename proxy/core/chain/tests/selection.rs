@@ -91,7 +91,7 @@ fn a_percentage_selects_by_draw_and_the_rest_has_no_chain() {
 
 #[test]
 fn an_absent_key_is_counted_and_not_selected() {
-    let slice = stalled(|active| active.select.key = Key::Http("header:x".into()));
+    let slice = stalled(|active| active.select.key = Key::Http("header:x".parse().unwrap()));
     assert!(accept(&slice, 0, 1).chain.is_none());
     let tally = slice.actives[0].tally.read();
     assert_eq!((tally.key_absent, tally.eligible), (1, 0));

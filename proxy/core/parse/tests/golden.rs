@@ -78,7 +78,7 @@ fn says_what_the_others_say() {
     assert_eq!(drill.forecast.unwrap().metrics[&Metric::ErrorRate], (0.0, 0.005));
 
     let (checkout, _) = scenario(&golden("checkout-brownout.toml"), &Options::default()).unwrap();
-    assert_eq!(checkout.faults[0].key, Key::Http("header:x-tenant".into()));
+    assert_eq!(checkout.faults[0].key, Key::Http("header:x-tenant".parse().unwrap()));
     assert_eq!(checkout.faults[2].count, Count::First(3));
     let layers = checkout.faults.iter().map(|fault| fault.layer(Protocol::Http)).collect::<Vec<_>>();
     let phases = [Phase::BeforeUpstream, Phase::BeforeUpstream, Phase::MidBody];

@@ -319,6 +319,30 @@ fn limits_of_the_host_hold() {
 }
 
 #[test]
+fn what_is_never_faulted_is_held_against_rules() {
+    let never = |paths: &[&str]| Safety {
+        never_fault: paths.iter().map(|path| (*path).to_owned()).collect(),
+        ..Safety::default()
+    };
+    let fault = |path: &str| {
+        let proxy = "[[proxy]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nprotocol = \"http\"";
+        let fault = "[[fault]]\nkind = \"latency\"\nproxy = \"web\"\ndelay = \"1s\"\nfor = \"1s\"";
+        source(&format!("name = \"e\"\n{proxy}\n{fault}\nmatch = {{ path = \"{path}\" }}"))
+    };
+    let options = Options { safety: Some(never(&["/healthz", "/admin/**"])), ..Options::default() };
+    assert!(scenario(&fault("/v1/**"), &options).is_ok());
+    for path in ["/healthz", "/admin/users/*"] {
+        let messages = scenario(&fault(path), &options).unwrap_err();
+        assert!(messages.iter().any(|one| one.message.contains("`never_fault` of the configuration")), "{path}");
+    }
+    for (path, why) in [("healthz", "begins with `/`"), ("/a/../b", "protects nothing"), ("/a?b", "without its query")]
+    {
+        let text = told(&format!("[safety]\nnever_fault = [{path:?}]"));
+        assert!(text.contains(why), "{path}: {text}");
+    }
+}
+
+#[test]
 fn rings_of_proxies_are_told() {
     let text = told(
         "[[proxy]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"localhost:2\"\n[[proxy]]\nname = \"b\"\nlisten = \
