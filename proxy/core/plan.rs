@@ -9,7 +9,7 @@ use crate::cell::{Course, Switch};
 use crate::chain::Talk;
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow, Phase};
-use crate::matcher::MatchSpec;
+use crate::matcher::{Facts, MatchSpec, Rules};
 use crate::select::Select;
 use crate::time::{NEVER, Now, Time};
 use crate::window;
@@ -49,6 +49,10 @@ impl Plan {
 pub struct Slice {
     /// By serial: the order in the chain.
     pub actives: Vec<Arc<Active>>,
+    /// Those that act on HTTP exchanges, by serial.
+    exchanges: Vec<Arc<Active>>,
+    /// Their rules, in that order.
+    rules: Rules,
     /// Whether somebody reads the turns of this proxy (last client byte to first answer byte); they cost a clock reading
     /// per read.
     pub measure_turns: bool,
@@ -61,19 +65,30 @@ pub struct Slice {
 impl Slice {
     /// Faults by serial.
     pub fn new(actives: Vec<Arc<Active>>, measure_turns: bool) -> Slice {
-        Slice { actives, measure_turns, ..Slice::default() }
+        let on_exchanges = |active: &&Arc<Active>| active.layer != Layer::Connection;
+        let exchanges: Vec<_> = actives.iter().filter(on_exchanges).cloned().collect();
+        let rules = Rules::compile(exchanges.iter().map(|active| active.rule.as_deref()));
+        Slice { actives, exchanges, rules, measure_turns, ..Slice::default() }
     }
 
     /// The faults whose rules hold for an exchange, by serial: those that look at its request only, or, `answered`, those
     /// that look at its answer too.
     pub(crate) fn matching(&self, talk: &Talk, answered: bool, into: &mut Vec<Arc<Active>>) {
-        let _ = (talk, answered);
-        into.extend(self.actives.iter().filter(|active| active.layer != Layer::Connection).cloned());
+        let Some(dialogue) = talk.dialogue() else { return };
+        let facts = Facts {
+            client: talk.client.map(|client| client.ip()),
+            sni: None,
+            request_size: dialogue.size,
+            response: dialogue.response.as_ref().filter(|_| answered),
+        };
+        let mut places = Vec::new();
+        self.rules.matching(&dialogue.request, &facts, &mut places);
+        into.extend(places.into_iter().filter_map(|place| self.exchanges.get(place as usize).cloned()));
     }
 
     /// Whether a fault acts on HTTP exchanges here.
     pub fn has_exchanges(&self) -> bool {
-        self.actives.iter().any(|active| active.layer != Layer::Connection)
+        !self.exchanges.is_empty()
     }
 
     /// Looks for windows that have opened, unless none can have since somebody last looked. Returns when one was first
