@@ -108,8 +108,40 @@ pub struct Reading {
     pub bytes_upstream: u64,
     /// Bytes delivered towards the client.
     pub bytes_downstream: u64,
+    /// HTTP exchanges.
+    pub http: HttpReading,
     /// Turns: last client byte to first answer byte, measured only while somebody reads them.
     pub turns: Histogram,
+}
+
+/// HTTP exchanges of one proxy: growing sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct HttpReading {
+    /// Answers passed on by the class of their status (at 5: 5xx), squall's own 502 and 504 included. None that a fault made
+    /// or changed.
+    pub answers: [u64; 6],
+    /// Answers that a fault made, or of which it changed more than a field.
+    pub answers_injected: u64,
+    /// Exchanges that ended without a whole answer, and no fault's doing.
+    pub cut: u64,
+    /// Exchanges that a fault ended.
+    pub cut_injected: u64,
+    /// Exchanges whose client left before the answer was whole.
+    pub left: u64,
+    /// Exchanges over a connection to the upstream that had carried one before.
+    pub reused: u64,
+}
+
+impl HttpReading {
+    /// Exchanges that came to an end, those that a fault decided left out.
+    pub fn ended(&self) -> u64 {
+        self.answers.iter().sum::<u64>() + self.cut
+    }
+
+    /// Of these, those that failed: 5xx, or no whole answer.
+    pub fn failed(&self) -> u64 {
+        self.answers[5] + self.cut
+    }
 }
 
 impl Reading {

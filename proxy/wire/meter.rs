@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use squall_core::fault::Flow;
+use squall_core::http::StatusCode;
 use squall_core::observe::{Histogram, Reading};
 use squall_core::time::Time;
 
@@ -35,6 +36,16 @@ pub(crate) struct Meter {
     pub(crate) misheaded: Count,
     pub(crate) injected: Count,
     pub(crate) dropped: Count,
+    /// HTTP: answers by their class, from 1xx; those that a fault made or changed the status of are counted apart.
+    answers: [Count; 6],
+    pub(crate) answers_injected: Count,
+    /// HTTP: exchanges without a whole answer, by the upstream's doing or squall's, and by a fault's.
+    pub(crate) cut: Count,
+    pub(crate) cut_injected: Count,
+    /// HTTP: exchanges whose client left.
+    pub(crate) left: Count,
+    /// HTTP: exchanges over a connection that had carried one before.
+    pub(crate) reused: Count,
     received: [Count; 2],
     bytes: [Count; 2],
     turns: OnceLock<Box<[Count]>>,
@@ -63,6 +74,18 @@ impl Meter {
         }
     }
 
+    /// An HTTP answer's head was sent, `took` ns after the request's had come.
+    pub(crate) fn exchange(&self, status: StatusCode, injected: bool, took: Time) {
+        let class = usize::from(status.as_u16() / 100).min(self.answers.len() - 1);
+        if injected { self.answers_injected.add(1) } else { self.answers[class].add(1) }
+        self.turn(took);
+    }
+
+    /// An exchange ended before its answer was whole.
+    pub(crate) fn cut(&self, injected: bool) {
+        if injected { self.cut_injected.add(1) } else { self.cut.add(1) }
+    }
+
     /// Adds these figures to a reading.
     pub(crate) fn add_to(&self, reading: &mut Reading) {
         // `accepted` last: it is written first, so that nothing seems to have ended that never came
@@ -77,6 +100,15 @@ impl Meter {
         reading.misheaded += self.misheaded.read();
         reading.injected += self.injected.read();
         reading.dropped += self.dropped.read();
+        let http = &mut reading.http;
+        for (class, count) in http.answers.iter_mut().zip(&self.answers) {
+            *class += count.read();
+        }
+        http.answers_injected += self.answers_injected.read();
+        http.cut += self.cut.read();
+        http.cut_injected += self.cut_injected.read();
+        http.left += self.left.read();
+        http.reused += self.reused.read();
         reading.received_upstream += self.received[Flow::Upstream as usize].read();
         reading.received_downstream += self.received[Flow::Downstream as usize].read();
         reading.bytes_upstream += self.bytes[Flow::Upstream as usize].read();

@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use squall_core::cell::Cell;
 use squall_core::fault::Carrier;
+use squall_core::matcher::NeverFault;
 use squall_core::observe::{Ledger, Reading};
 use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
@@ -53,6 +54,8 @@ pub struct Options {
     pub ledger: Ledger,
     /// Held against every address before it is connected to.
     pub allow: Allow,
+    /// HTTP requests that no fault acts on.
+    pub never_fault: NeverFault,
     /// Bytes that faults may hold in the whole program.
     pub held_bytes: usize,
 }
@@ -61,7 +64,7 @@ impl Options {
     /// One worker per processor, every upstream allowed, 1 GiB for held bytes.
     pub fn new(ledger: Ledger) -> Options {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Options { workers, ledger, allow: Arc::new(|_, _| Ok(())), held_bytes: 1 << 30 }
+        Options { workers, ledger, allow: Arc::new(|_, _| Ok(())), never_fault: NeverFault::default(), held_bytes: 1 << 30 }
     }
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct Common {
     pub(crate) cell: Arc<Cell>,
     pub(crate) ledger: Ledger,
     pub(crate) allow: Allow,
+    /// Requests that no fault acts on.
+    pub(crate) never_fault: NeverFault,
     pub(crate) ways: ArcSwap<Ways>,
     pub(crate) leaving: Arc<Leaving>,
     /// Bytes that faults hold now, and may hold at most.
@@ -254,6 +259,7 @@ impl Plane {
             cell,
             ledger: options.ledger,
             allow: options.allow,
+            never_fault: options.never_fault,
             ways: ArcSwap::default(),
             leaving: Arc::default(),
             held: AtomicUsize::new(0),

@@ -20,12 +20,15 @@ use std::task::{Context, Poll, Waker, ready};
 
 use squall_core::chain::{Chain, Polled, Talk};
 use squall_core::fault::{End, Flow, Gate, Opening, Until};
+use squall_core::scenario::Protocol;
 use squall_core::time::{Now, Time};
+use squall_core::way::Transparent;
 
 use self::ending::Ending;
 use self::vanish::Filters;
 use crate::clock::SystemClock;
 use crate::dial::{Dialling, dial};
+use crate::http::{self, Origin};
 use crate::lane::{Broken, Lane};
 use crate::original::{self, Ticket};
 use crate::reset;
@@ -89,6 +92,7 @@ impl Link {
             peer: address,
             destination: None,
             leaving: None,
+            handed_over: false,
             retuned: 0,
             chain: None,
             lanes: Default::default(),
@@ -193,7 +197,10 @@ impl Drop for Run {
         conn.wake_at(None);
         conn.hold_back(0);
         conn.settle(true);
-        conn.worker.remove(conn.slot, &conn.local);
+        match conn.handed_over {
+            true => conn.worker.vacate(conn.slot),
+            false => conn.worker.remove(conn.slot, &conn.local),
+        }
     }
 }
 
@@ -212,6 +219,8 @@ pub(crate) struct Conn {
     destination: Option<SocketAddr>,
     /// Made for a client of a transparent proxy.
     leaving: Option<Box<Ticket>>,
+    /// The HTTP data plane has it now.
+    handed_over: bool,
     /// The slice's version that the chain was held against.
     version: u32,
     /// When; 0: never.
@@ -368,23 +377,49 @@ impl Conn {
         }
     }
 
+    /// The gate has let it by.
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
+        if self.local.proxy.target.load().spec.protocol == Protocol::Http {
+            return self.hand_over();
+        }
         match self.begin_to_dial() {
             Ok(dialling) => Stage::Dial(dialling),
             Err(error) => self.dialled(Err(error)),
         }
     }
 
+    /// Gives the connection to the HTTP data plane.
+    fn hand_over(&mut self) -> Stage {
+        let target = self.local.proxy.target.load_full();
+        if let Some(how) = target.spec.way.transparent {
+            match self.original_destination(how) {
+                Ok(original) => self.destination = Some(original),
+                Err(error) => return self.dialled(Err(error)),
+            }
+        }
+        let at = original::local(self.client.fd()).ok();
+        let origin = Origin { client: self.talk.client, destination: self.destination, at };
+        let faults = self.chain.take().map(|chain| (chain, self.retuned));
+        http::begin(&self.worker, &self.local, self.client.share(), self.talk.clone(), faults, origin);
+        self.handed_over = true;
+        Stage::Done
+    }
+
+    /// Where the client of a transparent proxy meant to go.
+    fn original_destination(&self, how: Transparent) -> io::Result<SocketAddr> {
+        if self.peer.is_some_and(|peer| self.worker.common.leaving.has(peer)) {
+            return Err(io::Error::other("squall's own connection was redirected back to it"));
+        }
+        original::destination(self.client.fd(), how)
+    }
+
     fn begin_to_dial(&mut self) -> io::Result<Dialling> {
         let common = &self.worker.common;
         let target = self.local.proxy.target.load_full();
         if let Some(how) = target.spec.way.transparent {
-            if self.peer.is_some_and(|peer| common.leaving.has(peer)) {
-                return Err(io::Error::other("squall's own connection was redirected back to it"));
-            }
-            let original = original::destination(self.client.fd(), how)?;
+            let original = self.original_destination(how)?;
             self.destination.get_or_insert(original);
             let dialling = dial(&self.local.proxy, &target, common, self.talk.client, Some(original))?;
             self.leaving = dialling.one().map(|socket| common.leaving.note(socket)).transpose()?.map(Box::new);

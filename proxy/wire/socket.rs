@@ -45,6 +45,11 @@ impl Socket {
         Ok(Socket { fd: Rc::new(watch(fd)?), tcp, failing: RefCell::default() })
     }
 
+    /// The same connection, for whoever takes it over.
+    pub(crate) fn share(&self) -> Socket {
+        Socket { fd: self.fd.clone(), tcp: self.tcp, failing: RefCell::default() }
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -22,6 +22,7 @@ use crate::clock::SystemClock;
 use crate::door::{Doorkeeper, KEEPER};
 use crate::entrance::Entrance;
 use crate::listen::accept_all;
+use crate::http::{self, Watcher};
 use crate::meter::Meter;
 use crate::plane::{Common, Proxy};
 use crate::pump::{Link, Run};
@@ -85,6 +86,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Member {
     Link(Rc<Link>),
     Association(Rc<Association>),
+    Watcher(Rc<Watcher>),
 }
 
 impl Member {
@@ -93,15 +95,16 @@ impl Member {
         match self {
             Member::Link(link) => link.due(),
             Member::Association(association) => association.due(),
+            Member::Watcher(watcher) => watcher.due(),
         }
     }
 
     /// Ends it now if it is a connection of this proxy; datagrams have no end that could be told.
     fn disconnect(&self, proxy: u64) {
-        if let Member::Link(link) = self
-            && link.is_of(proxy)
-        {
-            link.disconnect();
+        match self {
+            Member::Link(link) if link.is_of(proxy) => link.disconnect(),
+            Member::Watcher(watcher) if watcher.is_of(proxy) => watcher.disconnect(),
+            _ => {}
         }
     }
 
@@ -110,6 +113,7 @@ impl Member {
         match self {
             Member::Link(link) => link.look_again(now),
             Member::Association(association) => association.look_again(now),
+            Member::Watcher(watcher) => watcher.look_again(now),
         }
     }
 
@@ -118,6 +122,7 @@ impl Member {
         match self {
             Member::Link(link) => link.go_on(),
             Member::Association(association) => association.go_on(),
+            Member::Watcher(watcher) => watcher.go_on(),
         }
     }
 }
@@ -193,6 +198,10 @@ pub(crate) struct Worker {
     pub(crate) buffer: RefCell<Box<[u8]>>,
     /// Empty; what fills most of it keeps it.
     pub(crate) block: RefCell<Vec<u8>>,
+    /// What HTTP reads comes in here first.
+    pub(crate) inlet: RefCell<Box<[u8]>>,
+    /// Connections to HTTP upstreams that rest.
+    pub(crate) pool: http::Pool,
     pub(crate) pipes: Pool,
     pub(crate) timers: Queue,
     pub(crate) records: RefCell<Vec<Record>>,
@@ -222,6 +231,8 @@ impl Worker {
             shard,
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
             block: RefCell::default(),
+            inlet: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            pool: http::Pool::default(),
             pipes: Pool::default(),
             timers: Queue::default(),
             records: RefCell::default(),
@@ -342,9 +353,19 @@ impl Worker {
 
     /// A connection's task has ended.
     pub(crate) fn remove(&self, slot: usize, local: &Local) {
+        self.vacate(slot);
+        self.ended(local);
+    }
+
+    /// Gives a place in the table up.
+    pub(crate) fn vacate(&self, slot: usize) {
         if let Ok(mut links) = self.links.try_borrow_mut() {
             links.try_remove(slot);
         }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn ended(&self, local: &Local) {
         local.meter.ended.add(1);
         self.common.left(self.id, &local.proxy);
         local.links.set(local.links.get().saturating_sub(1));
@@ -406,10 +427,12 @@ impl Worker {
                     self.adopt(&local, *arrival);
                 }
                 Order::Disconnect { proxy } => {
+                    self.pool.close(proxy);
                     let members: Vec<Member> = self.links.borrow().iter().map(|(_, member)| member.clone()).collect();
                     members.iter().for_each(|member| member.disconnect(proxy));
                 }
                 Order::Retire { proxy } => {
+                    self.pool.close(proxy);
                     let local = self.locals.borrow().get(&proxy).cloned();
                     if let Some(local) = local {
                         local.retired.set(true);

@@ -1,0 +1,634 @@
+//! One exchange: a request, its way past the faults to an upstream, and the answer's way back.
+//!
+//! Its phases: before a connection to the upstream is looked for, before the request is sent, once the answer's head is there,
+//! in the middle of either body, and once the upstream has said everything. In each of them the faults are asked, and may have
+//! it wait, change it, answer in the upstream's place, or end it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use squall_core::chain::Talk;
+use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Ruling, Until, Upstream};
+use squall_core::http::{Method, Request, Response, StatusCode, Version};
+use squall_core::plan::{Active, FaultRef};
+use squall_core::time::Time;
+
+use super::ends::{Answered, Broken, Client, Length, Piece, Server, Sink, Source};
+use super::failure::Failure;
+use super::leg::{Leg, Stop};
+use super::reach::{Origin, Reached, reach};
+use super::watch::Watcher;
+use crate::clock::SystemClock;
+
+/// Bytes of an answer that are kept until the upstream has said everything, where a fault asks for that.
+const KEPT: usize = 1 << 20;
+
+/// What a request brings besides its head.
+pub(crate) struct Brought {
+    /// The length of its body.
+    pub(crate) length: Length,
+    /// It asks to leave HTTP, or for a tunnel.
+    pub(crate) upgrade: bool,
+    /// Where it came from.
+    pub(crate) from: Origin,
+}
+
+/// Why an exchange did not come to its end.
+enum Halt {
+    /// The client has gone, or can't be understood any more.
+    Client,
+    /// The upstream has failed.
+    Upstream(Broken),
+    /// squall has something in the way.
+    Failed(Failure),
+    /// A fault has ended it.
+    Injected(End, Arc<FaultRef>),
+    /// A fault has answered: that is on its way.
+    Answered,
+}
+
+/// What a fault has the client hear instead of the upstream.
+enum Instead {
+    Reply(Box<Reply>, Arc<Active>),
+    End(End, Arc<Active>),
+}
+
+struct Exchange<'a, C> {
+    watcher: &'a Rc<Watcher>,
+    client: &'a mut C,
+    /// The dialogue, where no fault may be met: else they have it.
+    talk: Talk,
+    faulted: bool,
+    brought: Brought,
+    began: Time,
+    /// What the client hears once the upstream has acted.
+    instead: Option<Instead>,
+    /// Times that the request is delivered besides the first, and its body, kept for them.
+    copies: u8,
+    kept: Vec<Bytes>,
+    request: Leg,
+    answer: Leg,
+    /// The answer's head was sent.
+    headed: bool,
+    injected: bool,
+}
+
+/// Carries one exchange to its end. What is to become of the client's connection the client knows.
+pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk: Talk, brought: Brought) {
+    let safe = talk.dialogue().is_some_and(|dialogue| watcher.worker.common.never_fault.matches(&dialogue.request));
+    let faulted = !safe && watcher.begin_exchange(&talk);
+    let has_body = brought.length != Length::None;
+    let mut exchange = Exchange {
+        watcher,
+        client,
+        talk,
+        faulted,
+        began: SystemClock::mono(),
+        instead: None,
+        copies: 0,
+        kept: Vec::new(),
+        request: if has_body { Leg::new(Flow::Upstream) } else { Leg::finished(Flow::Upstream) },
+        answer: Leg::new(Flow::Downstream),
+        headed: false,
+        injected: false,
+        brought,
+    };
+    let ended = exchange.run().await;
+    exchange.conclude(ended);
+    watcher.end_exchange();
+}
+
+impl<C: Client> Exchange<'_, C> {
+    async fn run(&mut self) -> Result<(), Halt> {
+        self.ask(Phase::BeforeConnect, None::<&mut Reached>).await?;
+        let mut server = self.connect(true).await?;
+        self.ask(Phase::BeforeUpstream, None::<&mut Reached>).await?;
+        self.ask(Phase::MidBody, None::<&mut Reached>).await?;
+        self.send_head(&mut server);
+        let mut again = server.is_used() && self.may_try_again();
+        let answered = loop {
+            match self.await_head(&mut server).await {
+                Err(Halt::Upstream(Broken::Lost { .. })) if again && !server.has_heard() => {
+                    // it was closed while it rested (RFC 9110, 9.2.2)
+                    again = false;
+                    server = self.connect(false).await?;
+                    self.send_head(&mut server);
+                }
+                Err(halt) => return Err(halt),
+                Ok(answered) => break answered,
+            }
+        };
+        let finished = self.relay(&mut server, answered).await;
+        if finished.is_ok() {
+            server.rest(&self.watcher.worker, &self.watcher.local);
+        }
+        finished
+    }
+
+    /// A request without a body that may be sent twice.
+    fn may_try_again(&self) -> bool {
+        let idempotent = self.with_request(|request| request.method.is_idempotent());
+        idempotent && self.brought.length == Length::None && !self.brought.upgrade
+    }
+
+    fn with_request<T>(&self, read: impl FnOnce(&Request) -> T) -> T {
+        let faults = self.watcher.exchange();
+        let talk = faults.as_ref().map_or(&self.talk, |faults| &faults.talk);
+        match talk.dialogue() {
+            Some(dialogue) => read(&dialogue.request),
+            None => read(&Request::default()),
+        }
+    }
+
+    /// `rested`: over a connection that has carried an exchange before, if there is one.
+    async fn connect(&mut self, rested: bool) -> Result<Reached, Halt> {
+        let mut reaching = reach(self.watcher, self.brought.from, rested).map_err(Halt::Failed)?;
+        poll_fn(|cx| {
+            if let Poll::Ready(reached) = reaching.poll(self.watcher, cx) {
+                return Poll::Ready(reached.map_err(Halt::Failed));
+            }
+            self.client.poll_left(cx).map(|()| Err(Halt::Client))
+        })
+        .await
+    }
+
+    fn send_head(&mut self, server: &mut Reached) {
+        let length = if self.brought.upgrade { Length::Tunnel } else { self.request_length() };
+        self.with_request(|request| server.request(request, length));
+    }
+
+    fn request_length(&self) -> Length {
+        let resized = self.watcher.exchange().is_some_and(|faults| faults.chain.resizes(Flow::Upstream));
+        if resized && self.brought.length != Length::None { Length::Open } else { self.brought.length }
+    }
+
+    /// Sends the request's body and waits for the answer's head; interim ones pass.
+    async fn await_head(&mut self, server: &mut Reached) -> Result<(Response, Length), Halt> {
+        let mut response = Response::default();
+        poll_fn(|cx| {
+            loop {
+                self.poll_request(server, cx)?;
+                let Answered { length } = ready!(self.poll_head(server, &mut response, cx))?;
+                if !is_interim(&response) {
+                    return Poll::Ready(Ok(length));
+                }
+                self.client.interim(&response);
+            }
+        })
+        .await
+        .map(|length| (response, length))
+    }
+
+    fn poll_head(
+        &mut self,
+        server: &mut Reached,
+        into: &mut Response,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answered, Halt>> {
+        if let Poll::Ready(head) = server.poll_head(into, cx) {
+            return Poll::Ready(head.map_err(Halt::Upstream));
+        }
+        if self.request.is_done() {
+            return self.client.poll_left(cx).map(|()| Err(Halt::Client));
+        }
+        Poll::Pending
+    }
+
+    /// Moves what can be moved of the request's body.
+    fn poll_request(&mut self, server: &mut Reached, cx: &mut Context<'_>) -> Result<(), Halt> {
+        loop {
+            let moved = match self.request.poll(self.client, server, self.watcher, cx) {
+                Ok(more) => more,
+                Err(Stop::Source(_)) => return Err(Halt::Client),
+                // an upstream that takes no more may have answered already
+                Err(Stop::Sink(_)) => {
+                    self.request.discard();
+                    false
+                }
+                Err(Stop::Injected) => return Err(self.ended_by_a_fault()),
+            };
+            let _asked_again_by_the_read = server.poll_written(cx);
+            let _the_answer_tells = self.client.poll_written(cx);
+            if !moved {
+                return Ok(());
+            }
+        }
+    }
+
+    fn ended_by_a_fault(&self) -> Halt {
+        let faults = self.watcher.exchange();
+        match faults.as_ref().and_then(|faults| faults.chain.end()) {
+            Some((how, by)) => Halt::Injected(how.clone(), by.clone()),
+            None => Halt::Client,
+        }
+    }
+
+    /// Passes the answer on.
+    async fn relay(&mut self, server: &mut Reached, (response, length): (Response, Length)) -> Result<(), Halt> {
+        if self.instead.is_some() {
+            self.swallow(server).await?;
+            return Err(self.hear_instead());
+        }
+        let tunnel = length == Length::Tunnel;
+        if tunnel {
+            self.request = Leg::new(Flow::Upstream);
+        }
+        let mut response = response;
+        let mut length = length;
+        let mut off_by = 0;
+        if self.faulted {
+            if let Some(mut faults) = self.watcher.exchange() {
+                if let Some(dialogue) = faults.talk.dialogue_mut() {
+                    dialogue.response = Some(response);
+                }
+                let slice = self.watcher.local.slice.borrow().clone();
+                faults.answered(slice.as_deref(), self.watcher.worker.now());
+            }
+            for phase in [Phase::AfterUpstreamHead, Phase::MidBody] {
+                let patched = self.ask(phase, Some(server)).await?;
+                if let Some(patch) = patched {
+                    off_by += patch.length_off_by;
+                    length = self.renew(server, length, patch.body).await?;
+                }
+            }
+            let late = self.watcher.exchange().is_some_and(|faults| faults.chain.decides_in(Phase::AfterUpstream, true));
+            if late {
+                self.keep(server).await?;
+                if let Some(patch) = self.ask(Phase::AfterUpstream, Some(server)).await? {
+                    length = self.renew(server, length, patch.body).await?;
+                }
+            }
+            if self.instead.is_some() {
+                self.swallow(server).await?;
+                return Err(self.hear_instead());
+            }
+            response = self.take_response();
+            let resized = self.watcher.exchange().is_some_and(|faults| faults.chain.resizes(Flow::Downstream));
+            if resized && matches!(length, Length::Known(_)) {
+                length = Length::Open;
+            }
+        }
+        if let (Length::Known(n), true) = (length, off_by != 0) {
+            length = Length::Known(n.saturating_add_signed(off_by));
+        }
+        if length == Length::None {
+            self.answer = Leg::finished(Flow::Downstream);
+        }
+        self.client.answer(&response, length);
+        self.headed = true;
+        self.note_answer(response.status);
+        poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;
+        for _ in 0..std::mem::take(&mut self.copies) {
+            self.deliver_again().await?;
+        }
+        Ok(())
+    }
+
+    fn poll_relay(&mut self, server: &mut Reached, tunnel: bool, cx: &mut Context<'_>) -> Poll<Result<(), Halt>> {
+        loop {
+            self.poll_request(server, cx)?;
+            let more = match self.answer.poll(server, self.client, self.watcher, cx) {
+                Ok(more) => more,
+                Err(Stop::Source(broken)) => return Poll::Ready(Err(Halt::Upstream(broken))),
+                Err(Stop::Sink(Broken::Injected) | Stop::Sink(_)) => return Poll::Ready(Err(Halt::Client)),
+                Err(Stop::Injected) => return Poll::Ready(Err(self.ended_by_a_fault())),
+            };
+            match self.client.poll_written(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Halt::Client)),
+                Poll::Ready(Ok(())) if self.answer.is_done() && (!tunnel || self.request.is_done()) => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) if more => {}
+                _ => break,
+            }
+        }
+        if !self.answer.is_done() && !tunnel && self.request.is_done() {
+            return self.client.poll_left(cx).map(|()| Err(Halt::Client));
+        }
+        Poll::Pending
+    }
+
+    /// Has the faults decide in a phase. What they change of a message's head is done; other changes are given back.
+    async fn ask(&mut self, phase: Phase, mut server: Option<&mut Reached>) -> Result<Option<Patch>, Halt> {
+        if !self.faulted {
+            return Ok(None);
+        }
+        let arrived = SystemClock::mono();
+        let mut changes: Option<Patch> = None;
+        loop {
+            let ruled = poll_fn(|cx| {
+                if let Some(server) = server.as_deref_mut() {
+                    self.poll_request(server, cx)?;
+                }
+                if let Poll::Ready(()) = self.client.poll_left(cx) {
+                    return Poll::Ready(Err(Halt::Client));
+                }
+                match self.rule(phase, arrived) {
+                    (Ruling::Hold(_), _) => Poll::Pending,
+                    ruled => Poll::Ready(Ok(ruled)),
+                }
+            })
+            .await?;
+            match ruled {
+                (Ruling::Patch(patch), Some(by)) => {
+                    self.patch(&patch, &by);
+                    self.injected |= patch.body.is_some() || patch.status.is_some();
+                    let body = patch.body.or_else(|| changes.take().and_then(|before| before.body));
+                    changes = Some(Patch { body, ..Patch::of(patch.side) });
+                    if let Some(changes) = &mut changes {
+                        changes.length_off_by = patch.length_off_by;
+                    }
+                }
+                (Ruling::Deliver(copies), _) => {
+                    if self.keep_request().await? {
+                        self.copies = self.copies.saturating_add(copies);
+                    }
+                }
+                (Ruling::Answer { reply, upstream }, Some(by)) => {
+                    return self.settle(Instead::Reply(reply, by), upstream, server).map(|()| changes);
+                }
+                (Ruling::End { how, upstream }, Some(by)) => {
+                    return self.settle(Instead::End(how, by), upstream, server).map(|()| changes);
+                }
+                _ => return Ok(changes),
+            }
+        }
+    }
+
+    fn rule(&mut self, phase: Phase, arrived: Time) -> (Ruling, Option<Arc<Active>>) {
+        let Some(mut faults) = self.watcher.exchange() else { return (Ruling::Pass, None) };
+        let faults = &mut **faults;
+        let Some(dialogue) = faults.talk.dialogue() else { return (Ruling::Pass, None) };
+        let asked = Asked {
+            phase,
+            request: &dialogue.request,
+            response: dialogue.response.as_ref(),
+            client: self.talk.client.map(|client| client.ip()),
+            began: self.began,
+            arrived,
+        };
+        let worker = &self.watcher.worker;
+        let mut records = worker.records.borrow_mut();
+        let ruled = faults.chain.rule(&asked, &faults.talk, worker.now(), &mut records);
+        drop(records);
+        worker.records_added();
+        if let Ruling::Hold(until) = ruled.ruling {
+            faults.wake_at(match until {
+                Until::At(at) => Some(at),
+                Until::Change => None,
+            });
+        }
+        (ruled.ruling, ruled.by)
+    }
+
+    /// What the client hears is settled: at once, or once the upstream has acted.
+    fn settle(&mut self, instead: Instead, upstream: Upstream, server: Option<&mut Reached>) -> Result<(), Halt> {
+        self.instead = Some(instead);
+        if upstream == Upstream::Finish {
+            return Ok(());
+        }
+        if let Some(server) = server {
+            server.cancel();
+        }
+        Err(self.hear_instead())
+    }
+
+    fn hear_instead(&mut self) -> Halt {
+        match self.instead.take() {
+            Some(Instead::Reply(reply, by)) => {
+                self.reply(*reply, &by);
+                Halt::Answered
+            }
+            Some(Instead::End(how, by)) => Halt::Injected(how, by.name.clone()),
+            None => Halt::Client,
+        }
+    }
+
+    /// Answers in the upstream's place.
+    fn reply(&mut self, reply: Reply, by: &Active) {
+        self.injected = true;
+        let Reply { mut head, body, trailers } = reply;
+        if !by.stealth {
+            head.fields.set(SAYS_WHO, format!("{}/{}", by.name.experiment_name, by.name.fault));
+        }
+        head.fields.remove("content-length");
+        let to_head = self.with_request(|request| request.method == Method::HEAD);
+        let bodiless = to_head || is_interim(&head) || matches!(head.status.as_u16(), 204 | 304);
+        let length = match (bodiless, &trailers) {
+            (true, _) => Length::None,
+            (false, Some(_)) => Length::Open,
+            (false, None) => Length::Known(body.len() as u64),
+        };
+        self.client.answer(&head, length);
+        self.headed = true;
+        self.note_answer(head.status);
+        if length != Length::None {
+            self.client.put(body);
+            self.client.finish(trailers);
+        }
+    }
+
+    /// Changes the head of a message.
+    fn patch(&mut self, patch: &Patch, by: &Active) {
+        let Some(mut faults) = self.watcher.exchange() else { return };
+        let Some(dialogue) = faults.talk.dialogue_mut() else { return };
+        let fields = match (patch.side, &mut dialogue.response) {
+            (Flow::Upstream, _) => &mut dialogue.request.fields,
+            (Flow::Downstream, Some(response)) => {
+                if let Some(status) = patch.status {
+                    response.status = status;
+                    response.reason.clear();
+                }
+                &mut response.fields
+            }
+            (Flow::Downstream, None) => return,
+        };
+        patch.remove.iter().for_each(|name| drop(fields.remove(name)));
+        patch.set.iter().for_each(|(name, value)| fields.set(name, value));
+        patch.add.iter().for_each(|(name, value)| fields.push(name, value));
+        if patch.side == Flow::Downstream && !by.stealth {
+            fields.set(SAYS_WHO, format!("{}/{}", by.name.experiment_name, by.name.fault));
+        }
+    }
+
+    fn take_response(&mut self) -> Response {
+        let mut faults = self.watcher.exchange();
+        let dialogue = faults.as_mut().and_then(|faults| faults.talk.dialogue_mut());
+        dialogue.and_then(|dialogue| dialogue.response.clone()).unwrap_or_default()
+    }
+
+    /// Another body in the place of the answer's. Returns its length.
+    async fn renew(&mut self, server: &mut Reached, length: Length, body: Option<NewBody>) -> Result<Length, Halt> {
+        let Some(body) = body.filter(|_| !matches!(length, Length::None | Length::Tunnel)) else { return Ok(length) };
+        match body {
+            NewBody::Put(bytes) => {
+                self.swallow(server).await?;
+                let length = Length::Known(bytes.len() as u64);
+                self.answer = Leg::new(Flow::Downstream);
+                self.answer.put_ahead([bytes], true);
+                Ok(length)
+            }
+            NewBody::Rewrite { most, by } => {
+                let (pieces, whole) = self.gather(server, most).await?;
+                let old = pieces.concat();
+                match by.rewrite(&old).filter(|_| whole) {
+                    Some(new) => {
+                        let length = Length::Known(new.len() as u64);
+                        self.answer.put_ahead([new.into()], true);
+                        Ok(length)
+                    }
+                    None => {
+                        self.answer.put_ahead(pieces, whole);
+                        Ok(length)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes of the answer's body what is kept until the upstream has said everything.
+    async fn keep(&mut self, server: &mut Reached) -> Result<(), Halt> {
+        let (pieces, whole) = self.gather(server, KEPT).await?;
+        self.answer.put_ahead(pieces, whole);
+        Ok(())
+    }
+
+    async fn gather(&mut self, server: &mut Reached, most: usize) -> Result<(Vec<Bytes>, bool), Halt> {
+        let (mut pieces, mut sum) = (Vec::new(), 0);
+        while sum <= most {
+            match self.next_of_answer(server).await? {
+                Piece::Data(bytes) => {
+                    sum += bytes.len();
+                    pieces.push(bytes);
+                }
+                Piece::End(_) => return Ok((pieces, true)),
+            }
+        }
+        Ok((pieces, false))
+    }
+
+    /// Reads the answer to its end and throws it away.
+    async fn swallow(&mut self, server: &mut Reached) -> Result<(), Halt> {
+        while let Piece::Data(_) = self.next_of_answer(server).await? {}
+        Ok(())
+    }
+
+    async fn next_of_answer(&mut self, server: &mut Reached) -> Result<Piece, Halt> {
+        poll_fn(|cx| {
+            self.poll_request(server, cx)?;
+            if let Poll::Ready(piece) = server.poll_piece(cx) {
+                return Poll::Ready(piece.map_err(Halt::Upstream));
+            }
+            self.client.poll_left(cx).map(|()| Err(Halt::Client))
+        })
+        .await
+    }
+
+    /// Reads the request's body, to send it more than once; whether it is short enough for that.
+    async fn keep_request(&mut self) -> Result<bool, Halt> {
+        if !self.kept.is_empty() || self.request.is_done() {
+            return Ok(true);
+        }
+        let (mut pieces, mut sum, mut whole) = (Vec::new(), 0, false);
+        while !whole && sum <= KEPT {
+            match poll_fn(|cx| self.client.poll_piece(cx)).await.map_err(|_| Halt::Client)? {
+                Piece::Data(bytes) => {
+                    sum += bytes.len();
+                    pieces.push(bytes);
+                }
+                Piece::End(_) => whole = true,
+            }
+        }
+        self.request.put_ahead(pieces.iter().cloned(), whole);
+        if whole {
+            self.kept = pieces;
+        }
+        Ok(whole)
+    }
+
+    /// Sends the request once more, and throws the answer away.
+    async fn deliver_again(&mut self) -> Result<(), Halt> {
+        let mut server = self.connect(true).await?;
+        if self.brought.length != Length::None {
+            self.request = Leg::new(Flow::Upstream);
+            self.request.put_ahead(self.kept.iter().cloned(), true);
+        }
+        self.send_head(&mut server);
+        let (_, length) = self.await_head(&mut server).await?;
+        if length != Length::None {
+            self.swallow(&mut server).await?;
+        }
+        server.rest(&self.watcher.worker, &self.watcher.local);
+        Ok(())
+    }
+
+    fn note_answer(&self, status: StatusCode) {
+        let took = SystemClock::mono().saturating_sub(self.began);
+        self.watcher.local.meter.exchange(status, self.injected, took);
+    }
+
+    /// Lets the client feel how it ended, and counts it.
+    fn conclude(&mut self, ended: Result<(), Halt>) {
+        let meter = &self.watcher.local.meter;
+        match ended {
+            Ok(()) | Err(Halt::Answered) => {}
+            Err(Halt::Client) => {
+                meter.left.add(1);
+                self.client.end(&End::Reset);
+            }
+            Err(Halt::Injected(how, by)) => {
+                meter.injected.add(1);
+                meter.cut(true);
+                if let Some(client) = self.talk.client {
+                    self.watcher.worker.common.note_end(self.watcher.worker.id, client, &by);
+                }
+                self.client.end(&how);
+            }
+            Err(Halt::Failed(failure)) => {
+                meter.connect_failed.add(1);
+                self.fail(&failure);
+            }
+            Err(Halt::Upstream(Broken::Refused(refusal))) if !self.headed => {
+                meter.cut(false);
+                self.fail(&Failure { status: refusal.status, error: "http_protocol_error", why: refusal.why.into() });
+            }
+            Err(Halt::Upstream(broken)) => {
+                meter.reset_by_server.add(1);
+                meter.cut(false);
+                self.client.end(&match broken {
+                    Broken::Lost { reset: false } => End::Fin,
+                    Broken::Code(code) => End::Code(code),
+                    _ => End::Reset,
+                });
+            }
+        }
+    }
+
+    /// Says what squall could not do.
+    fn fail(&mut self, failure: &Failure) {
+        self.note_answer(failure.status);
+        let (head, body) = failure.answer();
+        let to_head = self.with_request(|request| request.method == Method::HEAD);
+        if to_head {
+            self.client.answer(&head, Length::None);
+        } else {
+            self.client.answer(&head, Length::Known(body.len() as u64));
+            self.client.put(body);
+            self.client.finish(None);
+        }
+    }
+}
+
+/// The field that says which fault has made or changed an answer.
+const SAYS_WHO: &str = "x-squall-fault";
+
+/// Whether more heads follow.
+fn is_interim(response: &Response) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// The version that answers of squall's own have.
+pub(crate) const VERSION: Version = Version::HTTP_11;

@@ -1,0 +1,136 @@
+//! One HTTP/1 connection, on either side: what was read and not yet understood, and what waits to be written.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::stream::Stream;
+use crate::worker::Worker;
+
+/// Bytes that may wait to be written before whoever they come from feels back-pressure.
+const OUT: usize = 64 * 1024;
+/// What is shorter is copied behind its neighbours, so that it goes in one write with them.
+const SMALL: usize = 4 * 1024;
+const SLOTS: usize = 32;
+
+/// See the module.
+pub(crate) struct Line {
+    pub(crate) stream: Stream,
+    /// Read, and not yet understood.
+    pub(crate) read: BytesMut,
+    /// The peer has closed its side.
+    pub(crate) eof: bool,
+    queue: VecDeque<Bytes>,
+    last: BytesMut,
+    waiting: usize,
+    /// FIN follows what waits to be written.
+    closing: bool,
+}
+
+impl Line {
+    pub(crate) fn new(stream: Stream) -> Line {
+        let (read, last) = (BytesMut::new(), BytesMut::new());
+        Line { stream, read, eof: false, queue: VecDeque::new(), last, waiting: 0, closing: false }
+    }
+
+    /// Reads more behind what is there, through the worker's buffer: an idle connection keeps no memory for what may come.
+    /// 0: the peer has closed its side.
+    pub(crate) fn poll_fill(&mut self, worker: &Worker, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.eof {
+            return Poll::Ready(Ok(0));
+        }
+        let mut inlet = worker.inlet.borrow_mut();
+        let n = ready!(self.stream.poll_read_into(cx, &mut inlet))?;
+        self.read.extend_from_slice(&inlet[..n]);
+        self.eof = n == 0;
+        Poll::Ready(Ok(n))
+    }
+
+    /// Gives the memory back that nothing is in.
+    pub(crate) fn rest(&mut self) {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        self.last = BytesMut::new();
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether more may be put behind what waits to be written.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting < OUT
+    }
+
+    /// Puts bytes behind what waits to be written.
+    pub(crate) fn put(&mut self, bytes: Bytes) {
+        if bytes.len() < SMALL {
+            return self.put_slice(&bytes);
+        }
+        self.close_last();
+        self.waiting += bytes.len();
+        self.queue.push_back(bytes);
+    }
+
+    /// The same, copied.
+    pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
+        self.waiting += bytes.len();
+        self.last.extend_from_slice(bytes);
+    }
+
+    fn close_last(&mut self) {
+        if !self.last.is_empty() {
+            self.queue.push_back(self.last.split().freeze());
+        }
+    }
+
+    /// Writes until nothing waits.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.waiting > 0 {
+            let n = if self.queue.is_empty() {
+                let n = ready!(self.stream.poll_write_slices(cx, &[IoSlice::new(&self.last)]))?;
+                self.last.advance(n);
+                n
+            } else {
+                self.close_last();
+                let mut slots = [IoSlice::new(&[]); SLOTS];
+                let used = self.queue.len().min(SLOTS);
+                for (slot, bytes) in slots.iter_mut().zip(&self.queue) {
+                    *slot = IoSlice::new(bytes);
+                }
+                let n = ready!(self.stream.poll_write_slices(cx, &slots[..used]))?;
+                self.written(n);
+                n
+            };
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.waiting -= n;
+        }
+        ready!(self.stream.poll_flush(cx))?;
+        if self.closing {
+            return self.stream.poll_close(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// FIN follows what waits to be written.
+    pub(crate) fn close_when_written(&mut self) {
+        self.closing = true;
+    }
+
+    fn written(&mut self, mut n: usize) {
+        while n > 0 {
+            let Some(first) = self.queue.front_mut() else { return };
+            if n < first.len() {
+                return first.advance(n);
+            }
+            n -= first.len();
+            self.queue.pop_front();
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Reaching an upstream for one exchange: over a connection that rests, or a new one.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use squall_core::http::{Fields, Request, Response};
+use squall_core::way::HeaderVersion;
+
+use super::ends::{Answered, Broken, Length, Piece, Server, Sink, Source};
+use super::failure::Failure;
+use super::io::Io;
+use super::line::Line;
+use super::server1::Server1;
+use super::stream::Stream;
+use super::watch::Watcher;
+use crate::clock::SystemClock;
+use crate::dial::{Dialling, dial};
+use crate::header::{Proxied, write};
+use crate::original::Ticket;
+use crate::plane::Target;
+use crate::worker::{Local, Worker};
+
+/// An upstream, reached.
+pub(crate) struct Reached {
+    server: Server1,
+    target: Arc<Target>,
+    /// It has carried an exchange before.
+    used: bool,
+    /// It may rest after this exchange.
+    shared: bool,
+    /// Made for a client of a transparent proxy.
+    _leaving: Option<Ticket>,
+}
+
+/// Where a client's connection came from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// The client; none: a unix socket.
+    pub(crate) client: Option<SocketAddr>,
+    /// Where it meant to go, on a transparent proxy.
+    pub(crate) destination: Option<SocketAddr>,
+    /// Where it arrived.
+    pub(crate) at: Option<SocketAddr>,
+}
+
+/// An upstream on the way to be reached.
+pub(crate) enum Reaching {
+    There(Option<Box<Reached>>),
+    Dialling {
+        dialling: Dialling,
+        target: Arc<Target>,
+        from: Origin,
+        shared: bool,
+        leaving: Option<Ticket>,
+    },
+}
+
+/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do.
+pub(crate) fn reach(
+    watcher: &Watcher,
+    from: Origin,
+    rested: bool,
+) -> Result<Reaching, Failure> {
+    let (worker, local) = (&watcher.worker, &watcher.local);
+    let target = local.proxy.target.load_full();
+    let way = &target.spec.way;
+    // what stands for one client carries nobody else's requests
+    let shared = from.destination.is_none() && way.source.is_none() && sends_header(&target).is_none();
+    if shared
+        && rested
+        && let Some(line) = worker.pool.take(local.proxy.id, &target, worker)
+    {
+        let server = Server1::new(line, worker.clone());
+        local.meter.reused.add(1);
+        return Ok(Reaching::There(Some(Box::new(Reached { server, target, used: true, shared, _leaving: None }))));
+    }
+    let dialling = dial(&local.proxy, &target, &worker.common, from.client, from.destination);
+    let dialling = dialling.map_err(|error| Failure::to_connect(&error))?;
+    watcher.set_deadline(dialling.until());
+    let own = dialling.one().filter(|_| from.destination.is_some());
+    let leaving = own.map(|socket| worker.common.leaving.note(socket)).transpose();
+    let leaving = leaving.map_err(|error| Failure::to_connect(&error))?;
+    Ok(Reaching::Dialling { dialling, target, from, shared, leaving })
+}
+
+/// The version of the PROXY header that the upstream is to have.
+fn sends_header(target: &Target) -> Option<HeaderVersion> {
+    target.spec.way.proxy_protocol.as_ref()?.send
+}
+
+fn greeting(target: &Target, from: Origin) -> Vec<u8> {
+    let Some(version) = sends_header(target) else { return Vec::new() };
+    let pair = from.client.zip(from.destination.or(from.at));
+    write(version, pair.map(|(client, destination)| Proxied { client, destination }))
+}
+
+impl Reaching {
+    pub(crate) fn poll(&mut self, watcher: &Watcher, cx: &mut Context<'_>) -> Poll<Result<Reached, Failure>> {
+        let (dialling, target, from, shared, leaving) = match self {
+            Reaching::There(there) => {
+                let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+                return Poll::Ready(there.take().map(|there| *there).ok_or_else(|| Failure::to_connect(&gone())));
+            }
+            Reaching::Dialling { dialling, target, from, shared, leaving } => (dialling, target, from, shared, leaving),
+        };
+        let dialled = match dialling.poll(cx) {
+            Poll::Pending if watcher.is_late() && dialling.until().is_some() => {
+                Err(std::io::ErrorKind::TimedOut.into())
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(dialled) => dialled,
+        };
+        watcher.set_deadline(None);
+        let socket = dialled.map_err(|error| Failure::to_connect(&error))?;
+        let greeting = greeting(target, *from);
+        let mut line = Line::new(Stream::plain(Io::upstream(socket, watcher.local.clone())));
+        line.put_slice(&greeting);
+        let server = Server1::new(line, watcher.worker.clone());
+        Poll::Ready(Ok(Reached { server, target: target.clone(), used: false, shared: *shared, _leaving: leaving.take() }))
+    }
+}
+
+impl Reached {
+    /// Whether it has carried an exchange before.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used
+    }
+
+    /// Whether any byte of an answer has come.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.server.has_heard()
+    }
+
+    /// Lets it rest until the next exchange, if it may carry one.
+    pub(crate) fn rest(self, worker: &Rc<Worker>, local: &Local) {
+        if self.shared
+            && !local.proxy.is_closed()
+            && let Some(line) = self.server.into_idle()
+        {
+            worker.pool.put(local.proxy.id, &self.target, line);
+        }
+    }
+}
+
+impl Server for Reached {
+    fn request(&mut self, request: &Request, length: Length) {
+        self.server.request(request, length);
+    }
+    fn poll_head(&mut self, into: &mut Response, cx: &mut Context<'_>) -> Poll<Result<Answered, Broken>> {
+        self.server.poll_head(into, cx)
+    }
+    fn cancel(&mut self) {
+        self.server.cancel();
+    }
+}
+
+impl Source for Reached {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
+        self.server.poll_piece(cx)
+    }
+}
+
+impl Sink for Reached {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.server.poll_room(cx)
+    }
+    fn put(&mut self, bytes: Bytes) {
+        self.server.put(bytes);
+    }
+    fn finish(&mut self, trailers: Option<Fields>) {
+        self.server.finish(trailers);
+    }
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.server.poll_written(cx)
+    }
+}

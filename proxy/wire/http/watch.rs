@@ -1,0 +1,338 @@
+//! What wakes a task of an HTTP connection besides its sockets, and the faults that it is held against: those beneath, on the
+//! connection's bytes, and those of the exchange that it carries.
+
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+
+use squall_core::chain::{Chain, Level, Polled, Talk};
+use squall_core::fault::Flow;
+use squall_core::plan::Slice;
+use squall_core::time::{Now, Time};
+
+use crate::clock::SystemClock;
+use crate::pump::FLOWS;
+use crate::timer::Key;
+use crate::worker::{Local, Member, Worker};
+
+/// The faults of a connection or an exchange, with whom they are asked about.
+pub(crate) struct Faults {
+    pub(crate) chain: Chain,
+    pub(crate) talk: Talk,
+    /// When the chain was held against the slice last; 0: never.
+    retuned: Time,
+    /// When the chain wants to be polled at the latest.
+    next: Option<Time>,
+    /// Bytes that count against the worker's share of memory.
+    held: usize,
+    /// Let go by a change, and not written yet.
+    draining: bool,
+}
+
+impl Faults {
+    /// Held against the slice in force; none: it has none for them. An exchange keeps them as long as it may meet one.
+    fn new(slice: &Slice, talk: &Talk, now: Now) -> Option<Faults> {
+        let (mut chain, mut retuned) = (Chain::new(), 0);
+        chain.retune(Some(slice), talk, &mut retuned, now);
+        let wanted = talk.level() == Level::Exchange || !chain.is_idle();
+        wanted.then(|| Faults { chain, talk: talk.clone(), retuned, next: None, held: 0, draining: false })
+    }
+
+    fn retune(&mut self, slice: Option<&Slice>, worker: &Worker, now: Now) {
+        self.chain.retune(slice, &self.talk, &mut self.retuned, now);
+        self.poll(worker, now);
+    }
+
+    /// Faults whose rules look at the answer join: it is in the dialogue now.
+    pub(crate) fn answered(&mut self, slice: Option<&Slice>, now: Now) {
+        self.chain.answered(slice, &self.talk, self.retuned, now);
+    }
+
+    /// Lets the faults decide as far as they can, and takes note of when they want to be asked again.
+    pub(crate) fn poll(&mut self, worker: &Worker, now: Now) {
+        let mut records = worker.records.borrow_mut();
+        let Polled { next, released } = self.chain.poll(&self.talk, now, &mut records);
+        drop(records);
+        worker.records_added();
+        self.next = next;
+        if released {
+            let shard = &worker.shard;
+            shard.released.store(shard.released.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            if !self.draining && self.queued() > 0 {
+                self.draining = true;
+                shard.draining.store(shard.draining.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            }
+        }
+        self.settle(worker, false);
+    }
+
+    /// Bytes in the chain.
+    pub(crate) fn queued(&self) -> usize {
+        FLOWS.iter().map(|flow| self.chain.queued(*flow)).sum()
+    }
+
+    /// When a ruling wants to be asked for again.
+    pub(crate) fn wake_at(&mut self, at: Option<Time>) {
+        self.next = at;
+    }
+
+    /// Keeps the accounts of what is held, and says that it has drained once it has (or is `gone`).
+    pub(crate) fn settle(&mut self, worker: &Worker, gone: bool) {
+        let queued = if gone { 0 } else { self.queued() };
+        if queued != self.held {
+            worker.common.held.fetch_add(queued.wrapping_sub(self.held), Ordering::Relaxed);
+            self.held = queued;
+        }
+        if self.draining && queued == 0 {
+            self.draining = false;
+            worker.drained();
+        }
+    }
+}
+
+/// A task in the worker's table. See the module.
+pub(crate) struct Watcher {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) local: Rc<Local>,
+    slot: Cell<usize>,
+    /// The slice's version that the faults were held against.
+    version: Cell<u32>,
+    timer: Cell<Option<Time>>,
+    /// When something else than a fault wants the task woken.
+    deadline: Cell<Option<Time>>,
+    waker: OnceCell<Waker>,
+    /// It is to end at once.
+    disconnected: Cell<bool>,
+    /// The connection, as faults beneath see it; none: this task has no connection of its own.
+    talk: RefCell<Option<Talk>>,
+    beneath: RefCell<Option<Box<Faults>>>,
+    exchange: RefCell<Option<Box<Faults>>>,
+}
+
+impl Watcher {
+    /// Takes a place in the worker's table. `connection`: with the faults that it has already met.
+    pub(crate) fn new(
+        worker: &Rc<Worker>,
+        local: &Rc<Local>,
+        connection: Option<(Talk, Option<Box<Chain>>, Time)>,
+    ) -> Rc<Watcher> {
+        let slot = worker.links.borrow().vacant_key();
+        let (mut talk, mut beneath) = (None, None);
+        if let Some((known, chain, retuned)) = connection {
+            beneath = chain.map(|chain| {
+                let talk = known.clone();
+                Box::new(Faults { chain: *chain, talk, retuned, next: None, held: 0, draining: false })
+            });
+            talk = Some(known);
+        }
+        let watcher = Rc::new(Watcher {
+            worker: worker.clone(),
+            local: local.clone(),
+            slot: Cell::new(slot),
+            version: Cell::new(local.version.get().wrapping_sub(1)), // look at the slice first
+            timer: Cell::new(None),
+            deadline: Cell::new(None),
+            waker: OnceCell::new(),
+            disconnected: Cell::new(false),
+            talk: RefCell::new(talk),
+            beneath: RefCell::new(beneath),
+            exchange: RefCell::default(),
+        });
+        worker.links.borrow_mut().insert(Member::Watcher(watcher.clone()));
+        watcher
+    }
+
+    /// Gives the place up.
+    pub(crate) fn leave(&self) {
+        self.worker.rearm(Key::Link(self.slot.get()), self.timer.take(), None);
+        for faults in [&self.beneath, &self.exchange] {
+            if let Some(mut faults) = faults.borrow_mut().take() {
+                faults.settle(&self.worker, true);
+            }
+        }
+        self.worker.vacate(self.slot.get());
+    }
+
+    /// Whether it is to end at once.
+    pub(crate) fn is_disconnected(&self) -> bool {
+        self.disconnected.get()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn disconnect(&self) {
+        self.disconnected.set(true);
+        self.wake();
+    }
+
+    /// Whether it belongs to this proxy.
+    pub(crate) fn is_of(&self, proxy: u64) -> bool {
+        self.local.proxy.id == proxy
+    }
+
+    /// The timer has come.
+    pub(crate) fn due(&self) {
+        self.timer.set(None);
+        self.wake();
+    }
+
+    /// The slice may have changed: whether the task has something to do now.
+    pub(crate) fn look_again(&self, now: Now) -> bool {
+        if self.version.get() == self.local.version.get() {
+            return false;
+        }
+        let had = self.has_faults();
+        self.retune(now);
+        had || self.has_faults()
+    }
+
+    /// Has the task do what there is to do since it looked again.
+    pub(crate) fn go_on(&self) -> bool {
+        self.wake();
+        true
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn has_faults(&self) -> bool {
+        self.beneath.borrow().is_some() || self.exchange.borrow().is_some()
+    }
+
+    /// Holds the faults against the slice in force, if that has changed.
+    fn follow(&self) {
+        self.worker.follow();
+        if self.version.get() != self.local.version.get() {
+            self.retune(self.worker.now());
+        }
+    }
+
+    fn retune(&self, now: Now) {
+        self.version.set(self.local.version.get());
+        let slice = self.local.slice.borrow();
+        if let Some(faults) = &mut *self.exchange.borrow_mut() {
+            faults.retune(slice.as_deref(), &self.worker, now);
+        }
+        let mut beneath = self.beneath.borrow_mut();
+        match (&mut *beneath, &*self.talk.borrow(), slice.as_deref()) {
+            (Some(faults), ..) => faults.retune(slice.as_deref(), &self.worker, now),
+            (None, Some(talk), Some(slice)) => {
+                *beneath = Faults::new(slice, talk, now).map(|mut faults| {
+                    faults.poll(&self.worker, now);
+                    Box::new(faults)
+                });
+            }
+            (None, ..) => {}
+        }
+    }
+
+    /// The faults on the connection's bytes, if there are any.
+    pub(crate) fn beneath(&self) -> Option<RefMut<'_, Box<Faults>>> {
+        RefMut::filter_map(self.beneath.borrow_mut(), Option::as_mut).ok()
+    }
+
+    /// Bytes were moved on the connection.
+    pub(crate) fn moved(&self, flow: Flow, n: usize) {
+        if let Some(talk) = &mut *self.talk.borrow_mut() {
+            talk.moved(flow, n);
+        }
+    }
+
+    /// Drops the faults beneath once none is left and nothing is queued.
+    pub(crate) fn settle_beneath(&self) {
+        let mut beneath = self.beneath.borrow_mut();
+        let Some(faults) = &mut *beneath else { return };
+        faults.settle(&self.worker, false);
+        if faults.chain.is_idle() {
+            *beneath = None;
+        }
+    }
+
+    /// The faults of the exchange that this task carries, if it may meet any.
+    pub(crate) fn exchange(&self) -> Option<RefMut<'_, Box<Faults>>> {
+        RefMut::filter_map(self.exchange.borrow_mut(), Option::as_mut).ok()
+    }
+
+    /// An exchange begins; whether it may meet faults.
+    pub(crate) fn begin_exchange(&self, talk: &Talk) -> bool {
+        let slice = self.local.slice.borrow();
+        let Some(slice) = slice.as_ref().filter(|slice| slice.has_exchanges()) else { return false };
+        let faults = Faults::new(slice, talk, self.worker.now()).map(Box::new);
+        let any = faults.is_some();
+        *self.exchange.borrow_mut() = faults;
+        any
+    }
+
+    /// It is over; what it kept of the dialogue is dropped.
+    pub(crate) fn end_exchange(&self) {
+        if let Some(mut faults) = self.exchange.borrow_mut().take() {
+            faults.settle(&self.worker, true);
+        }
+    }
+
+    /// Has the task woken at this time, besides for faults.
+    pub(crate) fn set_deadline(&self, at: Option<Time>) {
+        self.deadline.set(at);
+    }
+
+    /// Whether that time has come.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.get().is_some_and(|at| at <= SystemClock::mono())
+    }
+
+    fn rearm(&self) {
+        let next = |faults: &RefCell<Option<Box<Faults>>>| faults.borrow().as_ref().and_then(|faults| faults.next);
+        let times = [next(&self.beneath), next(&self.exchange), self.deadline.get()];
+        let at = times.into_iter().flatten().min();
+        if at != self.timer.get() {
+            self.worker.rearm(Key::Link(self.slot.get()), self.timer.replace(at), at);
+        }
+    }
+}
+
+/// A task that a watcher watches over. It is polled with its faults held against the slice in force.
+pub(crate) struct Task<F> {
+    watcher: Rc<Watcher>,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Task<F> {
+    pub(crate) fn new(watcher: Rc<Watcher>, work: F) -> Task<F> {
+        Task { watcher, work: Box::pin(work) }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Task<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let watcher = self.watcher.clone();
+        watcher.waker.get_or_init(|| cx.waker().clone()); // a task's waker stays the same
+        watcher.follow();
+        if watcher.is_disconnected() {
+            return Poll::Ready(());
+        }
+        // one connection's panic must not end the others
+        let polled = catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx)));
+        let polled = polled.unwrap_or_else(|_| {
+            watcher.worker.panicked(&watcher.local, &[]);
+            Poll::Ready(())
+        });
+        if polled.is_pending() {
+            watcher.rearm();
+        }
+        polled
+    }
+}
+
+impl<F> Drop for Task<F> {
+    fn drop(&mut self) {
+        self.watcher.leave();
+    }
+}
