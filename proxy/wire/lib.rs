@@ -22,6 +22,7 @@ mod ends;
 mod entrance;
 mod filter;
 mod header;
+mod http;
 mod lane;
 mod listen;
 mod meter;
