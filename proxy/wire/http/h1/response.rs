@@ -9,7 +9,7 @@ use super::{Framing, Limits, Refusal, Scan, Side, Taken};
 const SIDE: Side = Side::Response;
 
 /// Parses the head of a response at the start of `buf`, to a request of the method `to`. An interim response (1xx) is one of
-/// its own. Otherwise as [`request`](super::request); each refusal is an upstream's fault, 502. A reason phrase that is no
+/// its own. Otherwise as [`request`](super::request()); each refusal is an upstream's fault, 502. A reason phrase that is no
 /// text in UTF-8 is left out.
 pub(crate) fn response(
     buf: &[u8],
