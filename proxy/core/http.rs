@@ -44,6 +44,15 @@ pub struct Request {
 }
 
 impl Request {
+    /// Makes it ready for the next one: everything but the scheme is as in a new one, and the memory is kept.
+    pub fn clear(&mut self) {
+        let Request { method, scheme: _, authority, target, protocol, version, fields } = self;
+        (*method, *version, *protocol) = (Method::default(), Version::default(), None);
+        authority.clear();
+        target.clear();
+        fields.clear();
+    }
+
     /// The path as sent, without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
@@ -74,6 +83,16 @@ pub struct Response {
     pub version: Version,
     /// Its fields in order, without pseudo-headers.
     pub fields: Fields,
+}
+
+impl Response {
+    /// Makes it ready for the next one: everything is as in a new one, and the memory is kept.
+    pub fn clear(&mut self) {
+        let Response { status, reason, version, fields } = self;
+        (*status, *version) = (StatusCode::default(), Version::default());
+        reason.clear();
+        fields.clear();
+    }
 }
 
 #[cfg(test)]
