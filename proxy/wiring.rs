@@ -15,6 +15,7 @@ use squall_control::toxiproxy::{self, Registry};
 use squall_control::{Server, Settings};
 use squall_core::config::Config;
 use squall_core::limits::Limits;
+use squall_core::matcher::NeverFault;
 use squall_core::observe::Ledger;
 use squall_core::plane::{DataPlane, ProxyInfo};
 use squall_drill::engine::{Engine, Setup};
@@ -81,7 +82,8 @@ impl Wired {
         };
         let (ledger, records) = Ledger::new(LEDGER_BATCHES);
         let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
-        let plane = Plane::new(Options { allow: Arc::new(allow), ..Options::new(ledger) })
+        let never_fault = NeverFault::compile(&config.safety.never_fault);
+        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, ..Options::new(ledger) })
             .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());

@@ -77,7 +77,11 @@ impl Meter {
     /// An HTTP answer's head was sent, `took` ns after the request's had come.
     pub(crate) fn exchange(&self, status: StatusCode, injected: bool, took: Time) {
         let class = usize::from(status.as_u16() / 100).min(self.answers.len() - 1);
-        if injected { self.answers_injected.add(1) } else { self.answers[class].add(1) }
+        if injected {
+            self.answers_injected.add(1)
+        } else {
+            self.answers[class].add(1)
+        }
         self.turn(took);
     }
 

@@ -64,7 +64,13 @@ impl Options {
     /// One worker per processor, every upstream allowed, 1 GiB for held bytes.
     pub fn new(ledger: Ledger) -> Options {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Options { workers, ledger, allow: Arc::new(|_, _| Ok(())), never_fault: NeverFault::default(), held_bytes: 1 << 30 }
+        Options {
+            workers,
+            ledger,
+            allow: Arc::new(|_, _| Ok(())),
+            never_fault: NeverFault::default(),
+            held_bytes: 1 << 30,
+        }
     }
 }
 

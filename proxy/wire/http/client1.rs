@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use squall_core::fault::End;
-use squall_core::http::{Fields, Method, Request, Response, StatusCode, Version};
+use squall_core::http::{Fields, Request, Response, StatusCode, Version};
 use squall_core::time::{SECOND, Time};
 
 use super::ends::{Broken, Client, Length, Piece, Sink, Source};
@@ -127,7 +127,8 @@ impl Client1 {
                 Poll::Ready(_) => return Poll::Ready(Next::Closed),
                 Poll::Pending if self.watcher.is_late() => {
                     self.watcher.set_deadline(None);
-                    let timed_out = Refusal { status: StatusCode::REQUEST_TIMEOUT, why: "the request's head took too long" };
+                    let timed_out =
+                        Refusal { status: StatusCode::REQUEST_TIMEOUT, why: "the request's head took too long" };
                     let begun = !self.line.read.is_empty();
                     return Poll::Ready(if begun { Next::Refused(timed_out) } else { Next::Closed });
                 }
@@ -145,11 +146,6 @@ impl Client1 {
     pub(crate) fn goes_on(&self) -> bool {
         let whole = matches!(self.sending, Sending::Done);
         self.persists && whole && self.decoder.is_done() && self.over == Over::Close
-    }
-
-    /// Nothing more is answered on this connection.
-    pub(crate) fn close(&mut self) {
-        self.persists = false;
     }
 
     /// Writes what waits, then ends the connection.
@@ -244,10 +240,6 @@ impl Client for Client1 {
         };
     }
 
-    fn has_sent_all(&self) -> bool {
-        self.decoder.is_done()
-    }
-
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.line.read.len() < BUFFER && !self.line.eof {
             match ready!(self.line.poll_fill(&self.watcher.worker, cx)) {
@@ -278,8 +270,8 @@ impl Client for Client1 {
         }
     }
 
-    fn takes_open(&self) -> bool {
-        self.version == Version::HTTP_11
+    fn read_no_more(&mut self) {
+        self.persists &= self.decoder.is_done();
     }
 }
 

@@ -100,14 +100,13 @@ pub(crate) trait Client: Source + Sink {
     fn interim(&mut self, response: &Response);
     /// Sends the head of the answer. `length` is that of the body that follows.
     fn answer(&mut self, response: &Response, length: Length);
-    /// Whether the request's body has come to its end.
-    fn has_sent_all(&self) -> bool;
     /// Ready once the client has left, told without taking its bytes from anybody.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()>;
     /// Ends the exchange where it stands, so that the client does not take it for whole.
     fn end(&mut self, how: &End);
-    /// Whether one knows a body without announced length (HTTP/1.0 does not).
-    fn takes_open(&self) -> bool;
+    /// The rest of the request will not be read: if there is any, the connection carries no other exchange. To be called
+    /// before the answer, which says so.
+    fn read_no_more(&mut self);
 }
 
 /// What comes of an answer besides its body.

@@ -254,7 +254,8 @@ impl<C: Client> Exchange<'_, C> {
                     length = self.renew(server, length, patch.body).await?;
                 }
             }
-            let late = self.watcher.exchange().is_some_and(|faults| faults.chain.decides_in(Phase::AfterUpstream, true));
+            let late =
+                self.watcher.exchange().is_some_and(|faults| faults.chain.decides_in(Phase::AfterUpstream, true));
             if late {
                 self.keep(server).await?;
                 if let Some(patch) = self.ask(Phase::AfterUpstream, Some(server)).await? {
@@ -422,6 +423,7 @@ impl<C: Client> Exchange<'_, C> {
             (false, Some(_)) => Length::Open,
             (false, None) => Length::Known(body.len() as u64),
         };
+        self.client.read_no_more();
         self.client.answer(&head, length);
         self.headed = true;
         self.note_answer(head.status);
@@ -446,7 +448,9 @@ impl<C: Client> Exchange<'_, C> {
             }
             (Flow::Downstream, None) => return,
         };
-        patch.remove.iter().for_each(|name| drop(fields.remove(name)));
+        for name in &patch.remove {
+            fields.remove(name);
+        }
         patch.set.iter().for_each(|(name, value)| fields.set(name, value));
         patch.add.iter().for_each(|(name, value)| fields.push(name, value));
         if patch.side == Flow::Downstream && !by.stealth {
@@ -610,6 +614,7 @@ impl<C: Client> Exchange<'_, C> {
     /// Says what squall could not do.
     fn fail(&mut self, failure: &Failure) {
         self.note_answer(failure.status);
+        self.client.read_no_more();
         let (head, body) = failure.answer();
         let to_head = self.with_request(|request| request.method == Method::HEAD);
         if to_head {

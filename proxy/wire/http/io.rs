@@ -119,7 +119,11 @@ impl Io {
     }
 
     /// Writes what it can take of these.
-    pub(crate) fn poll_write_slices(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let Io { socket, watcher, local, .. } = self;
         let Some(watcher) = watcher else {
             let n = ready!(socket.poll_write_vectored(cx, slices))?;

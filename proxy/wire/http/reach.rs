@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use squall_core::http::{Fields, Request, Response};
@@ -16,7 +16,6 @@ use super::line::Line;
 use super::server1::Server1;
 use super::stream::Stream;
 use super::watch::Watcher;
-use crate::clock::SystemClock;
 use crate::dial::{Dialling, dial};
 use crate::header::{Proxied, write};
 use crate::original::Ticket;
@@ -49,21 +48,11 @@ pub(crate) struct Origin {
 /// An upstream on the way to be reached.
 pub(crate) enum Reaching {
     There(Option<Box<Reached>>),
-    Dialling {
-        dialling: Dialling,
-        target: Arc<Target>,
-        from: Origin,
-        shared: bool,
-        leaving: Option<Ticket>,
-    },
+    Dialling { dialling: Dialling, target: Arc<Target>, from: Origin, shared: bool, leaving: Option<Ticket> },
 }
 
 /// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do.
-pub(crate) fn reach(
-    watcher: &Watcher,
-    from: Origin,
-    rested: bool,
-) -> Result<Reaching, Failure> {
+pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Reaching, Failure> {
     let (worker, local) = (&watcher.worker, &watcher.local);
     let target = local.proxy.target.load_full();
     let way = &target.spec.way;
@@ -119,7 +108,13 @@ impl Reaching {
         let mut line = Line::new(Stream::plain(Io::upstream(socket, watcher.local.clone())));
         line.put_slice(&greeting);
         let server = Server1::new(line, watcher.worker.clone());
-        Poll::Ready(Ok(Reached { server, target: target.clone(), used: false, shared: *shared, _leaving: leaving.take() }))
+        Poll::Ready(Ok(Reached {
+            server,
+            target: target.clone(),
+            used: false,
+            shared: *shared,
+            _leaving: leaving.take(),
+        }))
     }
 }
 

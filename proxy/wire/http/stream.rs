@@ -27,7 +27,11 @@ impl Stream {
     }
 
     /// Writes what it can take of these.
-    pub(crate) fn poll_write_slices(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.io.poll_write_slices(cx, slices)
     }
 
