@@ -74,7 +74,6 @@ pub(super) fn fields(
                 Some(b':') if !is_empty => {
                     let colon = place.at;
                     place.enter(Part::Value, colon);
-                    place.at += 1;
                 }
                 Some(b'\r') if is_empty => match line_end(text, place.at) {
                     None => return Ok(false),

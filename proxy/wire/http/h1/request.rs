@@ -194,8 +194,8 @@ fn host_end(text: &[u8]) -> Option<usize> {
 /// A colon, and a number up to 65535 in up to five digits.
 fn is_port(text: &[u8]) -> bool {
     let Some(digits) = text.strip_prefix(b":") else { return false };
-    let number = digits.iter().fold(0, |number: u32, digit| number.saturating_mul(10) + u32::from(digit & 0xF));
-    matches!(digits.len(), 1..=5) && digits.iter().all(u8::is_ascii_digit) && number <= u32::from(u16::MAX)
+    let is_short = matches!(digits.len(), 1..=5) && digits.iter().all(u8::is_ascii_digit);
+    is_short && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
 }
 
 /// What all fields together say.
