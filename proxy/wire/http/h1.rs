@@ -17,7 +17,7 @@ mod write;
 
 use squall_core::http::StatusCode;
 
-pub(crate) use body::{Decoder, Piece, may_trail};
+pub(crate) use body::{Decoder, Piece};
 pub(crate) use head::Scan;
 pub(crate) use request::request;
 pub(crate) use response::response;

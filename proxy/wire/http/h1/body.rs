@@ -209,7 +209,7 @@ fn framing_byte(state: &State, byte: u8, extensions: &mut usize) -> Result<State
 
 /// Whether a field may stand behind a body: not one that frames or routes a message, says how to process it, who sends it
 /// or when it holds (RFC 9110, 6.5.1).
-pub(crate) fn may_trail(name: &[u8]) -> bool {
+pub(super) fn may_trail(name: &[u8]) -> bool {
     !NEVER_TRAIL.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
 }
 
