@@ -87,8 +87,17 @@ fn try_it(fault: &Hiccup, bytes: u64, read: u64) -> (Vec<u64>, Time) {
     while offset < bytes {
         let head = read.min(bytes - offset);
         let (flow, shared) = (Flow::Downstream, &());
-        let mut cx =
-            Cx { state: &mut state, shared, draw, span: &span, now, elapsed: now, flow, injected: &mut injected };
+        let mut cx = Cx {
+            state: &mut state,
+            shared,
+            draw,
+            span: &span,
+            now,
+            elapsed: now,
+            flow,
+            exchange: None,
+            injected: &mut injected,
+        };
         let item = Item::Len(usize::try_from(head).unwrap_or(usize::MAX));
         match fault.stream(&mut cx, &Offer { item, arrived: 0, offset, turn: 0, turn_offset: offset, asked: None }) {
             Act::Pass(n) => offset += head.min(n as u64),

@@ -511,7 +511,7 @@ fn applies(active: &Active, talk: &Talk) -> bool {
             hooks.stream || (hooks.open && !talk.is_admitted())
         }
         (Level::Exchange, Layer::Exchange(phase) | Layer::Either(phase)) => {
-            hooks.exchange || (hooks.stream && phase == Phase::MidBody)
+            hooks.exchange || ((hooks.stream || hooks.body) && phase == Phase::MidBody)
         }
         _ => false,
     }

@@ -13,9 +13,11 @@ pub mod dns;
 pub mod down;
 #[cfg(test)]
 mod driver;
+pub mod drop_answer;
 pub mod duplicate;
 pub mod error;
 pub mod exchange;
+pub mod h2code;
 pub mod half_open;
 pub mod latency;
 pub mod loss;
@@ -27,7 +29,10 @@ pub mod registry;
 pub mod running;
 pub mod slicer;
 pub mod slow_close;
+pub mod template;
+pub mod trickle;
 pub mod truncate;
+mod words;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -37,6 +42,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::exchange::{Asked, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Upstream};
+use crate::chain::Dialogue;
 use crate::draw::Draw;
 use crate::groups::Groups;
 use crate::http::Fields;
@@ -98,11 +104,15 @@ pub struct Hooks {
     pub packet: bool,
     /// Asked about HTTP exchanges ([`Fault::exchange`]).
     pub exchange: bool,
+    /// Asked about the bodies of HTTP exchanges ([`Fault::stream`]) and not about connections. Who is asked about the bytes
+    /// of connections is asked about bodies too, where it acts in [`Phase::MidBody`].
+    pub body: bool,
 }
 
 impl Hooks {
     /// None: the base for those that are written out.
-    pub const NONE: Hooks = Hooks { door: false, open: false, stream: false, packet: false, exchange: false };
+    pub const NONE: Hooks =
+        Hooks { door: false, open: false, stream: false, packet: false, exchange: false, body: false };
     /// The bytes of a connection, and nothing else.
     pub const STREAM: Hooks = Hooks { stream: true, ..Hooks::NONE };
     /// Datagrams, and nothing else.
@@ -111,6 +121,8 @@ impl Hooks {
     pub const BOTH: Hooks = Hooks { packet: true, ..Hooks::STREAM };
     /// HTTP exchanges, and nothing else.
     pub const EXCHANGE: Hooks = Hooks { exchange: true, ..Hooks::NONE };
+    /// The bodies of HTTP exchanges, and nothing else.
+    pub const BODY: Hooks = Hooks { body: true, ..Hooks::NONE };
 
     /// Whether a kind with these hooks can act on what is carried this way.
     pub fn serve(self, carrier: Carrier) -> bool {
@@ -218,6 +230,24 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         false
     }
 
+    /// The phase of an exchange in which it acts where none is written; none: the first of its kind's.
+    fn usual_phase(&self) -> Option<Phase> {
+        None
+    }
+
+    /// A later phase in which it is asked once more about an exchange, with the same `state`, when it has decided in
+    /// `phase`. It must not be [`Phase::MidBody`].
+    fn follows(&self, phase: Phase) -> Option<Phase> {
+        let _ = phase;
+        None
+    }
+
+    /// The field of this configuration that has no meaning in this phase of an exchange, and why; none: all of it fits.
+    fn misfit_in(&self, phase: Phase) -> Option<(&'static str, &'static str)> {
+        let _ = phase;
+        None
+    }
+
     /// Which connections it takes, by when they were opened.
     fn connections(&self) -> Connections {
         Connections::All
@@ -300,6 +330,8 @@ pub struct Cx<'a, F: Fault> {
     pub elapsed: Time,
     /// Which way this flow goes.
     pub flow: Flow,
+    /// The HTTP exchange that it is asked about, or whose body; none: a connection, or a datagram.
+    pub exchange: Option<&'a Dialogue>,
     /// Where the fault says what it did; the engine adds experiment, fault, unit and time.
     pub injected: &'a mut Injections,
 }
@@ -348,6 +380,8 @@ pub enum What {
     Corrupted,
     /// Another answer was put in the place of the server's: bytes of the message.
     Answered,
+    /// Bytes were put into the flow that nobody sent: bytes.
+    Inserted,
     /// A write was cut in pieces: bytes of the piece.
     Sliced,
     /// The connection was closed with FIN: byte offset in the flow.
@@ -364,7 +398,7 @@ pub enum What {
     Dropped,
     /// Copies of a datagram were sent: bytes of the copies.
     Duplicated,
-    /// A datagram was cut short: bytes left.
+    /// A datagram or a message was cut short: bytes left.
     Truncated,
     /// The connection was refused as if the upstream's name had no address: 0.
     Unresolved,
@@ -645,6 +679,12 @@ pub trait AnyFault: Debug + Send + Sync {
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling;
     /// See [`Fault::resizes`].
     fn resizes(&self) -> bool;
+    /// See [`Fault::usual_phase`].
+    fn usual_phase(&self) -> Option<Phase>;
+    /// See [`Fault::follows`].
+    fn follows(&self, phase: Phase) -> Option<Phase>;
+    /// See [`Fault::misfit_in`].
+    fn misfit_in(&self, phase: Phase) -> Option<(&'static str, &'static str)>;
     /// See [`Fault::connections`].
     fn connections(&self) -> Connections;
     /// See [`Fault::settle`].
@@ -678,6 +718,8 @@ pub struct AnyCx<'a> {
     pub elapsed: Time,
     /// See [`Cx::flow`].
     pub flow: Flow,
+    /// See [`Cx::exchange`].
+    pub exchange: Option<&'a Dialogue>,
     /// See [`Cx::injected`].
     pub injected: &'a mut Injections,
 }
@@ -693,6 +735,7 @@ impl<'a> AnyCx<'a> {
             now: self.now,
             elapsed: self.elapsed,
             flow: self.flow,
+            exchange: self.exchange,
             injected: self.injected,
         })
     }
@@ -746,6 +789,15 @@ impl<F: Fault> AnyFault for F {
     }
     fn resizes(&self) -> bool {
         Fault::resizes(self)
+    }
+    fn usual_phase(&self) -> Option<Phase> {
+        Fault::usual_phase(self)
+    }
+    fn follows(&self, phase: Phase) -> Option<Phase> {
+        Fault::follows(self, phase)
+    }
+    fn misfit_in(&self, phase: Phase) -> Option<(&'static str, &'static str)> {
+        Fault::misfit_in(self, phase)
     }
     fn connections(&self) -> Connections {
         Fault::connections(self)

@@ -4,6 +4,7 @@
 //! in; each table is read into its type and checked; names are resolved over all documents given together.
 
 mod address;
+mod beside;
 mod config;
 mod de;
 mod depth;
@@ -138,11 +139,11 @@ pub fn check_all(sources: &[Arc<Source>], options: &Options) -> Outcome {
 /// Every file of requests that can not be had. What else may be wrong with the scenario is not looked at.
 pub fn put_in_place(source: &Arc<Source>) -> std::result::Result<Option<serde_json::Value>, Vec<Diagnostic>> {
     let Ok(mut root) = from_toml(&source.text) else { return Ok(None) };
-    if !workload::names_a_file(&root) {
+    if !beside::names_a_file(&root) {
         return Ok(None);
     }
     let mut reader = Reader::new(Some(source.clone()));
-    workload::put_in_place(&mut reader, &mut root, Path::new(&source.name));
+    beside::put_in_place(&mut reader, &mut root, Path::new(&source.name));
     if reader.has_errors() { Err(reader.finish()) } else { Ok(Some(root.to_json())) }
 }
 
@@ -178,7 +179,7 @@ impl Document {
         match from_toml(&source.text) {
             Ok(mut root) => {
                 if follows {
-                    workload::put_in_place(&mut reader, &mut root, Path::new(&source.name));
+                    beside::put_in_place(&mut reader, &mut root, Path::new(&source.name));
                 }
                 Ok(Document::new(reader, root, sets))
             }

@@ -229,6 +229,7 @@ fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, ela
             now,
             elapsed,
             flow,
+            exchange: None,
             injected: &mut Vec::new(),
         };
         let offer = Offer { item: Item::Len(1), arrived: now, offset: 0, turn, turn_offset: 0, asked: None };

@@ -199,6 +199,7 @@ fn name(what: What) -> (&'static str, bool) {
         What::Swallowed => ("swallowed", false),
         What::Corrupted => ("corrupted", false),
         What::Answered => ("answered", false),
+        What::Inserted => ("inserted", false),
         What::Sliced => ("sliced", false),
         What::Closed => ("closed", false),
         What::Reset => ("reset", false),

@@ -430,6 +430,7 @@ impl Stage {
             now,
             elapsed: unit.elapsed_at(now, moment.now.mono),
             flow: self.flow,
+            exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
         let act = active.fault.stream(cx, &offer);
@@ -451,6 +452,7 @@ impl Stage {
             now: moment.now.mono,
             elapsed: unit.elapsed,
             flow: self.flow,
+            exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
         unit.active.fault.alarm(cx)

@@ -27,6 +27,8 @@ pub struct Dialogue {
     pub size: Option<u64>,
     /// The answer's head, once there is one; no interim one.
     pub response: Option<Response>,
+    /// When that head had come.
+    pub answered: Option<Time>,
 }
 
 /// What the pump keeps of every connection or exchange, faulted or not: who it is and how far the conversation has come.

@@ -216,12 +216,14 @@ impl Unit {
     pub(super) fn adopt(&mut self, active: &Arc<Active>) {
         let held = self.held;
         self.hold(false);
+        if self.active.fault.kind() != active.fault.kind() {
+            self.memory = None;
+        }
         self.active = active.clone();
         self.hold(held);
         self.waiting = None;
         self.withheld = false;
         self.of_age = None;
-        self.memory = None;
     }
 
     /// It only observes, and the connection would be gone: it takes no part any more.
@@ -270,16 +272,19 @@ impl Unit {
         self.rules_in(phase, answered) && !waits
     }
 
-    /// It has decided about the exchange, and is not asked again.
+    /// It has decided about the exchange, and is not asked again but in the phase that follows for it.
     pub(super) fn ruled(&mut self) {
-        self.ruled = true;
         self.waiting = None;
+        match self.phase.and_then(|phase| self.active.fault.follows(phase)) {
+            Some(next) => self.phase = Some(next),
+            None => self.ruled = true,
+        }
     }
 
     /// Asks the fault about the exchange, at `now` or, where it only observes, in advance.
     pub(super) fn rule(&mut self, asked: &Asked<'_>, now: Time, moment: &mut Moment<'_>) -> Ruling {
         let attached = *self.asked.get_or_insert(moment.now.mono);
-        let span = Span { opened: moment.talk.opened, attached, ..Span::default() };
+        let span = Span { opened: moment.talk.opened, attached, still: self.still, ..Span::default() };
         let elapsed = self.elapsed_at(now, moment.now.mono);
         let state = self.memory.get_or_insert_with(|| self.active.fault.new_state());
         let cx = AnyCx {
@@ -290,6 +295,7 @@ impl Unit {
             now,
             elapsed,
             flow: self.active.bodies.unwrap_or(Flow::Downstream),
+            exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
         let ruling = self.active.fault.exchange(cx, asked);
@@ -315,6 +321,7 @@ impl Unit {
             now,
             elapsed: self.elapsed_at(now, moment.now.mono),
             flow,
+            exchange: None,
             injected: moment.injected,
         };
         let gate = self.active.fault.open(cx, opening);
@@ -367,12 +374,13 @@ impl Unit {
 
     /// Whether it acts in this direction's bytes.
     pub(super) fn streams(&self, flow: Flow) -> bool {
-        let only = match self.phase {
-            None => self.active.flow,
-            Some(Phase::MidBody) => self.active.bodies,
+        let hooks = self.active.fault.hooks();
+        let (only, asked) = match self.phase {
+            None => (self.active.flow, hooks.stream),
+            Some(Phase::MidBody) => (self.active.bodies, hooks.stream || hooks.body),
             Some(_) => return false,
         };
-        self.active.fault.hooks().stream && only.is_none_or(|only| only == flow)
+        asked && only.is_none_or(|only| only == flow)
     }
 
     /// The share of packets that the kernel is to drop for it now.

@@ -8,7 +8,7 @@ use crate::curve::Curve;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::running::Running;
 use crate::fault::{
-    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Until, What,
+    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Until, What,
 };
 use crate::time::{MILLI, Time};
 use crate::unit::{Bytes, Rate};
@@ -17,6 +17,8 @@ use crate::unit::{Bytes, Rate};
 ///
 /// At high rates up to 5 ms of the rate (at most 2 MiB) are let go in one and paid for afterwards, so that they can be
 /// spliced. On record is the first wait of a direction, then the sum once per turn or second.
+///
+/// On HTTP it is the body of an exchange that has the rate, or shares it: each stream of an HTTP/2 connection for itself.
 ///
 /// On UDP datagrams wait in a queue of a limited length, in order; one that finds it full is dropped. Each wait and each
 /// drop is on record. A datagram that finds the queue empty is taken whatever its length.
@@ -49,10 +51,10 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
-    /// Every connection has the rate for itself.
+    /// Every connection, or body of an exchange, has the rate for itself.
     #[default]
     Connection,
-    /// All selected connections of the proxy share it, in the order in which their bytes arrive.
+    /// All selected connections or bodies of the proxy share it, in the order in which their bytes arrive.
     Proxy,
 }
 
@@ -105,6 +107,7 @@ burst = "64KiB"
 per   = "connection"
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    const PHASES: &'static [Phase] = &[Phase::MidBody];
     type Config = Config;
     type Makes = Bandwidth;
 
@@ -197,6 +200,11 @@ impl Fault for Bandwidth {
             cx.inject(Injection { what: What::Paced, step, draw: None, drawn: scheduled, scheduled, achieved });
         }
         Packet::Pass
+    }
+
+    fn misfit_in(&self, _: Phase) -> Option<(&'static str, &'static str)> {
+        self.limit
+            .map(|_| ("limit", "`limit` is for UDP: the sender of a body feels back-pressure, and nothing is dropped"))
     }
 
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {

@@ -5,11 +5,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Act, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, Packet, What};
+use crate::fault::{Act, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Needs, Offer, Packet, Phase, What};
 use crate::unit::Bytes;
 
 /// Flips one bit in every `one_per` bytes of the stream, at a place drawn for each of these stretches from its offset: the
 /// same bytes are flipped the same way whatever the reads. Every flip is on record with its offset.
+///
+/// On HTTP it is the body of an exchange, without its framing, whose bits are flipped.
 ///
 /// On UDP each datagram is cut into stretches for itself. A place drawn behind its end flips nothing, so that short
 /// datagrams are hit as seldom as they are short.
@@ -41,6 +43,7 @@ proxy   = "redis"
 one_per = "4KiB"
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    const PHASES: &'static [Phase] = &[Phase::MidBody];
     type Config = Config;
     type Makes = Corrupt;
 

@@ -1,15 +1,19 @@
 //! `cut` and its presets `reset` and `limit_data`: the connection ends, or stalls, at an exact byte or time.
 
 mod after;
+mod how;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use after::After;
+pub use how::How;
 
+use crate::fault::h2code::ErrorCode;
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{
-    ALL, Act, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Offer, Opening, Phase, Until, What,
+    ALL, Act, Asked, Carrier, Cx, Effect, End, Fault, Flow, Gate, Hooks, Injection, Item, Offer, Opening, Patch, Phase,
+    Ruling, Until, What,
 };
 use crate::time::Time;
 use crate::unit::{Bytes, Duration};
@@ -20,38 +24,40 @@ use crate::unit::{Bytes, Duration};
 /// beginning. If it has passed when the fault comes on, the fault acts at the next byte. Everything before it arrives. An
 /// amount of 0 closes or resets new connections before the upstream is dialled (unless the fault acts downstream only:
 /// then at the first byte of the answer).
+///
+/// On HTTP it acts on one exchange: in the middle of a body amounts count from the body's first byte and times from the
+/// head's arrival, and a body that ends before is left alone. In the other phases the exchange ends before the upstream
+/// hears of it, before the client hears of the answer, or once the upstream has acted and the client never hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     after: After,
+    /// `after` is written.
+    says_when: bool,
     delay: Option<Time>,
     how: How,
+    code: Option<ErrorCode>,
+    /// Instead of all that: the length that is announced is wrong by so much.
+    length_off_by: i64,
+    usual: Phase,
 }
 
 /// The fields of a cut.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// When: an amount ("1KiB") in either direction, or a time ("5s") since the connection began.
-    after: After,
-    /// How long the byte at that place waits until it happens. Written, even as 0, it lets connections open: an amount of
-    /// 0 then stands for the first byte.
+    /// When: an amount ("1KiB") in either direction, or a time ("5s") since the connection, the request or the answer
+    /// began. On HTTP only in the phase "mid_body", and 0B unless written.
+    after: Option<After>,
+    /// How long the byte at that place, or the exchange, waits until it happens. Written, even as 0, it lets connections
+    /// open: an amount of 0 then stands for the first byte.
     delay: Option<Duration>,
-    /// What happens then.
-    #[serde(default)]
-    how: How,
-}
-
-/// `how`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// The connection is closed with FIN on both sides.
-    Fin,
-    /// The connection is reset on both sides.
-    #[default]
-    Reset,
-    /// Nothing more passes in this direction, and nobody is told.
-    Stall,
+    /// What happens then. Default "reset".
+    how: Option<How>,
+    /// With "rst_stream" and "goaway": the error code, by name or number.
+    code: Option<ErrorCode>,
+    /// HTTP/1, instead of the others: the length that the head announces is wrong by so many bytes. More than 0: fewer
+    /// bytes come than announced.
+    content_length_off_by: Option<i64>,
 }
 
 /// What one direction of a connection remembers.
@@ -79,17 +85,46 @@ how   = "fin"
     type Makes = Cut;
 
     fn build(config: Config) -> Result<Cut, Misfit> {
-        Ok(Cut { after: config.after, delay: config.delay.map(|delay| delay.0), how: config.how })
+        let Config { after, delay, how, code, content_length_off_by } = config;
+        if let Some(off_by) = content_length_off_by {
+            let others = [("after", after.is_some()), ("delay", delay.is_some()), ("how", how.is_some())];
+            if let Some((field, _)) = others.into_iter().find(|(_, written)| *written) {
+                return Err(Misfit::new(field, "`content_length_off_by` stands alone: all of the body comes"));
+            }
+            if off_by == 0 {
+                return Err(Misfit::new("content_length_off_by", "a length that is off by 0 is right"));
+            }
+        }
+        let how = how.unwrap_or_default();
+        if code.is_some() && !how.takes_code() {
+            return Err(Misfit::new("code", "`code` belongs to how = \"rst_stream\" or \"goaway\""));
+        }
+        if how == How::NoTerminator && (after.is_some() || delay.is_some()) {
+            let field = if after.is_some() { "after" } else { "delay" };
+            return Err(Misfit::new(field, "how = \"no_terminator\" comes after all of the body"));
+        }
+        Ok(Cut {
+            after: after.unwrap_or_default(),
+            says_when: after.is_some(),
+            delay: delay.map(|delay| delay.0),
+            how,
+            code,
+            length_off_by: content_length_off_by.unwrap_or(0),
+            usual: Phase::MidBody,
+        })
     }
 
     fn summary(fault: &Cut) -> String {
-        let how = match fault.how {
-            How::Fin => "fin",
-            How::Reset => "reset",
-            How::Stall => "stall",
-        };
+        if fault.length_off_by != 0 {
+            return format!("length announced off by {}", fault.length_off_by);
+        }
+        let how = fault.how.word();
+        let code = fault.code.map_or_else(String::new, |code| format!(" {code}"));
+        if !fault.says_when && fault.delay.is_none() {
+            return format!("{how}{code}");
+        }
         let delay = fault.delay.map_or_else(String::new, |delay| format!(", {} later", Duration(delay)));
-        format!("{how} after {}{delay}", fault.after)
+        format!("{how}{code} after {}{delay}", fault.after)
     }
 }
 
@@ -101,10 +136,10 @@ pub struct Reset;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResetConfig {
-    /// When: an amount ("512B") in either direction, or a time ("5s") since the connection began. Default 0B: new
-    /// connections are reset as soon as they are accepted, the upstream never hears of them.
-    #[serde(default)]
-    after: After,
+    /// When: an amount ("512B") in either direction, or a time ("5s") since the connection, the request or the answer
+    /// began. Default 0B: new connections are reset as soon as they are accepted, exchanges in the phase
+    /// "before_upstream"; the upstream never hears of them.
+    after: Option<After>,
     /// How long the byte at that place waits until the reset. Written, even as 0, it lets connections open: 0B then stands
     /// for the first byte.
     delay: Option<Duration>,
@@ -126,11 +161,13 @@ after      = "512B"
     type Makes = Cut;
 
     fn build(config: ResetConfig) -> Result<Cut, Misfit> {
-        Ok(Cut { after: config.after, delay: config.delay.map(|delay| delay.0), how: How::Reset })
+        let usual = if config.after.is_some() { Phase::MidBody } else { Phase::BeforeUpstream };
+        let (after, says_when) = (config.after.unwrap_or_default(), config.after.is_some());
+        Ok(Cut { usual, says_when, delay: config.delay.map(|delay| delay.0), ..cut(after, How::Reset) })
     }
 
     fn summary(fault: &Cut) -> String {
-        Cut::summary(fault)
+        Cut::summary(&Cut { says_when: true, ..fault.clone() })
     }
 }
 
@@ -157,8 +194,7 @@ proxy = "redis"
 bytes = "64KiB"
 "#;
     const DIRECTION: Option<Flow> = None;
-    const PHASES: &'static [Phase] =
-        &[Phase::MidBody, Phase::BeforeConnect, Phase::BeforeUpstream, Phase::AfterUpstreamHead, Phase::AfterUpstream];
+    const PHASES: &'static [Phase] = &[Phase::MidBody];
     type Config = LimitDataConfig;
     type Makes = Cut;
 
@@ -173,7 +209,7 @@ bytes = "64KiB"
                 return Err(Misfit { field: None, span: None, message });
             }
         };
-        Ok(Cut { after: After::Amount(amount), delay: None, how: How::Fin })
+        Ok(cut(After::Amount(amount), How::Fin))
     }
 
     fn summary(fault: &Cut) -> String {
@@ -181,9 +217,14 @@ bytes = "64KiB"
     }
 }
 
+/// A cut at a place that is written.
+fn cut(after: After, how: How) -> Cut {
+    Cut { after, says_when: true, delay: None, how, code: None, length_off_by: 0, usual: Phase::MidBody }
+}
+
 impl Fault for Cut {
     const KIND: &'static str = "cut";
-    const HOOKS: Hooks = Hooks { open: true, ..Hooks::STREAM };
+    const HOOKS: Hooks = Hooks { open: true, exchange: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;
@@ -192,16 +233,72 @@ impl Fault for Cut {
         if self.after != After::Amount(Bytes(0)) || self.delay.is_some() || cx.flow == Flow::Downstream {
             return Gate::Pass;
         }
-        let end = match self.how {
-            How::Stall => return Gate::Pass,
-            How::Fin => End::Fin,
-            How::Reset => End::Reset,
-        };
+        let Some(end) = self.how.end(self.code) else { return Gate::Pass };
         cx.inject(Injection { what: What::Refused, step: 0, draw: None, drawn: 0, scheduled: 0, achieved: 0 });
         Gate::Refuse(end)
     }
 
+    fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
+        if asked.phase == Phase::MidBody {
+            if self.length_off_by == 0 {
+                return Ruling::Pass;
+            }
+            let (what, step) = (What::Patched, asked.step());
+            cx.inject(Injection { what, step, draw: None, drawn: 0, scheduled: 0, achieved: 0 });
+            let patch = Patch { length_off_by: self.length_off_by, ..Patch::of(cx.flow) };
+            return Ruling::Patch(Box::new(patch));
+        }
+        let due = asked.arrived.saturating_add(self.delay.unwrap_or(0));
+        if due > cx.now {
+            return Ruling::Hold(Until::At(due));
+        }
+        let is_done = std::mem::replace(&mut cx.state.done, true);
+        self.how.rule(self.code, cx, asked, is_done)
+    }
+
+    fn resizes(&self) -> bool {
+        self.how.is_of_bodies()
+    }
+
+    fn usual_phase(&self) -> Option<Phase> {
+        Some(self.usual)
+    }
+
+    fn misfit_in(&self, phase: Phase) -> Option<(&'static str, &'static str)> {
+        if phase == Phase::MidBody {
+            return None;
+        }
+        if self.length_off_by != 0 {
+            return Some(("content_length_off_by", "it is the body's length: `phase = \"mid_body\"`"));
+        }
+        if self.how.is_of_bodies() {
+            return Some(("how", "it is about the body of a message: `phase = \"mid_body\"`"));
+        }
+        self.says_when
+            .then_some(("after", "it counts what has come of a body: leave it out, or `phase = \"mid_body\"`"))
+    }
+
+    fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
+        if carrier != Carrier::Stream {
+            return None;
+        }
+        if self.length_off_by != 0 {
+            return Some(("content_length_off_by", "a length is announced by HTTP alone"));
+        }
+        if self.how.is_of_http() {
+            return Some(("how", "only HTTP can end this way: \"fin\", \"reset\" or \"stall\""));
+        }
+        let is_bare = !self.says_when && self.usual == Phase::MidBody;
+        is_bare.then_some(("after", "it has to say when: give `after`"))
+    }
+
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
+        if self.length_off_by != 0 {
+            return Act::Pass(if offer.is_empty() { 0 } else { ALL });
+        }
+        if self.how == How::NoTerminator {
+            return leave_open(cx, offer);
+        }
         let left = self.left(cx, offer.offset);
         if left > 0 {
             *cx.state = Memory { watching: Some(cx.span.attached), done: false };
@@ -227,7 +324,7 @@ impl Fault for Cut {
                 (cx.span.seen >= amount.0).then(|| self.delay.map_or(cx.now, |delay| reached.saturating_add(delay)))
             }
             After::Time(time) => {
-                let at = cx.span.opened.saturating_add(time.0);
+                let at = began(cx)?.saturating_add(time.0);
                 Some(at.saturating_add(self.delay.unwrap_or(0)))
             }
         }
@@ -238,12 +335,30 @@ fn is_watching(cx: &Cx<'_, Cut>) -> bool {
     cx.state.watching == Some(cx.span.attached)
 }
 
+/// Since when times count; none: there is no answer yet.
+fn began(cx: &Cx<'_, Cut>) -> Option<Time> {
+    match cx.exchange {
+        Some(exchange) if cx.flow == Flow::Downstream => exchange.answered.or(cx.span.first),
+        _ => Some(cx.span.opened),
+    }
+}
+
+/// All passes, and the end of the message does not.
+fn leave_open(cx: &mut Cx<'_, Cut>, offer: &Offer<'_>) -> Act {
+    if !matches!(offer.item, Item::Fin) {
+        return Act::Pass(if offer.is_empty() { 0 } else { ALL });
+    }
+    let (what, at) = (What::Closed, cx.span.seen);
+    cx.inject(Injection { what, step: at, draw: None, drawn: at, scheduled: at, achieved: at });
+    Act::End(End::Fin)
+}
+
 impl Cut {
     /// Bytes that may still pass; [`ALL`] before a time.
     fn left(&self, cx: &Cx<'_, Self>, offset: u64) -> usize {
         match self.after {
             After::Amount(amount) => usize::try_from(amount.0.saturating_sub(offset)).unwrap_or(ALL),
-            After::Time(time) if cx.now < cx.span.opened.saturating_add(time.0) => ALL,
+            After::Time(time) if began(cx).is_none_or(|began| cx.now < began.saturating_add(time.0)) => ALL,
             After::Time(_) => 0,
         }
     }
@@ -251,7 +366,7 @@ impl Cut {
     fn act(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         if let Some(delay) = self.delay.filter(|_| !cx.state.done) {
             let reached = match (self.after, offer.is_empty()) {
-                (After::Time(time), _) => cx.span.opened.saturating_add(time.0),
+                (After::Time(time), _) => began(cx).unwrap_or(cx.now).saturating_add(time.0),
                 (_, true) => cx.span.last.unwrap_or(offer.arrived),
                 (_, false) => offer.arrived,
             };
@@ -260,11 +375,8 @@ impl Cut {
                 return Act::Hold(Until::At(due));
             }
         }
-        let (what, act) = match self.how {
-            How::Fin => (What::Closed, Act::End(End::Fin)),
-            How::Reset => (What::Reset, Act::End(End::Reset)),
-            How::Stall => (What::Stalled, Act::Hold(Until::Change)),
-        };
+        let what = self.how.what();
+        let act = self.how.end(self.code).map_or(Act::Hold(Until::Change), Act::End);
         if !std::mem::replace(&mut cx.state.done, true) {
             let scheduled = match self.after {
                 After::Amount(amount) => amount.0,

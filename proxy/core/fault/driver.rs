@@ -4,8 +4,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, Cx, End, Fault, Flow, Gate, Injections, Item, Offer, Opening, Span, Until};
+use super::{Act, Asked, Cx, End, Fault, Flow, Gate, Injections, Item, Offer, Opening, Phase, Ruling, Span, Until};
+use crate::chain::Dialogue;
 use crate::draw::DrawKey;
+use crate::http::{Request, Response};
 use crate::time::Time;
 
 pub(super) struct Driver<F: Fault> {
@@ -27,6 +29,10 @@ pub(super) struct Driver<F: Fault> {
     pub(super) credit: usize,
     /// Since when the other side waits for this turn.
     pub(super) asked: Option<Time>,
+    /// The exchange whose body is driven; none: a connection.
+    pub(super) dialogue: Option<Dialogue>,
+    /// The fault's memory of the exchange.
+    pub(super) memory: F::State,
     /// Arrival times with bytes; none: FIN.
     input: VecDeque<(Time, Option<Vec<u8>>)>,
     /// Arrived and not yet decided about.
@@ -57,6 +63,8 @@ impl<F: Fault> Driver<F> {
             swallowed: 0,
             credit: 0,
             asked: None,
+            dialogue: None,
+            memory: F::State::default(),
             input: VecDeque::new(),
             queue: VecDeque::new(),
             entry: 0,
@@ -73,6 +81,43 @@ impl<F: Fault> Driver<F> {
     pub(super) fn attached(mut self, at: Time, seen: u64) -> Driver<F> {
         (self.now, self.span.attached, self.span.seen, self.offset) = (at, at, seen, seen);
         self
+    }
+
+    /// The body of an exchange, of this request and, if there is one, of its answer.
+    pub(super) fn of(mut self, request: Request, response: Option<Response>) -> Driver<F> {
+        let answered = response.as_ref().map(|_| self.now);
+        self.dialogue = Some(Dialogue { request, response, answered, ..Dialogue::default() });
+        self
+    }
+
+    /// The exchange comes to this phase at `now`, having begun with the connection: what the fault decides in the end, with
+    /// the times until which it held. None: it would hold for good.
+    pub(super) fn rule(&mut self, phase: Phase) -> (Vec<Time>, Option<Ruling>) {
+        let dialogue = self.dialogue.clone().expect("an exchange");
+        let (mut holds, arrived) = (Vec::new(), self.now);
+        for _ in 0..100 {
+            let asked = Asked {
+                phase,
+                request: &dialogue.request,
+                response: dialogue.response.as_ref(),
+                client: None,
+                began: self.span.opened,
+                arrived,
+            };
+            std::mem::swap(&mut self.state, &mut self.memory);
+            let ruling = self.with(|fault, cx| fault.exchange(cx, &asked));
+            std::mem::swap(&mut self.state, &mut self.memory);
+            match ruling {
+                Ruling::Hold(Until::At(time)) => {
+                    assert!(time > self.now, "it holds until a time that has come");
+                    holds.push(time);
+                    self.now = time + self.late;
+                }
+                Ruling::Hold(Until::Change) => return (holds, None),
+                ruling => return (holds, Some(ruling)),
+            }
+        }
+        panic!("no end: {:?}", self.fault);
     }
 
     /// When the next push or FIN arrives.
@@ -213,6 +258,7 @@ impl<F: Fault> Driver<F> {
     fn tick(&mut self) {
         match self.ask(Item::Tick, self.now) {
             Act::Hold(_) => self.credit = 0,
+            Act::Take { put, .. } => self.out.extend(put.iter().map(|byte| (self.now, *byte))),
             act => self.apply(&act),
         }
     }
@@ -247,6 +293,7 @@ impl<F: Fault> Driver<F> {
             now: self.now,
             elapsed: self.now - self.span.attached,
             flow: self.flow,
+            exchange: self.dialogue.as_ref(),
             injected: &mut self.injected,
         };
         ask(&self.fault, &mut cx)

@@ -1,86 +1,108 @@
-//! `error`: an HTTP answer instead of the upstream's. It can be written and checked; it acts once squall speaks HTTP.
+//! `error`: an HTTP or gRPC answer of the fault's own, instead of the upstream's.
+
+pub mod grpc;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::grpc::{GrpcStatus, percent_encoded};
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Effect, Fault, Flow, Hooks, Phase};
+use crate::fault::template::Template;
+use crate::fault::words::{check_headers, check_status, has_no_body, pairs};
+use crate::fault::{Asked, Cx, Effect, Fault, Flow, Hooks, Injection, Phase, Reply, Ruling, What};
+use crate::http::{Fields, Response, StatusCode};
 
-/// Answers a request with a status, headers and a body, in place of the upstream.
+/// Answers a request in place of the upstream: before it hears of it, or once it has acted.
+///
+/// A gRPC error is a response that consists of trailers only: status 200, and `grpc-status` among its fields (gRPC over
+/// HTTP/2, "Responses").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// 100 to 599.
-    pub status: u16,
-    /// Added to the answer; names in lower case.
-    pub headers: BTreeMap<String, String>,
-    /// Sent as it is.
-    pub body: Option<String>,
+    /// 101, or 200 to 599.
+    status: StatusCode,
+    fields: Vec<(String, String)>,
+    body: Template,
+    grpc: Option<GrpcStatus>,
 }
 
 /// The fields of an error.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The status of the answer, 100 to 599. Default 503.
-    #[serde(default = "unavailable")]
-    #[schemars(range(min = 100, max = 599))]
-    http_status: u16,
-    /// Headers of the answer.
+    /// The status of the answer: 101, or 200 to 599. Default 503.
+    #[schemars(range(min = 101, max = 599))]
+    http_status: Option<u16>,
+    /// Instead of it, a gRPC status: 0 to 16 or its name, such as "UNAVAILABLE". The answer is that of a gRPC server that
+    /// fails at once.
+    grpc_status: Option<GrpcStatus>,
+    /// With `grpc_status`: its message.
+    grpc_message: Option<String>,
+    /// Headers of the answer. `content-length` and the like are squall's.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Its body. Default: empty.
+    /// Its body. `{{method}}`, `{{path}}`, `{{host}}`, `{{number}}` (of the request on its connection, from 0) and
+    /// `{{header:NAME}}` stand for what the request says, as it says it. Default: empty.
     body: Option<String>,
-}
-
-fn unavailable() -> u16 {
-    503
+    /// Instead of it, a file beside the scenario that holds it: text of at most 1 MiB.
+    body_file: Option<String>,
 }
 
 impl Kind for Error {
     const NAME: &'static str = "error";
-    const ABOUT: &'static str = "Answers HTTP requests with a status of its own (needs HTTP)";
+    const ABOUT: &'static str =
+        "Answers HTTP requests with a status of its own, before the upstream or after it has acted";
     const EXAMPLE: &'static str = r#"[[fault]]
 kind        = "error"
 proxy       = "redis"
+phase       = "before_upstream"
 http_status = 503
 headers     = { "retry-after" = "2" }
-body        = '{"error":"upstream overloaded"}'
+body        = '{"error":"upstream overloaded","path":"{{path}}"}'
 "#;
     const DIRECTION: Option<Flow> = None;
-    const PHASES: &'static [Phase] = &[Phase::BeforeUpstream, Phase::BeforeConnect, Phase::AfterUpstream];
+    const PHASES: &'static [Phase] =
+        &[Phase::BeforeUpstream, Phase::BeforeConnect, Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = Config;
     type Makes = Error;
 
     fn build(config: Config) -> Result<Error, Misfit> {
-        if !(100..=599).contains(&config.http_status) {
-            let message = format!("`http_status` must be from 100 to 599, not {}", config.http_status);
-            return Err(Misfit::new("http_status", message));
+        let Config { http_status, grpc_status, grpc_message, headers, body, body_file } = config;
+        check_headers("headers", &headers)?;
+        let body = crate::fault::words::body(body, body_file)?;
+        let Some(grpc) = grpc_status else {
+            if grpc_message.is_some() {
+                return Err(Misfit::new("grpc_message", "`grpc_message` belongs to a `grpc_status`"));
+            }
+            let status = check_status(http_status.unwrap_or(503))?;
+            if body.is_some() && has_no_body(status) {
+                return Err(Misfit::new("body", format!("an answer with the status {} has no body", status.as_u16())));
+            }
+            let body = body.unwrap_or_default();
+            return Ok(Error { status, fields: pairs(headers), body, grpc: None });
+        };
+        if http_status.is_some() {
+            return Err(Misfit::new("http_status", "a gRPC error has the status 200: write one of the two"));
         }
-        let mut headers = BTreeMap::new();
-        for (name, value) in config.headers {
-            check_header(&name, &value)?;
-            headers.insert(name.to_ascii_lowercase(), value);
+        if body.is_some() {
+            return Err(Misfit::new("body", "a gRPC error has no body: its text is `grpc_message`"));
         }
-        Ok(Error { status: config.http_status, headers, body: config.body })
+        let mut fields = vec![("content-type".to_owned(), "application/grpc".to_owned())];
+        fields.push(("grpc-status".to_owned(), grpc.code().to_string()));
+        fields.extend(grpc_message.map(|message| ("grpc-message".to_owned(), percent_encoded(&message))));
+        fields.extend(pairs(headers));
+        Ok(Error { status: StatusCode::OK, fields, body: Template::default(), grpc: Some(grpc) })
     }
 
     fn summary(fault: &Error) -> String {
-        format!("status {}", fault.status)
+        match fault.grpc {
+            Some(grpc) => format!("gRPC status {grpc}"),
+            None => format!("status {}", fault.status.as_u16()),
+        }
     }
-}
-
-/// A header that could split the answer in two is refused (RFC 9110, 5.1 and 5.5).
-fn check_header(name: &str, value: &str) -> Result<(), Misfit> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(Misfit::new("headers", format!("`{name}` is not a header name")));
-    }
-    if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
-        return Err(Misfit::new("headers", format!("the value of `{name}` holds a control character")));
-    }
-    Ok(())
 }
 
 impl Fault for Error {
@@ -89,21 +111,14 @@ impl Fault for Error {
     const EFFECT: Effect = Effect::Mutates;
     type Shared = ();
     type State = ();
-}
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn what_is_no_http_is_refused() {
-        let build = |text: &str| Error::build(toml::from_str(text).unwrap());
-        assert_eq!(build("").unwrap().status, 503);
-        assert_eq!(build("headers = { 'X-A' = 'b' }").unwrap().headers["x-a"], "b");
-        assert_eq!(build("http_status = 700").unwrap_err().field, Some("http_status"));
-        for headers in ["{ 'a b' = '1' }", "{ '' = '1' }", "{ a = \"1\\r\\nb: 2\" }"] {
-            assert_eq!(build(&format!("headers = {headers}")).unwrap_err().field, Some("headers"), "{headers}");
-        }
+    fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
+        let (what, status) = (What::Replied, u64::from(self.status.as_u16()));
+        let step = asked.step();
+        cx.inject(Injection { what, step, draw: None, drawn: status, scheduled: status, achieved: status });
+        let fields: Fields = self.fields.iter().map(|(name, value)| (name, value)).collect();
+        let head = Response { status: self.status, fields, ..Response::default() };
+        let body = self.body.render(asked.request, cx.exchange.map_or(0, |exchange| exchange.number));
+        Ruling::Answer { reply: Box::new(Reply { head, body, trailers: None }), upstream: asked.upstream() }
     }
 }

@@ -34,6 +34,15 @@ impl Asked<'_> {
     pub fn step(&self) -> u64 {
         self.phase as u64
     }
+
+    /// What becomes of the request if the exchange is decided here.
+    pub fn upstream(&self) -> Upstream {
+        match self.phase {
+            Phase::BeforeConnect | Phase::BeforeUpstream => Upstream::Never,
+            Phase::AfterUpstreamHead | Phase::MidBody => Upstream::Cancel,
+            Phase::AfterUpstream => Upstream::Finish,
+        }
+    }
 }
 
 /// A decision about an exchange.
@@ -130,4 +139,7 @@ pub enum NewBody {
 pub trait Rewrite: Debug + Send + Sync {
     /// The new body; none: the old one can't be read, and goes on as it is.
     fn rewrite(&self, body: &[u8]) -> Option<Vec<u8>>;
+
+    /// The old one is too long to be kept, and goes on as it is.
+    fn too_long(&self) {}
 }

@@ -1,4 +1,4 @@
-//! `latency`: bytes arrive late.
+//! `latency`: bytes, or HTTP exchanges, arrive late.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,7 +7,8 @@ use crate::curve::Curve;
 use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{
-    Act, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Until, What,
+    Act, Asked, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Ruling,
+    Until, What,
 };
 use crate::time::Time;
 use crate::unit::Duration;
@@ -20,6 +21,8 @@ use crate::unit::Duration;
 /// taken at that time.
 ///
 /// On UDP each datagram has a delay of its own. They keep their order unless `order = "free"`.
+///
+/// An HTTP exchange is held once, in the phase in which the fault acts, however many packets its messages come in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latency {
     delay: Distribution,
@@ -125,10 +128,26 @@ distribution = "normal"
 
 impl Fault for Latency {
     const KIND: &'static str = "latency";
-    const HOOKS: Hooks = Hooks::BOTH;
+    const HOOKS: Hooks = Hooks { exchange: true, ..Hooks::BOTH };
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;
+
+    fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
+        let step = asked.step();
+        let draw = cx.draw.at(step);
+        let delay = self.delay.sample(draw, cx.span.elapsed_at(asked.arrived, cx.now, cx.elapsed));
+        let due = asked.arrived.saturating_add(delay);
+        if due > cx.now {
+            return Ruling::Hold(Until::At(due));
+        }
+        if delay > 0 {
+            let achieved = cx.now.saturating_sub(asked.arrived);
+            let (what, draw) = (What::Delayed, Some(draw));
+            cx.inject(Injection { what, step, draw, drawn: delay, scheduled: delay, achieved });
+        }
+        Ruling::Pass
+    }
 
     fn depth(&self) -> usize {
         DEPTH
@@ -190,6 +209,14 @@ impl Fault for Latency {
         Packet::Pass
     }
 
+    fn misfit_in(&self, _: Phase) -> Option<(&'static str, &'static str)> {
+        if self.order == Order::Free {
+            return Some(("order", "`order` is for UDP: exchanges wait for each other nowhere"));
+        }
+        (!self.delays_close)
+            .then_some(("delays_close", "`delays_close` is for connections: an exchange is held once, before it ends"))
+    }
+
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         let free = carrier == Carrier::Stream && self.order == Order::Free;
         free.then_some(("order", "the bytes of a connection keep their order: `free` is for UDP"))
@@ -202,6 +229,7 @@ mod tests {
     use super::*;
     use crate::fault::Span;
     use crate::fault::driver::Driver;
+    use crate::http::Request;
     use crate::time::{MILLI, SECOND};
 
     fn latency(ms: u64) -> Latency {
@@ -281,12 +309,33 @@ mod tests {
             let (flow, elapsed) = (Flow::Downstream, 900 * MILLI);
             let offer = Offer { item: Item::Len(1), arrived, offset: 0, turn: 1, turn_offset: 0, asked: None };
             let (state, injected) = (&mut state, &mut injected);
-            let mut cx = Cx { state, shared: &(), draw, span: &span, now, elapsed, flow, injected };
+            let mut cx = Cx { state, shared: &(), draw, span: &span, now, elapsed, flow, exchange: None, injected };
             fault.stream(&mut cx, &offer)
         };
         assert_eq!(ask(5 * SECOND, 5 * SECOND), Act::Hold(Until::At(5 * SECOND + 100 * MILLI)));
         assert_eq!(ask(5 * SECOND, 5 * SECOND + 100 * MILLI), Act::Pass(1));
         assert_eq!(ask(850 * MILLI, 900 * MILLI), Act::Hold(Until::At(SECOND)), "before it stood the curve ran");
+    }
+
+    #[test]
+    fn an_exchange_is_held_once_whatever_its_bodies() {
+        let mut driver = Driver::new(latency(100), Flow::Downstream).attached(SECOND, 0).of(Request::default(), None);
+        driver.late = 2 * MILLI;
+        let (holds, ruling) = driver.rule(Phase::BeforeUpstream);
+        assert!(holds == [SECOND + 100 * MILLI] && matches!(ruling, Some(Ruling::Pass)), "{holds:?} {ruling:?}");
+        let figures: Vec<_> = driver.injected.iter().map(|i| (i.what, i.drawn, i.scheduled, i.achieved)).collect();
+        assert_eq!(figures, [(What::Delayed, 100 * MILLI, 100 * MILLI, 102 * MILLI)]);
+        let mut none = Driver::new(latency(0), Flow::Downstream).of(Request::default(), None);
+        assert!(none.rule(Phase::BeforeUpstream).0.is_empty() && none.injected.is_empty());
+    }
+
+    #[test]
+    fn a_curve_is_taken_at_the_time_at_which_the_exchange_came() {
+        let config = toml::from_str("delay = { from = '1s', to = '0ms', over = '1s' }").map(Latency::build);
+        let Ok(Ok(fault)) = config else { panic!("{config:?}") };
+        let mut driver = Driver::new(fault, Flow::Downstream).of(Request::default(), None);
+        driver.now = 400 * MILLI;
+        assert_eq!(driver.rule(Phase::BeforeUpstream).0, [SECOND], "600 ms from 400 ms on, not what the curve is then");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer,
-    Opening, Packet, Place, Ruling, What,
+    Opening, Packet, Phase, Place, Ruling, What,
 };
 use crate::select::Connections;
 use crate::time::Time;
@@ -70,8 +70,8 @@ impl AnyFault for Observed {
     }
     /// Asked once about each datagram, which goes on whatever the answer; one that would wait goes on record at once.
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
-        let AnyCx { state, shared, draw, span, now, elapsed, flow, injected } = cx;
-        let asked = AnyCx { state, shared, draw, span, now, elapsed, flow, injected: &mut *injected };
+        let AnyCx { state, shared, draw, span, now, elapsed, flow, exchange, injected } = cx;
+        let asked = AnyCx { state, shared, draw, span, now, elapsed, flow, exchange, injected: &mut *injected };
         let (what, figure) = match self.0.packet(asked, datagram) {
             Packet::Hold(due) | Packet::Queue(due) if due > now => (What::Delayed, due - now),
             Packet::Keep => (What::Held, datagram.bytes.len() as u64),
@@ -87,6 +87,15 @@ impl AnyFault for Observed {
     }
     fn resizes(&self) -> bool {
         false
+    }
+    fn usual_phase(&self) -> Option<Phase> {
+        self.0.usual_phase()
+    }
+    fn follows(&self, phase: Phase) -> Option<Phase> {
+        self.0.follows(phase)
+    }
+    fn misfit_in(&self, phase: Phase) -> Option<(&'static str, &'static str)> {
+        self.0.misfit_in(phase)
     }
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         self.0.misfit(carrier)
@@ -150,6 +159,7 @@ mod tests {
                 now: 0,
                 elapsed: 0,
                 flow: Flow::Upstream,
+                exchange: None,
                 injected: &mut injected,
             };
             assert_eq!(observed.open(cx, &Opening::Accepted(None)), Gate::Refuse(End::Reset));

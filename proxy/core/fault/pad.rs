@@ -4,13 +4,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::fault::registry::{Kind, Misfit};
-use crate::fault::{Act, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Until, What};
+use crate::fault::{Act, Asked, Cx, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Phase, Ruling, Until, What};
 use crate::time::Time;
 use crate::unit::Duration;
 
 /// Latency up to a minimum: an answer is held until so long after the latest byte of what it answers, one that took
 /// longer by itself is let by. While nobody has spoken the time counts from the connection's opening. A turn that had
 /// begun before the fault came on is let by too: nobody knows since when the other side waits.
+///
+/// The answer of an HTTP exchange is held until so long after the request's head had come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pad {
     min: Time,
@@ -39,6 +41,7 @@ proxy = "redis"
 min   = "200ms"
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
+    const PHASES: &'static [Phase] = &[Phase::AfterUpstreamHead, Phase::AfterUpstream];
     type Config = Config;
     type Makes = Pad;
 
@@ -56,10 +59,23 @@ min   = "200ms"
 
 impl Fault for Pad {
     const KIND: &'static str = "pad";
-    const HOOKS: Hooks = Hooks::STREAM;
+    const HOOKS: Hooks = Hooks { exchange: true, ..Hooks::STREAM };
     const EFFECT: Effect = Effect::Keeps;
     type Shared = ();
     type State = Memory;
+
+    fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
+        let due = asked.began.saturating_add(self.min);
+        if due > cx.now {
+            return Ruling::Hold(Until::At(due));
+        }
+        if asked.arrived < due {
+            let (scheduled, achieved) = (due - asked.arrived, cx.now.saturating_sub(asked.arrived));
+            let (what, step) = (What::Delayed, asked.step());
+            cx.inject(Injection { what, step, draw: None, drawn: self.min, scheduled, achieved });
+        }
+        Ruling::Pass
+    }
 
     fn stream(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>) -> Act {
         let (Item::Bytes(_) | Item::Len(_), Some(asked)) = (offer.item, offer.asked) else {
@@ -84,6 +100,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::fault::driver::Driver;
+    use crate::http::{Request, Response};
     use crate::time::{MILLI, SECOND};
 
     fn pad() -> Driver<Pad> {
@@ -116,6 +133,18 @@ mod tests {
         driver.run_until(SECOND);
         assert_eq!((driver.arrivals(), driver.closed_at), (vec![(30 * MILLI, 10)], Some(40 * MILLI)));
         assert!(driver.injected.is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_held_until_the_minimum_since_the_request() {
+        for (answered, held) in [(30 * MILLI, true), (140 * MILLI, false)] {
+            let mut driver = pad().of(Request::default(), Some(Response::default()));
+            driver.now = answered;
+            let (holds, _) = driver.rule(Phase::AfterUpstreamHead);
+            assert_eq!(holds, if held { vec![100 * MILLI] } else { vec![] });
+            let figures: Vec<_> = driver.injected.iter().map(|i| (i.drawn, i.scheduled, i.achieved)).collect();
+            assert_eq!(figures, if held { vec![(100 * MILLI, 70 * MILLI, 70 * MILLI)] } else { vec![] });
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ faults![
     duplicate::Duplicate,
     truncate::Truncate,
     error::Error,
+    drop_answer::DropAnswer,
+    trickle::Trickle,
 ];
 
 /// The kind of this name.

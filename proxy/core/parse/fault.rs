@@ -80,9 +80,7 @@ pub(crate) fn read(
     check_match(reader, table, &path, &head, world);
     makings.iter().for_each(|making| check_layer(reader, table, &path, &head, making.entry));
     for making in &makings {
-        if http.is_empty() {
-            check_carrier(reader, table, &path, &head, making, world);
-        }
+        check_carrier(reader, table, &path, &head, making, !http.is_empty(), world);
         if let Some(made) = &making.made {
             check_groups(reader, table, &path, made.fault.as_ref(), world);
         }
@@ -113,7 +111,17 @@ struct Making {
 }
 
 impl Making {
+    /// The phase of an exchange in which it acts; none: it acts on connections.
+    fn phase(&self, head: &FaultHead) -> Option<Phase> {
+        if head.layer == Some(LayerWord::Bytes) {
+            return None;
+        }
+        let usual = || self.made.as_ref().and_then(|made| made.fault.usual_phase());
+        head.phase.or_else(usual).or(self.entry.phases.first().copied())
+    }
+
     fn spec(self, head: &FaultHead, shared: &Shared) -> Option<FaultSpec> {
+        let phase = self.phase(head);
         let Made { fault, summary } = self.made?;
         let written = head.direction.map(flow);
         let named = head.name.as_ref().map(|name| name.0.clone());
@@ -137,10 +145,7 @@ impl Making {
             count: shared.count,
             window: shared.window,
             min_hits,
-            phase: match head.layer {
-                Some(LayerWord::Bytes) => None,
-                _ => head.phase.or(self.entry.phases.first().copied()),
-            },
+            phase,
             bodies: match written {
                 Some(written) => written,
                 None => flow.or(Some(Flow::Downstream)),
@@ -397,11 +402,27 @@ pub(crate) fn reference(reader: &mut Reader, table: &Table, path: &str, key: &st
     reader.at(diagnostic, table, path, key);
 }
 
-/// Refuses a kind, or a field of it, that can do nothing on a proxy of this protocol.
-fn check_carrier(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, making: &Making, world: &World) {
+/// Refuses a kind, or a field of it, that can do nothing on a proxy of this protocol. `needs_http`: it acts on exchanges
+/// wherever it acts.
+fn check_carrier(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    head: &FaultHead,
+    making: &Making,
+    needs_http: bool,
+    world: &World,
+) {
     let (entry, made) = (making.entry, making.made.as_ref());
+    let phase = making.phase(head).filter(|_| !entry.phases.is_empty());
+    let on_exchanges = |known: &Known| needs_http || (phase.is_some() && known.may_be_http());
+    if let Some(phase) = phase.filter(|_| needs_http || world.named(&head.proxy).any(on_exchanges))
+        && let Some((field, why)) = made.and_then(|made| made.fault.misfit_in(phase))
+    {
+        reader.error(table, path, field, format!("in the phase `{}` of an exchange: {why}", phase.word()));
+    }
     let mut seen = Vec::new();
-    for known in world.named(&head.proxy) {
+    for known in world.named(&head.proxy).filter(|known| !on_exchanges(known)) {
         let carrier = known.carrier();
         if seen.contains(&carrier) {
             continue;

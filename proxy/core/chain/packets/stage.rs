@@ -275,6 +275,7 @@ impl Stage {
             now: moment.now.mono,
             elapsed: unit.elapsed,
             flow: self.flow,
+            exchange: None,
             injected: moment.injected,
         };
         let packet = active.fault.packet(cx, &datagram);

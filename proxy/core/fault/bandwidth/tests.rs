@@ -33,6 +33,7 @@ fn bulk(fault: &Bandwidth, connections: usize, span: Time) -> (f64, u64) {
             now,
             elapsed: now - START,
             flow: Flow::Downstream,
+            exchange: None,
             injected: &mut Vec::new(),
         };
         let offer = Offer { item: Item::Len(64 << 10), arrived, offset, turn: 0, turn_offset: offset, asked: None };

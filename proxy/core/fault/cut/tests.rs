@@ -1,16 +1,18 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::fault::Upstream;
 use crate::fault::driver::Driver;
+use crate::http::{Request, Response, StatusCode};
 use crate::time::SECOND;
 use crate::unit::Duration;
 
 fn amount(n: u64, how: How) -> Cut {
-    Cut { after: After::Amount(Bytes(n)), delay: None, how }
+    cut(After::Amount(Bytes(n)), how)
 }
 
 fn time(seconds: u64, how: How) -> Cut {
-    Cut { after: After::Time(Duration(seconds * SECOND)), delay: None, how }
+    cut(After::Time(Duration(seconds * SECOND)), how)
 }
 
 fn driver(fault: Cut) -> Driver<Cut> {
@@ -116,6 +118,7 @@ fn gate(fault: &Cut, flow: Flow) -> Gate {
         now: 0,
         elapsed: 0,
         flow,
+        exchange: None,
         injected: &mut injected,
     };
     let gate = fault.open(&mut cx, &Opening::Accepted(None));
@@ -178,4 +181,96 @@ fn with_a_delay_what_came_before_the_place_arrives_at_once() {
     driver.run_until(9 * SECOND);
     assert_eq!(driver.arrivals(), [(5, 10)]);
     assert_eq!(driver.ended, Some((SECOND + 5, End::Fin)));
+}
+
+fn config(text: &str) -> Result<Cut, Misfit> {
+    Cut::build(toml::from_str(text).unwrap())
+}
+
+/// What it rules in a phase of an exchange whose answer has the status 201.
+fn ruling(fault: Cut, phase: Phase) -> (Option<Ruling>, Vec<(What, u64)>) {
+    let response = Response { status: StatusCode::CREATED, ..Response::default() };
+    let mut driver = driver(fault).of(Request::default(), Some(response));
+    let (_, ruling) = driver.rule(phase);
+    (ruling, driver.injected.iter().map(|i| (i.what, i.achieved)).collect())
+}
+
+#[test]
+fn an_exchange_ends_in_the_phase_in_which_it_is_cut_and_the_upstream_fares_accordingly() {
+    for (text, phase, end, fate, what) in [
+        ("", Phase::BeforeConnect, End::Reset, Upstream::Never, (What::Reset, 0)),
+        ("how = 'fin'", Phase::BeforeUpstream, End::Fin, Upstream::Never, (What::Closed, 0)),
+        ("how = 'goaway'\ncode = 11", Phase::AfterUpstreamHead, End::GoAway(11), Upstream::Cancel, (What::Closed, 0)),
+        ("how = 'rst_stream'", Phase::AfterUpstream, End::Code(2), Upstream::Finish, (What::Unheard, 201)),
+    ] {
+        let (ruling, injected) = ruling(config(text).unwrap(), phase);
+        let Some(Ruling::End { how, upstream }) = ruling else { panic!("{text}: {ruling:?}") };
+        assert_eq!((how, upstream, injected), (end, fate, vec![what]), "{text}");
+    }
+    let (stalled, injected) = ruling(config("how = 'stall'").unwrap(), Phase::BeforeUpstream);
+    assert!(stalled.is_none() && injected == [(What::Stalled, 0)], "{stalled:?} {injected:?}");
+}
+
+#[test]
+fn a_wrong_length_is_a_change_of_the_head_and_the_body_passes() {
+    let fault = config("content_length_off_by = -3").unwrap();
+    let mut body = driver(fault.clone()).of(Request::default(), None);
+    body.at(0).push(&[1; 500]);
+    body.at(1).fin();
+    body.run_until(SECOND);
+    assert_eq!((body.out.len(), body.closed_at, body.ended), (500, Some(1), None));
+    let (ruling, injected) = ruling(fault, Phase::MidBody);
+    assert!(matches!(ruling, Some(Ruling::Patch(patch)) if patch.length_off_by == -3), "{injected:?}");
+    assert_eq!(injected, [(What::Patched, 0)]);
+}
+
+#[test]
+fn a_body_ends_as_it_is_told_to() {
+    for (text, out, end) in [
+        ("after = '4B'\nhow = 'complete'", 4, End::Complete),
+        ("after = '4B'\nhow = 'short_chunk'", 4, End::Short),
+        ("after = '4B'\nhow = 'rst_stream'\ncode = 'CANCEL'", 4, End::Code(8)),
+        ("how = 'no_terminator'", 10, End::Fin),
+        ("", 0, End::Reset),
+    ] {
+        let mut body = driver(config(text).unwrap()).of(Request::default(), None);
+        body.at(5).push(&[1; 10]);
+        body.at(6).fin();
+        body.run_until(SECOND);
+        assert_eq!((body.out.len(), body.ended.map(|(_, end)| end)), (out, Some(end)), "{text}");
+        assert_eq!(body.injected.len(), 1, "{text}");
+    }
+    assert!(config("how = 'complete'").unwrap().resizes() && !config("how = 'fin'").unwrap().resizes());
+}
+
+#[test]
+fn a_time_in_an_answer_counts_from_its_head() {
+    let answered = Driver::new(config("after = '5s'").unwrap(), Flow::Downstream).attached(SECOND, 0);
+    let mut answer = answered.of(Request::default(), Some(Response::default()));
+    answer.at(2 * SECOND).push(&[1; 10]);
+    answer.run_until(20 * SECOND);
+    assert_eq!((answer.ended, answer.out.len()), (Some((6 * SECOND, End::Reset)), 10));
+}
+
+#[test]
+fn what_does_not_fit_a_phase_or_a_protocol_is_named() {
+    let misfit = |text: &str, phase| config(text).unwrap().misfit_in(phase).map(|(field, _)| field);
+    assert_eq!(misfit("after = '1B'", Phase::BeforeUpstream), Some("after"));
+    assert_eq!(misfit("how = 'complete'", Phase::AfterUpstream), Some("how"));
+    assert_eq!(misfit("content_length_off_by = 1", Phase::BeforeUpstream), Some("content_length_off_by"));
+    assert_eq!((misfit("after = '1B'", Phase::MidBody), misfit("", Phase::BeforeUpstream)), (None, None));
+    let on_tcp = |text: &str| config(text).unwrap().misfit(Carrier::Stream).map(|(field, _)| field);
+    assert_eq!((on_tcp(""), on_tcp("after = '1B'")), (Some("after"), None));
+    assert_eq!(on_tcp("after = '1B'\nhow = 'complete'"), Some("how"));
+    let reset = |text: &str| Reset::build(toml::from_str(text).unwrap()).unwrap();
+    assert_eq!((reset("").misfit(Carrier::Stream), reset("").usual_phase()), (None, Some(Phase::BeforeUpstream)));
+    assert_eq!(reset("after = '1B'").usual_phase(), Some(Phase::MidBody));
+    for (text, field) in [
+        ("code = 1", "code"),
+        ("how = 'no_terminator'\nafter = '1B'", "after"),
+        ("content_length_off_by = 1\nhow = 'fin'", "how"),
+        ("content_length_off_by = 0", "content_length_off_by"),
+    ] {
+        assert_eq!(config(text).unwrap_err().field, Some(field), "{text}");
+    }
 }

@@ -99,6 +99,7 @@ impl Client {
             now,
             elapsed: now,
             flow,
+            exchange: None,
             injected: &mut self.injected,
         };
         let (number, waited) = (self.number, (now > SECOND).then_some(now));

@@ -1,9 +1,10 @@
 //! `requests = "FILE"`: the requests of a file beside the scenario, put where its name stands, so that digest, canonical form
 //! and what goes over the control port carry them.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use crate::diagnostic::Diagnostic;
+use crate::parse::beside::beside;
 use crate::parse::node::{Broken, Node, Table, Value, from_toml};
 use crate::parse::reader::{Reader, item, join};
 use crate::read;
@@ -72,26 +73,4 @@ fn requests(scenario: &Path, name: &str) -> Result<Vec<Node>, String> {
         Some(Value::List(list)) if !list.is_empty() => Ok(list),
         _ => Err(format!("{name}: a file of requests has at least one [[request]] table")),
     }
-}
-
-/// The file of this name in the scenario's directory or below it, wherever symbolic links lead.
-fn beside(scenario: &Path, name: &str) -> Result<PathBuf, String> {
-    let relative = Path::new(name);
-    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    if name.is_empty() || !relative.components().all(is_plain) {
-        return Err(format!(
-            "{name:?} is not a file beside the scenario: a relative path without `..` is expected here"
-        ));
-    }
-    let directory = match scenario.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let cannot = |error: std::io::Error| format!("{name}: can not read the file: {error}");
-    let directory = directory.canonicalize().map_err(cannot)?;
-    let file = directory.join(relative).canonicalize().map_err(cannot)?;
-    if !file.starts_with(&directory) {
-        return Err(format!("{name}: this leads out of the scenario's directory"));
-    }
-    Ok(file)
 }
