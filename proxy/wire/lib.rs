@@ -24,6 +24,7 @@ mod filter;
 mod header;
 mod lane;
 mod listen;
+mod memory;
 mod meter;
 mod original;
 mod plane;
