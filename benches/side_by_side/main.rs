@@ -13,6 +13,7 @@
 mod accuracy;
 mod load;
 mod peers;
+mod toxics;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -57,6 +58,10 @@ fn main() {
         }
         if wants("bandwidth") {
             accuracy::bandwidth(upstream, &dir, effort).await;
+        }
+        if wants("toxics") {
+            toxics::one_stream(upstream, effort).await;
+            toxics::bandwidth(upstream, effort).await;
         }
         if wants("publish") {
             accuracy::publish(upstream, &dir, effort).await;

@@ -54,6 +54,13 @@ impl Peer {
         peer
     }
 
+    /// `squall toxiproxy` without a proxy yet; requests go to its compatible port.
+    pub fn toxiproxy(at: SocketAddr) -> Peer {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(["toxiproxy", "-host", "127.0.0.1", "-port", &at.port().to_string()]);
+        Peer::start("squall toxiproxy", at, command, Some(at.to_string()))
+    }
+
     /// HAProxy in TCP mode with splicing.
     pub fn haproxy(upstream: SocketAddr, dir: &Path) -> Peer {
         let address = free_port();

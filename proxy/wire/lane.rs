@@ -33,6 +33,8 @@ pub(crate) struct Lane {
     pub(crate) stale: bool,
     /// The source is known to be empty, and the task will be woken when it is not.
     pub(crate) waiting: bool,
+    /// What the source has failed with, once the bytes before that are written.
+    pub(crate) failed: Option<io::Error>,
     splicing: bool,
     large: u8,
     small: u8,

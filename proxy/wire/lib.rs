@@ -25,6 +25,7 @@ mod header;
 mod http;
 mod lane;
 mod listen;
+mod memory;
 mod meter;
 mod original;
 mod plane;

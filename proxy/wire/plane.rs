@@ -29,6 +29,7 @@ use crate::ends::Ends;
 use crate::entrance::Entrance;
 use crate::filter;
 use crate::listen::{Bound, Listener};
+use crate::memory;
 use crate::meter::Meter;
 use crate::original::Leaving;
 use crate::ways::{BARRED, Door, Ways};
@@ -56,12 +57,12 @@ pub struct Options {
     pub allow: Allow,
     /// HTTP requests that no fault acts on.
     pub never_fault: NeverFault,
-    /// Bytes that faults may hold in the whole program.
+    /// Bytes that faults may hold in the whole program. No connection holds more than it leaves for all others.
     pub held_bytes: usize,
 }
 
 impl Options {
-    /// One worker per processor, every upstream allowed, 1 GiB for held bytes.
+    /// One worker per processor, every upstream allowed, a quarter of the memory for held bytes.
     pub fn new(ledger: Ledger) -> Options {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Options {
@@ -69,7 +70,7 @@ impl Options {
             ledger,
             allow: Arc::new(|_, _| Ok(())),
             never_fault: NeverFault::default(),
-            held_bytes: 1 << 30,
+            held_bytes: memory::share(),
         }
     }
 }

@@ -12,7 +12,7 @@ use squall_core::scenario::ProxySpec;
 use squall_drill::engine::Engine;
 use squall_drill::resident::Resident;
 
-use super::address;
+use super::address::Book;
 use super::failure::Failure;
 use super::input::{self, Object};
 use super::toxic::{Toxic, Type};
@@ -170,14 +170,25 @@ impl Registry {
     /// Makes a proxy.
     pub(super) fn create(&self, wanted: &Wanted) -> Result<Value, Failure> {
         let (name, _) = wanted.required(None)?;
+        let book = self.book(name, wanted);
         let mut state = self.look();
         if state.proxies.contains_key(name) {
             return Err(Failure::new(StatusCode::CONFLICT, "proxy already exists"));
         }
-        self.add(&mut state, wanted)
+        self.add(&mut state, wanted, &book)
     }
 
-    fn add(&self, state: &mut State, wanted: &Wanted) -> Result<Value, Failure> {
+    /// What the names stand for that a request about this proxy brings into play.
+    fn book(&self, name: &str, wanted: &Wanted) -> Book {
+        let known = self.look().proxies.get(name).map(|proxy| [proxy.listen.clone(), proxy.spec.upstream.clone()]);
+        let [listen, upstream] = known.unwrap_or_default();
+        // an upstream is looked up where it has to be told from another, else when it is connected to
+        let other = wanted.upstream.as_deref().filter(|other| !upstream.is_empty() && *other != upstream);
+        let upstreams = other.into_iter().flat_map(|other| [other, &upstream]);
+        Book::of(wanted.listen.as_deref().into_iter().chain([listen.as_str()]).chain(upstreams))
+    }
+
+    fn add(&self, state: &mut State, wanted: &Wanted, book: &Book) -> Result<Value, Failure> {
         let (name, upstream) = wanted.required(None)?;
         if state.proxies.len() >= MOST {
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("there are {MOST} proxies already")));
@@ -194,15 +205,15 @@ impl Registry {
         let enabled = wanted.enabled.unwrap_or(true);
         let mut proxy = Proxy { spec, listen: text, enabled: false, toxics: Default::default() };
         if enabled {
-            self.enable(&mut proxy)?;
+            self.enable(&mut proxy, book)?;
         }
         let json = proxy.json();
         state.proxies.insert(name.to_owned(), proxy);
         Ok(json)
     }
 
-    fn enable(&self, proxy: &mut Proxy) -> Result<(), Failure> {
-        let at = address::listen(&proxy.listen)?;
+    fn enable(&self, proxy: &mut Proxy, book: &Book) -> Result<(), Failure> {
+        let at = book.place(&proxy.listen)?;
         let open = |listen: String| self.plane.open(&ProxySpec { listen, ..proxy.spec.clone() });
         let info = match open(at.to_string()) {
             // a machine without IPv6
@@ -217,11 +228,11 @@ impl Registry {
 
     /// Changes a proxy, or leaves it as it was. What is not said stays. Connections end where listener or upstream change.
     pub(super) fn update(&self, name: &str, wanted: &Wanted) -> Result<Value, Failure> {
+        let book = self.book(name, wanted);
         let mut state = self.look();
         let proxy = find(&mut state, name)?;
-        let listen = wanted.listen.as_deref().filter(|listen| !address::is_same(listen, &proxy.listen));
-        let upstream = wanted.upstream.as_deref();
-        let upstream = upstream.filter(|upstream| !address::is_same_upstream(upstream, &proxy.spec.upstream));
+        let listen = wanted.listen.as_deref().filter(|listen| !book.is_same(listen, &proxy.listen));
+        let upstream = wanted.upstream.as_deref().filter(|upstream| !book.is_same(upstream, &proxy.spec.upstream));
         let enabled = wanted.enabled.unwrap_or(proxy.enabled);
         let mut changed = Proxy {
             spec: proxy.spec.clone(),
@@ -234,7 +245,7 @@ impl Registry {
         }
         match (proxy.enabled, enabled) {
             (true, true) if listen.is_some() || upstream.is_some() => {
-                let at = address::listen(&changed.listen)?;
+                let at = book.place(&changed.listen)?;
                 changed.spec.listen = if listen.is_some() { at.to_string() } else { proxy.spec.listen.clone() };
                 let info = self.plane.change(&changed.spec).map_err(|error| in_its_words(error, &changed.listen))?;
                 self.plane.disconnect(name)?;
@@ -244,7 +255,7 @@ impl Registry {
                 self.plane.cut_off(name)?;
                 changed.enabled = false;
             }
-            (false, true) => self.enable(&mut changed)?,
+            (false, true) => self.enable(&mut changed, &book)?,
             _ => {}
         }
         (proxy.spec, proxy.listen, proxy.enabled) = (changed.spec, changed.listen, changed.enabled);
@@ -296,14 +307,16 @@ impl Registry {
         let wanted = Wanted::read(&object)?;
         let (name, upstream) = wanted.required(None)?;
         let listen = wanted.listen.clone().unwrap_or_default();
+        let book = self.book(name, &wanted);
         let mut state = self.look();
-        let is_same = state.proxies.get(name).is_some_and(|proxy| {
-            address::is_same(&listen, &proxy.listen) && address::is_same_upstream(upstream, &proxy.spec.upstream)
-        });
+        let is_same = state
+            .proxies
+            .get(name)
+            .is_some_and(|proxy| book.is_same(&listen, &proxy.listen) && book.is_same(upstream, &proxy.spec.upstream));
         let toxics = object.list("toxics").map_err(Failure::body)?;
         if !is_same {
             self.clear(&mut state, name)?;
-            self.add(&mut state, &wanted)?;
+            self.add(&mut state, &wanted, &book)?;
         }
         drop(state);
         for toxic in toxics {
@@ -317,6 +330,12 @@ impl Registry {
 
     /// Enables every proxy and removes every toxic.
     pub(super) fn reset(&self) -> Result<(), Failure> {
+        let disabled: Vec<String> = {
+            let state = self.look();
+            let disabled = state.proxies.values().filter(|proxy| !proxy.enabled);
+            disabled.map(|proxy| proxy.listen.clone()).collect()
+        };
+        let book = Book::of(disabled.iter().map(String::as_str));
         let mut state = self.look();
         let mut failed = None;
         let serials: Vec<u64> = state.proxies.values().flat_map(Proxy::serials).collect();
@@ -324,7 +343,7 @@ impl Registry {
         for proxy in state.proxies.values_mut() {
             proxy.toxics = Default::default();
             if !proxy.enabled
-                && let Err(failure) = self.enable(proxy)
+                && let Err(failure) = self.enable(proxy, &book)
             {
                 failed.get_or_insert(failure);
             }

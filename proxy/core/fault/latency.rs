@@ -7,7 +7,7 @@ use crate::curve::Curve;
 use crate::dist::{Distribution, DistributionConfig, Family, Quantiles};
 use crate::fault::registry::{Kind, Misfit};
 use crate::fault::{
-    Act, Asked, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Ruling,
+    ALL, Act, Asked, Carrier, Cx, Datagram, Effect, Fault, Flow, Hooks, Injection, Item, Offer, Packet, Phase, Ruling,
     Until, What,
 };
 use crate::time::Time;
@@ -94,9 +94,9 @@ pub struct Memory {
     recorded: Option<u64>,
 }
 
-/// As much as a delay line may hold per direction, so that latency never limits throughput: 2 GB/s at 100 ms. The data
-/// plane's budget over all connections is reached first.
-const DEPTH: usize = 256 << 20;
+/// A delay line holds bandwidth × delay, or it would limit throughput; how much that may be is for the data plane to say,
+/// which shares its memory among all connections.
+const DEPTH: usize = ALL;
 
 impl Kind for Latency {
     const NAME: &'static str = "latency";

@@ -9,7 +9,7 @@ use squall_core::chain::{Chain, Ready};
 use squall_core::fault::{End, Flow};
 use squall_core::time::MILLI;
 
-use super::{Conn, FLOWS, ROUNDS, Stage, measure, watch};
+use super::{Conn, FLOWS, QUOTA, ROUNDS, Stage, measure, watch};
 use crate::lane::{Broken, Lane};
 use crate::socket::Socket;
 use crate::worker::{BUFFER, Worker};
@@ -18,6 +18,11 @@ use crate::worker::{BUFFER, Worker};
 const SLOTS: usize = 64;
 /// A read this large keeps the memory it went into; a smaller one is copied, so that little is held for nothing.
 const KEEPS_BLOCK: usize = BUFFER / 2;
+/// Blocks that come in with one look at the clock, if they are there: what arrived together goes together, with fewer
+/// wake-ups on all sides.
+const BLOCKS: usize = QUOTA / BUFFER;
+/// With less room than this in the share of memory a connection waits.
+const LEAST: usize = 4096;
 
 /// What became of one attempt to move bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +41,11 @@ impl Conn {
     pub(super) fn poll_faulted(&mut self, cx: &mut Context<'_>) -> Result<Option<End>, (Flow, Broken)> {
         let mut busy = true;
         let mut starved = false;
+        let quota = self.seen() + QUOTA as u64;
         for _ in 0..ROUNDS {
+            if self.seen() >= quota {
+                break;
+            }
             let mut moved = false;
             for flow in FLOWS {
                 let taken = self.take_in(flow, cx).map_err(|broken| (flow, broken))?;
@@ -72,10 +81,26 @@ impl Conn {
         Ok(None)
     }
 
-    /// Reads once from where `flow` comes from: past the chain as far as its credit goes, else into it.
+    /// Bytes that have come so far, both ways.
+    fn seen(&self) -> u64 {
+        FLOWS.iter().map(|flow| self.talk.seen(*flow)).sum()
+    }
+
+    /// Reads from where `flow` comes from: once past the chain as far as its credit goes, else what is there into it.
     fn take_in(&mut self, flow: Flow, cx: &mut Context<'_>) -> Result<Moved, Broken> {
-        let Conn { worker, local, client, server: Some(server), lanes, gone, talk, chain: Some(chain), asked, .. } =
-            self
+        let Conn {
+            worker,
+            local,
+            client,
+            server: Some(server),
+            lanes,
+            gone,
+            talk,
+            chain: Some(chain),
+            asked,
+            held,
+            ..
+        } = self
         else {
             return Ok(Moved::Nothing);
         };
@@ -97,12 +122,15 @@ impl Conn {
         } else {
             return watch(ends.0, cx).map(|()| Moved::Nothing);
         }
+        if let Some(error) = lane.failed.take() {
+            return Err(Broken::Source(error));
+        }
         if lane.eof {
             return watch(ends.0, cx).map(|()| Moved::Nothing);
         }
         let credit = if to_nobody { 0 } else { chain.credit(flow) };
         let mut buffer = worker.buffer.borrow_mut();
-        let mut taken = Bytes::new();
+        let mut blocks: [Bytes; BLOCKS] = Default::default();
         let read = if credit > 0 {
             let through = (&worker.pipes, &mut **buffer);
             delivered = 0;
@@ -110,19 +138,19 @@ impl Conn {
             local.meter.delivered(flow, delivered);
             read
         } else {
-            let room = chain.room(flow).min(buffer.len());
+            let room = chain.room(flow);
             if room == 0 {
                 return watch(ends.0, cx).map(|()| Moved::Nothing);
             }
-            if worker.common.held.load(Ordering::Relaxed) >= worker.common.held_limit {
+            // nobody holds more than is left for all others
+            let common = &worker.common;
+            let left = common.held_limit.saturating_sub(common.held.load(Ordering::Relaxed));
+            let share = left.saturating_sub(*held) / 2;
+            if share < LEAST {
                 watch(ends.0, cx)?;
                 return Ok(Moved::Starved);
             }
-            let read = poll_take(lane, cx, ends.0, room, worker, &mut buffer);
-            read.map_ok(|bytes| {
-                taken = bytes;
-                taken.len()
-            })
+            poll_take(lane, cx, ends.0, room.min(share), worker, (&mut buffer, &mut blocks))
         };
         let n = match read {
             Poll::Pending => {
@@ -137,12 +165,14 @@ impl Conn {
             chain.fin(flow, now);
             return Ok(Moved::Some);
         }
-        talk.moved(flow, n);
         local.meter.received(flow, n);
         if credit > 0 {
+            talk.moved(flow, n);
             chain.skipped(flow, n, now);
-        } else {
-            chain.push(flow, taken, talk, now);
+        }
+        for block in blocks.into_iter().take_while(|block| !block.is_empty()) {
+            talk.moved(flow, block.len());
+            chain.push(flow, block, talk, now);
         }
         if local.measure.get() && (flow == Flow::Upstream || credit > 0) {
             measure(local, asked, flow, now.mono);
@@ -236,8 +266,37 @@ impl Conn {
     }
 }
 
-/// Reads at most `room` bytes to keep.
+/// Reads at most `room` bytes to keep: into `blocks`, one after the other, while each comes full.
 fn poll_take(
+    lane: &mut Lane,
+    cx: &mut Context<'_>,
+    source: &Socket,
+    room: usize,
+    worker: &Worker,
+    (buffer, blocks): (&mut [u8], &mut [Bytes]),
+) -> Poll<Result<usize, Broken>> {
+    let mut read = 0;
+    for block in blocks {
+        match poll_block(lane, cx, source, room - read, worker, buffer) {
+            Poll::Pending if read > 0 => break,
+            // the socket says so only once, and what came before it goes first
+            Poll::Ready(Err(Broken::Source(error))) if read > 0 => {
+                lane.failed = Some(error);
+                break;
+            }
+            Poll::Ready(Ok(bytes)) => *block = bytes, // its end is told again
+            other => return other.map_ok(|_| 0),
+        }
+        read += block.len();
+        if block.len() < BUFFER || read == room {
+            break;
+        }
+    }
+    Poll::Ready(Ok(read))
+}
+
+/// Reads once, at most `room` bytes; none: the source has closed its side.
+fn poll_block(
     lane: &mut Lane,
     cx: &mut Context<'_>,
     source: &Socket,

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use squall_core::plane::DataPlane;
+use squall_core::time::MILLI;
 
 use crate::support::*;
 
@@ -50,6 +51,23 @@ fn a_reset_goes_through_while_a_fault_holds_bytes() {
     std::thread::sleep(Duration::from_millis(20));
     reset(client);
     assert!(is_reset(&mut server));
+}
+
+#[test]
+fn a_reset_stays_one_wherever_it_comes_between_large_reads() {
+    let (plane, _records) = plane(1);
+    for round in 0..40 {
+        let (mut client, server) = pair(&plane);
+        publish(&plane, vec![active(&plane, Script::Delay(MILLI))]);
+        let sender = std::thread::spawn(move || {
+            (&server).write_all(&vec![7; 64 * 1024 * (1 + round % 8)]).unwrap();
+            reset(server);
+        });
+        assert!(is_reset(&mut client), "round {round}");
+        sender.join().unwrap();
+        publish(&plane, vec![]);
+        plane.close("p").unwrap();
+    }
 }
 
 #[test]

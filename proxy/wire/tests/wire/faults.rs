@@ -8,7 +8,7 @@ use std::time::Duration;
 use squall_core::observe::Ledger;
 use squall_core::plan::{Plan, Slice};
 use squall_core::plane::DataPlane;
-use squall_core::time::{MICRO, MILLI, Time};
+use squall_core::time::{MICRO, MILLI, SECOND, Time};
 use squall_wire::{Options, Plane};
 
 use crate::support::*;
@@ -212,6 +212,26 @@ fn turns_are_measured_only_on_demand() {
     eventually("twenty turns", || plane.reading("p").unwrap().turns.len() == 20);
     let turns = plane.reading("p").unwrap().turns;
     assert!(turns.quantile(1.0).unwrap() >= 10 * MILLI, "as the client felt it");
+}
+
+#[test]
+fn one_that_holds_much_leaves_as_much_for_others() {
+    let (ledger, _records) = Ledger::new(16);
+    let limit = 2_000_000;
+    let plane = Plane::new(Options { workers: 1, held_bytes: limit, ..Options::new(ledger) }).unwrap();
+    let address = open(&plane, echo());
+    publish(&plane, vec![active(&plane, Script::Delay(600 * SECOND))]);
+    let greedy = connect(address);
+    let sender = send_pattern(greedy.try_clone().unwrap(), 40_000_000, 1);
+    eventually("it holds what it may", || plane.held_bytes() > limit / 2 - 10_000);
+    assert!(plane.held_bytes() <= limit / 2, "{}", plane.held_bytes());
+    let before = plane.held_bytes();
+    let mut modest = connect(address);
+    modest.write_all(&[7; 50_000]).unwrap();
+    eventually("another holds its own", || plane.held_bytes() >= before + 50_000);
+    drop(plane);
+    drop((greedy, modest));
+    let _cut_off = sender.join();
 }
 
 #[test]
