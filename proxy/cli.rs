@@ -8,6 +8,7 @@ mod abort;
 mod check;
 mod completions;
 mod drill;
+mod explain;
 mod faults;
 mod files;
 mod follow;
@@ -83,6 +84,8 @@ enum Command {
     Schema(schema::Args),
     /// What a scenario will do, when and to whom, without opening a socket
     Plan(plan::Args),
+    /// Which faults of a scenario would hit a request, and why
+    Explain(explain::Args),
     /// Completions for a shell, on standard output
     Completions(completions::Args),
     /// The manual page, on standard output
@@ -121,6 +124,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Plan(args) => plan::run(args),
+            Command::Explain(args) => explain::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }

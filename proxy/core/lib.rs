@@ -8,6 +8,7 @@ pub mod curve;
 pub mod diagnostic;
 pub mod dist;
 pub mod draw;
+pub mod explain;
 pub mod fault;
 pub mod groups;
 pub mod http;

@@ -3,13 +3,13 @@
 use super::MatchSpec;
 use super::condition::{Facts, Rule, View};
 use super::index::Index;
-use super::sets::{MANY, Sets};
+use super::sets::{MANY, Place, Sets};
 use crate::http::Request;
 
 /// Rules compiled together, once per plan: which of them hold for a request costs close to the same for 10 and for 1,000.
 ///
-/// A request is looked up in an index by its parts; of the rules that may hold then, each is evaluated, where there are
-/// many with the regular expressions about one subject in one pass.
+/// A request is looked up in an index by its parts; of the rules that may hold then, each is evaluated. The regular
+/// expressions about one subject run in one pass where there are many.
 #[derive(Debug, Default)]
 pub struct Rules {
     /// Those that need no answer.
@@ -25,6 +25,8 @@ struct Part {
     rules: Vec<Rule>,
     index: Index,
     sets: Sets,
+    /// Rules that only an expression tells apart from others, by set and expression.
+    told_by: Vec<(usize, Vec<Vec<u32>>)>,
 }
 
 impl Rules {
@@ -55,14 +57,39 @@ impl Part {
     fn compile(rules: &[(u32, &MatchSpec)]) -> Part {
         let places = rules.iter().map(|(place, _)| *place).collect();
         let mut rules: Vec<Rule> = rules.iter().map(|(_, rule)| Rule::compile(rule)).collect();
-        Part { places, index: Index::compile(&rules), sets: Sets::compile(&mut rules), rules }
+        let (mut index, sets) = (Index::compile(&rules), Sets::compile(&mut rules));
+        let mut told_by: Vec<(usize, Vec<Vec<u32>>)> = Vec::new();
+        index.take_rest(|rule| {
+            let Some(Place { set, at }) = rules.get(rule as usize).and_then(Rule::place) else { return false };
+            let of_set = match told_by.iter().position(|(other, _)| *other == set) {
+                Some(known) => &mut told_by[known].1,
+                None => {
+                    told_by.push((set, Vec::new()));
+                    let last = told_by.len() - 1;
+                    &mut told_by[last].1
+                }
+            };
+            of_set.resize(of_set.len().max(at + 1), Vec::new());
+            of_set[at].push(rule);
+            true
+        });
+        Part { places, index, sets, told_by, rules }
     }
 
     fn matching(&self, view: &View<'_>, into: &mut Vec<u32>) {
         let start = into.len();
         self.index.candidates(view, into);
+        let mut found = (!self.told_by.is_empty()).then(|| self.sets.found());
+        for ((set, rules), found) in self.told_by.iter().zip(found.iter().cycle()) {
+            for at in found.in_set(*set, view) {
+                into.extend(rules.get(at).into_iter().flatten());
+            }
+        }
         into[start..].sort_unstable();
-        let found = (into.len() - start >= MANY).then(|| self.sets.found());
+        found = match into.len() - start >= MANY {
+            true => found.or_else(|| Some(self.sets.found())),
+            false => None,
+        };
         let (mut kept, mut last) = (start, None);
         for at in start..into.len() {
             let candidate = into[at];

@@ -70,6 +70,15 @@ impl Rule {
             && self.all.iter().all(|rule| rule.holds(view, found))
     }
 
+    /// An expression that must hold for the rule to hold, and that is evaluated with others.
+    pub(super) fn place(&self) -> Option<Place> {
+        let own = self.conditions.iter().find_map(|condition| match condition {
+            Condition::Text(one) => one.place,
+            _ => None,
+        });
+        own.or_else(|| self.all.iter().find_map(Rule::place))
+    }
+
     /// All text conditions, nested ones too.
     pub(super) fn texts(&mut self, each: &mut impl FnMut(&mut TextCondition)) {
         for condition in &mut self.conditions {

@@ -104,6 +104,11 @@ impl Index {
         index
     }
 
+    /// Takes those out of which nothing can be looked up and that have found another place.
+    pub(super) fn take_rest(&mut self, mut takes: impl FnMut(u32) -> bool) {
+        self.rest.retain(|rule| !takes(*rule));
+    }
+
     fn put(&mut self, key: &Key, rule: u32) {
         let watched = &mut self.watched;
         match key.part {

@@ -16,8 +16,8 @@ const MEMORY: usize = 32 << 20;
 /// Where an expression is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    set: usize,
-    at: usize,
+    pub(super) set: usize,
+    pub(super) at: usize,
 }
 
 /// Sets by subject.
@@ -72,17 +72,25 @@ pub(super) struct Found<'a> {
 impl Found<'_> {
     /// Whether an expression holds for one of the values.
     pub(super) fn holds(&self, place: Place, view: &View<'_>) -> bool {
-        let Some(((subject, set), matches)) = self.sets.0.get(place.set).zip(self.matches.get(place.set)) else {
-            return false;
+        self.matches(place.set, view).iter().any(|matches| matches.matched(place.at))
+    }
+
+    /// The expressions of a set that hold, for each of the values.
+    pub(super) fn in_set(&self, set: usize, view: &View<'_>) -> impl Iterator<Item = usize> {
+        self.matches(set, view).iter().flat_map(SetMatches::iter)
+    }
+
+    fn matches(&self, set: usize, view: &View<'_>) -> &[SetMatches] {
+        let Some(((subject, expressions), matches)) = self.sets.0.get(set).zip(self.matches.get(set)) else {
+            return &[];
         };
-        let matches = matches.get_or_init(|| {
+        matches.get_or_init(|| {
             let mut all = Vec::new();
             view.any(subject, |value| {
-                all.push(set.matches(&readable(value)));
+                all.push(expressions.matches(&readable(value)));
                 false
             });
             all
-        });
-        matches.iter().any(|matches| matches.matched(place.at))
+        })
     }
 }
