@@ -213,6 +213,7 @@ fn unit(select: &Select, exchange: bool, question: &Question) -> Option<u64> {
         request: question.request.clone(),
         size: question.size,
         response: question.response.clone(),
+        answered: None,
     });
     select.unit(connection, question.client, dialogue.as_ref())
 }

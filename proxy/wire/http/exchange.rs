@@ -243,6 +243,7 @@ impl<C: Client> Exchange<'_, C> {
             if let Some(mut faults) = self.watcher.exchange() {
                 if let Some(dialogue) = faults.talk.dialogue_mut() {
                     dialogue.response = Some(response);
+                    dialogue.answered = Some(SystemClock::mono());
                 }
                 let slice = self.watcher.local.slice.borrow().clone();
                 faults.answered(slice.as_deref(), self.watcher.worker.now());

@@ -82,7 +82,7 @@ impl Session {
             Framing::Chunked => Length::Open,
         };
         let upgrade = taken.upgrade || request.method == Method::CONNECT;
-        let dialogue = Dialogue { number, request, size: length.known(), response: None };
+        let dialogue = Dialogue { number, request, size: length.known(), response: None, answered: None };
         let talk = Talk::exchange(self.ordinal, self.from.client, SystemClock::mono(), dialogue);
         carry(&self.watcher, client, talk, Brought { length, upgrade, from: self.from }).await;
     }
