@@ -191,6 +191,7 @@ impl<C: Client> Exchange<'_, C> {
         if let Poll::Ready(head) = server.poll_head(into, cx) {
             return Poll::Ready(head.map_err(Halt::Upstream));
         }
+        let _the_client_tells = self.client.poll_written(cx); // interim heads
         if self.request.is_done() {
             return self.client.poll_left(cx).map(|()| Err(Halt::Client));
         }
@@ -211,7 +212,6 @@ impl<C: Client> Exchange<'_, C> {
                 Err(Stop::Injected) => return Err(self.ended_by_a_fault()),
             };
             let _asked_again_by_the_read = server.poll_written(cx);
-            let _the_answer_tells = self.client.poll_written(cx);
             if !moved {
                 return Ok(());
             }
@@ -325,6 +325,7 @@ impl<C: Client> Exchange<'_, C> {
                 if let Some(server) = server.as_deref_mut() {
                     self.poll_request(server, cx)?;
                 }
+                let _the_client_tells = self.client.poll_written(cx); // interim heads
                 if let Poll::Ready(()) = self.client.poll_left(cx) {
                     return Poll::Ready(Err(Halt::Client));
                 }
