@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use http::header::CONTENT_TYPE;
 use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use squall_core::observe::Reading;
+use squall_core::observe::{HttpReading, Reading};
 use squall_core::time::SECOND;
 use squall_drill::view::{ExperimentView, FaultView};
 
@@ -68,6 +68,7 @@ fn proxy(sheet: &Sheet<'_>, name: &str, reading: &Reading) {
         let of = [("proxy", name), ("origin", origin), ("cause", cause)];
         sheet.count("squall_proxy_connections_failed_total", &of, count, failed);
     }
+    http(sheet, name, &reading.http);
     for (direction, bytes) in [("upstream", reading.bytes_upstream), ("downstream", reading.bytes_downstream)] {
         sheet.count("squall_proxy_bytes_total", &[("proxy", name), ("direction", direction)], bytes, "Bytes delivered");
     }
@@ -78,6 +79,29 @@ fn proxy(sheet: &Sheet<'_>, name: &str, reading: &Reading) {
             sheet.gauge("squall_proxy_turn_seconds", &of, ns as f64 / SECOND as f64, about);
         }
     }
+}
+
+fn http(sheet: &Sheet<'_>, name: &str, reading: &HttpReading) {
+    if *reading == HttpReading::default() {
+        return; // it carries bytes, or nobody has asked anything yet
+    }
+    let about = "HTTP answers passed on by the class of their status; those that a fault made are in injected";
+    for (class, count) in reading.answers.iter().enumerate().skip(1) {
+        let class = format!("{class}xx");
+        sheet.count("squall_http_answers_total", &[("proxy", name), ("class", &class)], *count, about);
+    }
+    let about = "HTTP exchanges that a fault answered, cut, or whose client or upstream ended them early, by origin";
+    for (origin, cause, count) in [
+        ("injected", "answer", reading.answers_injected),
+        ("injected", "cut", reading.cut_injected),
+        ("server", "cut", reading.cut),
+        ("client", "left", reading.left),
+    ] {
+        let of = [("proxy", name), ("origin", origin), ("cause", cause)];
+        sheet.count("squall_http_exchanges_ended_total", &of, count, about);
+    }
+    let about = "HTTP exchanges over a connection to the upstream that had carried one before";
+    sheet.count("squall_http_upstream_reused_total", &[("proxy", name)], reading.reused, about);
 }
 
 fn experiment(sheet: &Sheet<'_>, view: &ExperimentView) {

@@ -375,6 +375,8 @@ impl Arming<'_> {
             watch.proxies.sort();
             watch.proxies.dedup();
         }
+        let is_http = |proxy: &Arc<str>| matches!(self.protocol(proxy), Protocol::Http);
+        watch.http = !watch.proxies.is_empty() && watch.proxies.iter().all(is_http);
         if let Some(why) = metric.filter(|_| !watch.proxies.is_empty()).and_then(|metric| watch.lacks(metric)) {
             self.against.push(format!("{who}: {why}"));
         }

@@ -19,6 +19,8 @@ pub(crate) struct Watch {
     pub(crate) workloads: Vec<usize>,
     /// Proxies: connections, and turns where there is no workload.
     pub(crate) proxies: Vec<Arc<str>>,
+    /// All of these speak HTTP: where there is no workload, their requests are what is counted.
+    pub(crate) http: bool,
 }
 
 impl Watch {
@@ -31,7 +33,7 @@ impl Watch {
     pub(crate) fn label(&self, metric: Metric) -> &'static str {
         match metric {
             Metric::ConnectionErrorRate | Metric::ActiveConnections => "connection",
-            _ if self.workloads.is_empty() => "turn",
+            _ if self.workloads.is_empty() && !self.http => "turn",
             _ => "request",
         }
     }
@@ -39,7 +41,7 @@ impl Watch {
     /// Why a metric can't be read here, if so.
     pub(crate) fn lacks(&self, metric: Metric) -> Option<&'static str> {
         match metric {
-            Metric::ErrorRate if self.workloads.is_empty() => {
+            Metric::ErrorRate if self.workloads.is_empty() && !self.http => {
                 Some("error_rate needs a workload or an HTTP proxy; on TCP there is connection_error_rate")
             }
             Metric::ConnectionErrorRate | Metric::ActiveConnections if self.proxies.is_empty() => {
@@ -86,13 +88,17 @@ impl Figures {
         self.latency.merge(&reading.latency);
     }
 
-    /// Adds a proxy; its turns only where no workload tells what clients felt.
+    /// Adds a proxy; its requests, or turns, only where no workload tells what clients felt.
     pub(crate) fn proxy(&mut self, reading: &Reading, turns: bool) {
         self.accepted += reading.accepted;
         self.broken += reading.failed();
         self.active += reading.active;
         if turns {
             self.latency.merge(&reading.turns);
+            let http = &reading.http;
+            self.ok += http.ended().saturating_sub(http.failed());
+            self.failed += http.failed();
+            self.failed_injected += http.answers_injected + http.cut_injected;
         }
     }
 
@@ -232,6 +238,7 @@ impl Sliding {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use squall_core::observe::HttpReading;
     use squall_core::time::MILLI;
 
     fn workload(ok: u64, failed: u64, injected: u64) -> Figures {
@@ -278,10 +285,21 @@ mod tests {
 
     #[test]
     fn tcp_without_a_workload_has_turns_and_connections_but_no_requests() {
-        let watch = Watch { workloads: vec![], proxies: vec!["p".into()] };
+        let watch = Watch { workloads: vec![], proxies: vec!["p".into()], http: false };
         assert!(watch.lacks(Metric::ErrorRate).unwrap().contains("connection_error_rate"));
         assert_eq!(watch.lacks(Metric::P99), None);
         assert!(watch.reads_turns(Metric::P99) && !watch.reads_turns(Metric::ConnectionErrorRate));
         assert_eq!(watch.label(Metric::P99), "turn");
+    }
+
+    #[test]
+    fn an_http_proxy_without_a_workload_counts_its_requests_and_leaves_out_what_faults_did() {
+        let watch = Watch { workloads: vec![], proxies: vec!["p".into()], http: true };
+        assert_eq!((watch.lacks(Metric::ErrorRate), watch.label(Metric::ErrorRate)), (None, "request"));
+        let http = HttpReading { answers: [0, 0, 90, 0, 5, 3], cut: 2, answers_injected: 50, ..HttpReading::default() };
+        let mut figures = Figures::default();
+        figures.proxy(&Reading { http, ..Reading::default() }, true);
+        assert_eq!((figures.ok, figures.failed, figures.failed_injected), (95, 5, 50));
+        assert_eq!(figures.value(Metric::ErrorRate, SECOND), Some(0.05));
     }
 }
