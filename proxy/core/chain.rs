@@ -134,6 +134,14 @@ impl Chain {
         }
     }
 
+    /// A connection that might have carried HTTP exchanges carries bytes: faults that act on either join. `last` as in
+    /// [`Chain::retune`], which is called before.
+    pub fn join_either(&mut self, slice: &Slice, talk: &Talk, last: Time, now: Now) {
+        let either = |active: &&Arc<Active>| matches!(active.layer, Layer::Either(_));
+        let actives: Vec<_> = slice.actives.iter().filter(either).cloned().collect();
+        self.join(&actives, 0..last, talk, now);
+    }
+
     /// Adds a unit for each of these faults whose window was first seen open after the start of the span, up to its end.
     fn join(&mut self, actives: &[Arc<Active>], span: Range<Time>, talk: &Talk, now: Now) {
         let is_in = |opened: Time| opened > span.start && opened <= span.end;

@@ -6,6 +6,7 @@
 mod ending;
 mod faulted;
 mod header;
+mod sniff;
 mod vanish;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -50,6 +51,8 @@ enum Stage {
     Header(Vec<u8>),
     /// The faults are asked whether it may go on.
     Gate,
+    /// What the client says first tells what it speaks; until then.
+    Sniff(Time),
     /// The upstream is being reached.
     Dial(Dialling),
     /// The upstream is told whom the connection stands for.
@@ -80,6 +83,7 @@ impl Link {
         ordinal: u64,
     ) -> Link {
         let selectable = local.slice.borrow().is_some();
+        let protocol = local.proxy.target.load().spec.protocol;
         let mut conn = Conn {
             version: local.version.get().wrapping_sub(u32::from(selectable)), // look at the slice first, if there is one
             worker,
@@ -88,7 +92,10 @@ impl Link {
             client,
             server: None,
             stage: Stage::Gate,
-            talk: Talk::new(ordinal, address, SystemClock::mono()),
+            talk: match protocol {
+                Protocol::Auto => Talk::new(ordinal, address, SystemClock::mono()).beneath(),
+                _ => Talk::new(ordinal, address, SystemClock::mono()),
+            },
             peer: address,
             destination: None,
             leaving: None,
@@ -248,6 +255,7 @@ impl Conn {
             let next = match &mut self.stage {
                 Stage::Header(_) => self.poll_header(cx),
                 Stage::Gate => self.poll_gate(cx),
+                Stage::Sniff(_) => self.poll_sniff(cx),
                 Stage::Dial(_) => self.poll_dial(cx),
                 Stage::Greeting(_) => self.poll_greeting(cx),
                 Stage::Open => self.poll_open(cx),
@@ -303,6 +311,17 @@ impl Conn {
             Some(chain) => chain.retune(slice.as_deref(), &self.talk, &mut self.retuned, now),
         }
         drop(slice);
+        self.ask(now);
+    }
+
+    /// It turned out to carry bytes: what acts on those, or else on HTTP exchanges, joins.
+    fn join_either(&mut self, now: Now) {
+        let Some(slice) = self.local.slice.borrow().clone() else { return };
+        let chain = self.chain.get_or_insert_default();
+        chain.join_either(&slice, &self.talk, self.retuned, now);
+        if chain.is_idle() {
+            self.chain = None;
+        }
         self.ask(now);
     }
 
@@ -381,9 +400,16 @@ impl Conn {
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
-        if self.local.proxy.target.load().spec.protocol == Protocol::Http {
-            return self.hand_over();
+        match self.local.proxy.target.load().spec.protocol {
+            Protocol::Http => self.hand_over(),
+            Protocol::Auto => Stage::Sniff(self.worker.now().mono + sniff::SILENCE),
+            Protocol::Tcp | Protocol::Udp => self.begin(),
         }
+    }
+
+    /// Begins to reach the upstream.
+    fn begin(&mut self) -> Stage {
+        self.wake_at(None);
         match self.begin_to_dial() {
             Ok(dialling) => Stage::Dial(dialling),
             Err(error) => self.dialled(Err(error)),

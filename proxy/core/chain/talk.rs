@@ -74,6 +74,11 @@ impl Talk {
         Talk { level: Level::Beneath, ..self }
     }
 
+    /// A connection that might have carried HTTP carries bytes.
+    pub fn turned_out_bytes(&mut self) {
+        self.level = Level::Bytes;
+    }
+
     /// An exchange of the nth connection of a listener that came from `client`, whose request's head came at `began`. Its
     /// bodies are what is moved.
     pub fn exchange(ordinal: u64, client: Option<SocketAddr>, began: Time, dialogue: Dialogue) -> Talk {
