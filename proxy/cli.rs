@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod follow;
 mod healthcheck;
+mod import;
 mod inject;
 mod interrupt;
 mod list;
@@ -86,6 +87,8 @@ enum Command {
     Plan(plan::Args),
     /// Which faults of a scenario would hit a request, and why
     Explain(explain::Args),
+    /// A scenario from the faults in Envoy's or Istio's configuration, on standard output
+    Import(import::Args),
     /// Completions for a shell, on standard output
     Completions(completions::Args),
     /// The manual page, on standard output
@@ -125,6 +128,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args),
             Command::Plan(args) => plan::run(args),
             Command::Explain(args) => explain::run(args),
+            Command::Import(args) => import::run(args),
             Command::Completions(args) => completions::run(args),
             Command::Man(args) => man::run(args),
         }

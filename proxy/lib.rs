@@ -10,6 +10,7 @@
 
 pub mod cli;
 pub mod exit;
+mod import;
 mod language;
 pub mod library;
 mod runtime;

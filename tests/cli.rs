@@ -2,13 +2,15 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "abort",
     "check",
     "completions",
     "drill",
+    "explain",
     "faults",
     "healthcheck",
+    "import",
     "inject",
     "list",
     "man",
@@ -146,4 +148,58 @@ fn completions_and_manual_know_every_command() {
     }
     room.squall(&["man", "--dir", room.path("pages").to_str().unwrap()]).exits(0);
     assert!(room.path("pages/squall-serve.1").exists());
+}
+
+#[test]
+fn explain_tells_who_is_hit_and_why_not() {
+    let room = Room::new();
+    let scenario = "tests/golden/checkout-brownout.toml";
+    let with = ["explain", scenario, "--config", "tests/golden/squall.toml", "--seed", "7"];
+    let explain = |more: &[&str]| room.squall(&[&with[..], more].concat()).exits(0).out;
+    let text = explain(&["--method", "POST", "--path", "/v1/%63harges", "--header", "X-Tenant: 7"]);
+    for told in [
+        "path /v1/charges",
+        "phase     before_upstream",
+        "selected  by header:x-tenant, 1 %, 5 %, 10 %, 25 %, each for 10s: draw ",
+        "`headers.x-experiment`: there is none, and \"*\" is wanted",
+        "`path`: `/v1/charges` is not \"/v1/export\"",
+        "count     the first 3 of those that match",
+        "by ordinal, 100 %: every one",
+        "window    from 10s for 90s",
+    ] {
+        assert!(text.contains(told), "{told} in {text}");
+    }
+    let missed = explain(&["--path", "/v1/charges", "--header", "x-experiment: a", "--unit", "0/3"]);
+    assert!(missed.contains("`method`: GET is not POST") && missed.contains("by ordinal, 5 %: draw "), "{missed}");
+    let spared = explain(&["--path", "//healthz"]);
+    assert!(spared.contains("`never_fault` of the configuration has this path"), "{spared}");
+    let json: serde_json::Value = serde_json::from_str(&explain(&["--path", "/v1/export", "--json"])).unwrap();
+    assert_eq!((&json["faults"][0]["holds"], &json["faults"][2]["holds"]), (&false.into(), &true.into()));
+    room.squall(&["explain", scenario, "--path", "v1"]).exits(2).says("begins with `/`");
+    room.squall(&["explain", scenario, "--path", "/", "--header", "a"]).exits(2).says("expected 'name: value'");
+    room.squall(&["explain", "tests/golden/squall.toml", "--path", "/"]).exits(2).says("one scenario");
+}
+
+#[test]
+fn import_writes_a_scenario_that_passes_the_check() {
+    let room = Room::new();
+    let service = "kind: VirtualService\nmetadata: { name: ratings }\nspec:\n  hosts: [ratings]\n  http:\n  - match: [{ uri: { prefix: /v1 } }]\n    \
+                   fault:\n      delay: { fixedDelay: 2s, percentage: { value: 25 } }\n      abort: { http2Error: CANCEL }\n";
+    let istio = room.file("Ratings.yaml", service);
+    let ended = room.squall(&["import", "istio", &istio, "--max-duration", "3m"]).exits(0);
+    let ended =
+        ended.says("name = \"ratings\"").says("max_duration = \"3m\"").says("# left out: ratings.http[0].fault.abort");
+    let scenario = room.file("ratings.toml", &ended.out);
+    room.squall(&["check", &scenario]).exits(0).says("1 faults");
+    room.squall(&["explain", &scenario, "--path", "/v1/a", "--unit", "0"]).exits(0).says("match     holds");
+
+    let filter =
+        r#"{ "abort": { "http_status": 503, "percentage": { "numerator": 5 } }, "upstream_cluster": "payments" }"#;
+    let envoy = room.file("fault.json", filter);
+    room.squall(&["import", "envoy", &envoy]).exits(0).says("proxy = \"payments\"").says("http_status = 503");
+    room.squall(&["import", "envoy", &envoy, "--proxy", "web"]).exits(0).says("proxy = \"web\"");
+    room.squall(&["import", "envoy", &istio]).exits(2).says("no fault filter");
+    let lost = room.file("lost.yaml", "abort: { http_status: 503 }");
+    room.squall(&["import", "envoy", &lost]).exits(2).says("at 0 %").says("nothing of it can be carried over");
+    room.squall(&["import", "nginx", &envoy]).exits(2).says("envoy");
 }

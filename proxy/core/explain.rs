@@ -145,8 +145,12 @@ fn fault_explanation(
     let select = Select { percentage: fault.percentage.clone(), key: fault.key.clone(), count: fault.count, cap: None };
     let unit = unit(&select, phase.is_some(), question);
     let draw = unit.map(|unit| fault.draws(seed, &checked.name).unit(unit).percentage());
-    let selected = draw.map(|draw| stretches(&select, draw, fault.window.length)).unwrap_or_default();
     let by_arrival = matches!(select.key, Key::Ordinal) && question.unit.is_none();
+    let selected = match draw {
+        Some(draw) => stretches(&select, draw, fault.window.length),
+        None if by_arrival && takes_all(&select) => vec![Stretch { from: 0, to: None }],
+        None => Vec::new(),
+    };
     let nobody = match draw {
         Some(_) => selected.is_empty(),
         None => !by_arrival,
@@ -155,7 +159,7 @@ fn fault_explanation(
         Some(false) => Verdict::Misses,
         _ if nobody => Verdict::Misses,
         None => Verdict::Depends,
-        Some(true) if (by_arrival && !takes_all(&select)) || fault.count != Count::All => Verdict::Depends,
+        Some(true) if (by_arrival && selected.is_empty()) || fault.count != Count::All => Verdict::Depends,
         Some(true) => Verdict::Hits,
     };
     FaultExplanation {
@@ -291,6 +295,7 @@ impl fmt::Display for FaultExplanation {
         }
         write!(f, "  selected  by {}, {}: ", self.key, self.percentage)?;
         match self.draw {
+            None if !self.selected.is_empty() => writeln!(f, "every one")?,
             None if self.key == "ordinal" => writeln!(f, "the order of arrival decides (--unit)")?,
             None => writeln!(f, "never, it has no such key")?,
             Some(draw) => writeln!(f, "draw {draw:.3}, {}", stretches_in_words(&self.selected))?,

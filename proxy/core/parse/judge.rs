@@ -6,7 +6,7 @@ use super::draft::{ExpectDraft, ForecastDraft, GuardDraft};
 use super::fault::reference;
 use super::node::Table;
 use super::reader::{Reader, item};
-use super::world::{Known, World};
+use super::world::{Known, World, glob};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::{ExpectSpec, ForecastSpec, GuardCondition, GuardSpec, Metric};
 use crate::time::{MILLI, SECOND};
@@ -36,6 +36,12 @@ impl Scene<'_> {
             return None;
         }
         Some(names.iter().flat_map(|name| self.world.named(name)).collect())
+    }
+
+    /// Whether all proxies that a guard looks at are faulted; what a workload feels is not theirs but its own.
+    pub(crate) fn watches_only_faulted(&self, proxy: Option<&str>) -> bool {
+        let faulted = |known: &&Known| self.faulted.iter().any(|pattern| glob(pattern, &known.name));
+        self.watched(proxy).is_some_and(|watched| !watched.is_empty() && watched.iter().all(faulted))
     }
 
     /// Refuses a figure that the proxies watched can't have.

@@ -62,6 +62,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         guards.iter().filter_map(|(guard, table)| Some((guard.as_ref()?.name.as_str(), table))),
         "guard",
     );
+    warn_blind(reader, &guards, &scene);
     let probe_tables = list(reader, "probe");
     let probes: Vec<(Option<ProbeSpec>, Table)> =
         probe_tables.iter().cloned().map(|(index, table)| (probe::read(reader, &table, index, world), table)).collect();
@@ -128,6 +129,26 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     people::check_steps(reader, root, &step_tables, &checked);
     probe::check_alerts(reader, &probe_tables, &checked);
     Some(checked)
+}
+
+/// Says so when every guard watches only what is faulted: its own errors are meant, and harm that spreads is not seen.
+fn warn_blind(reader: &mut Reader, guards: &[(Option<GuardSpec>, Table)], scene: &Scene<'_>) {
+    let blind = |(guard, _): &(Option<GuardSpec>, Table)| {
+        guard.as_ref().is_some_and(|guard| scene.watches_only_faulted(guard.proxy.as_deref()))
+    };
+    if reader.has_errors() {
+        return;
+    }
+    if let Some(((Some(guard), table), true)) = guards.first().map(|first| (first, guards.iter().all(blind))) {
+        let message =
+            "every guard watches only a proxy that is faulted: harm that spreads from there would not be seen";
+        let help = match scene.targets.is_empty() {
+            true => "give one of them the `proxy` where users come in, or bring a [[workload]]",
+            false => "leave out the `proxy` of one, and it watches what the workload feels",
+        };
+        let path = format!("guard[{}]", guard.name);
+        reader.at(Diagnostic::warning(message).help(help), table, &path, "proxy");
+    }
 }
 
 fn check_end(reader: &mut Reader, root: &Table, tables: &[(usize, Table)], checked: &Checked) {

@@ -343,6 +343,24 @@ fn what_is_never_faulted_is_held_against_rules() {
 }
 
 #[test]
+fn guards_that_see_only_what_is_faulted_are_warned_of() {
+    let warned = |guards: &str| {
+        let front = "[[proxy]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"";
+        let fault = "[[fault]]\nkind = \"reset\"\nproxy = \"redis\"\nfor = \"1s\"";
+        let text = told(&around(&format!("{front}\n{fault}\n{guards}")));
+        assert!(text.lines().count() <= 1, "{text}");
+        text.contains("every guard watches only a proxy that is faulted")
+    };
+    let guard = |more: &str| format!("[[guard]]\nname = '{more}.'\nmetric = \"p99\"\nabove = \"1s\"\n{more}\n");
+    assert!(warned(&guard("")));
+    assert!(warned(&(guard("proxy = \"redis\"") + &guard(""))));
+    assert!(!warned(&(guard("proxy = \"web\"") + &guard(""))));
+    assert!(!warned(""));
+    let load = "[[workload]]\nname = \"w\"\ntarget = \"proxy:redis\"\nkind = \"tcp\"\nrate = 1\nsend = \"a\"\nexpect = \"a\"\n";
+    assert!(!warned(&(load.to_owned() + &guard(""))));
+}
+
+#[test]
 fn rings_of_proxies_are_told() {
     let text = told(
         "[[proxy]]\nname = \"a\"\nlisten = \"127.0.0.1:1\"\nupstream = \"localhost:2\"\n[[proxy]]\nname = \"b\"\nlisten = \
