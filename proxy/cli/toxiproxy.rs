@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::time;
 
 use squall_control::toxiproxy::Shown;
 use squall_core::config::{Config, ControlConfig, Safety};
 use squall_core::unit::Duration;
 
-use super::interrupt;
+use super::interrupt::{self, Wish};
 use super::out::{say, tell};
-use super::serve::{ANY_PORT, attend};
+use super::serve::ANY_PORT;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::wiring::{Toxics, Wired};
+
+/// How long what was held may be written at the end. Nobody waits for idle connections of a test suite to be closed.
+const DRAIN: time::Duration = time::Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
@@ -77,9 +82,14 @@ pub(crate) fn run(args: Args) -> Outcome {
         say!("toxiproxy {place}");
     }
     say!("control {}", server.place());
-    attend(&wired, &wishes);
-    wired.shut();
+    wait(&wishes);
+    wired.shut(DRAIN);
     Ok(Exit::Done)
+}
+
+/// Until a signal asks for the end: the first does, as with the original.
+fn wait(wishes: &Receiver<Wish>) {
+    let _the_end = wishes.iter().find(|wish| !matches!(wish, Wish::Enter(_)));
 }
 
 fn resolved(host: &str, port: u16) -> Result<std::net::SocketAddr, Failure> {
