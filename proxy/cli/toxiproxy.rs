@@ -103,7 +103,7 @@ fn resolved(host: &str, port: u16) -> Result<std::net::SocketAddr, Failure> {
 pub(super) fn adopt(mut words: Vec<OsString>) -> Vec<OsString> {
     let name = words.first().and_then(|word| Path::new(word).file_name()).unwrap_or_default().to_owned();
     if name == "toxiproxy-server" || name == "toxiproxy" {
-        words.insert(1, "toxiproxy".into());
+        words.splice(..1, ["squall".into(), "toxiproxy".into()]); // as help and errors say it
     }
     if words.get(1).is_some_and(|word| word == "toxiproxy") {
         for word in &mut words[2..] {
@@ -127,10 +127,7 @@ mod tests {
             let adopted: Vec<String> = adopt(words).iter().map(|word| word.to_string_lossy().into_owned()).collect();
             adopted.join(" ")
         };
-        assert_eq!(
-            adopt("/bin/toxiproxy-server -host=0.0.0.0 -port 1"),
-            "/bin/toxiproxy-server toxiproxy --host=0.0.0.0 --port 1"
-        );
+        assert_eq!(adopt("/bin/toxiproxy-server -host=0.0.0.0 -port 1"), "squall toxiproxy --host=0.0.0.0 --port 1");
         assert_eq!(adopt("squall toxiproxy -proxy-metrics"), "squall toxiproxy --proxy-metrics");
         assert_eq!(adopt("squall toxiproxy --seed 7 -h"), "squall toxiproxy --seed 7 -h");
         assert_eq!(adopt("squall serve -config x"), "squall serve -config x");

@@ -174,6 +174,10 @@ fn point_09_a_populate_on_every_address_is_idempotent() {
     let port: u16 = made["proxies"][0]["listen"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
     let (mut client, mut server) = toxi.line(([127, 0, 0, 1], port).into());
     toxi.post("/populate", &body(port));
+    // and by other names of the same addresses, in an update too
+    let named = format!("localhost:{}", upstream.port());
+    toxi.post("/populate", &format!(r#"[{{"name":"p","listen":":{port}","upstream":"{named}"}}]"#));
+    toxi.post("/proxies/p", &format!(r#"{{"listen":"0.0.0.0:{port}","upstream":"{named}"}}"#));
     client.say(b"alive");
     assert_eq!(server.hear(5), b"alive");
 }
