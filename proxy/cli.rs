@@ -49,7 +49,7 @@ Exit codes: 0 upheld or done, 1 refuted, 2 bad input or refused at start, 3 inco
 enum Command {
     /// Run proxies and a control port until SIGTERM
     Serve(serve::Args),
-    /// Be a Toxiproxy server: the same flags, API and configuration file
+    /// Be a Toxiproxy server: the same flags (with one dash or two), API and configuration file
     Toxiproxy(toxiproxy::Args),
     /// Run scenarios to their verdict, with everything they bring, in this process
     Drill(drill::Args),

@@ -171,11 +171,11 @@ impl Wired {
         self.state.join("runs").join(id)
     }
 
-    /// Lifts every fault, then lets open connections end, at most for [`DRAIN`].
-    pub fn shut(&self) {
+    /// Lifts every fault, then lets open connections end by themselves for at most `drain`.
+    pub fn shut(&self, drain: Duration) {
         self.ready.store(false, Ordering::Release);
         self.engine.abort_all("squall was asked to end", Duration::from_millis(50));
-        self.plane.shutdown(DRAIN);
+        self.plane.shutdown(drain);
     }
 
     fn config(&self) -> MutexGuard<'_, Config> {

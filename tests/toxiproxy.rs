@@ -3,5 +3,7 @@
 mod better;
 mod cases;
 mod clients;
+mod prompt;
+mod safety;
 mod support;
 mod wire;

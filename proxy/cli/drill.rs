@@ -19,7 +19,7 @@ use super::reach::Reach;
 use super::serve::ANY_PORT;
 use super::start::{self, How};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::wiring::Wired;
+use crate::wiring::{DRAIN, Wired};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -81,7 +81,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
             break;
         }
     }
-    wired.shut();
+    wired.shut(DRAIN);
     Ok(exit)
 }
 

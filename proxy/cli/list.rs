@@ -1,5 +1,6 @@
 //! `squall list`
 
+use squall_core::unit::Duration;
 use squall_drill::view::Verdict;
 
 use super::out::{say, table};
@@ -29,10 +30,29 @@ pub(crate) fn run(args: Args) -> Outcome {
             view.name,
             view.state.word().to_owned(),
             view.verdict.map_or("-", Verdict::word).to_owned(),
-            format!("{:.1}s of {:.1}s", view.elapsed, view.planned),
+            elapsed(view.elapsed, view.planned),
             view.seed.to_string(),
         ]);
     }
     table(&rows);
     Ok(Exit::Done)
+}
+
+/// Seconds; what is set to go on for as long as can be said has no end to tell.
+fn elapsed(elapsed: f64, planned: f64) -> String {
+    match planned < Duration::MAX.0 as f64 / 1e9 {
+        true => format!("{elapsed:.1}s of {planned:.1}s"),
+        false => format!("{elapsed:.1}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elapsed;
+
+    #[test]
+    fn only_an_end_that_there_is_is_told() {
+        assert_eq!(elapsed(1.25, 60.0), "1.2s of 60.0s");
+        assert_eq!(elapsed(1.25, 315_360_000.0), "1.2s");
+    }
 }

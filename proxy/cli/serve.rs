@@ -14,7 +14,7 @@ use super::interrupt::{self, Wish};
 use super::out::{say, tell};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::language;
-use crate::wiring::Wired;
+use crate::wiring::{DRAIN, Wired};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     say!("control {}", server.place());
     attend(&wired, &wishes);
-    wired.shut();
+    wired.shut(DRAIN);
     Ok(Exit::Done)
 }
 
@@ -76,7 +76,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
     if let Some(toxiproxy) = &args.toxiproxy {
         let is_local = toxiproxy.starts_with("localhost:")
             || toxiproxy.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
-        if !is_local {
+        if !is_local && !config.control.toxiproxy_open {
             let why =
                 "--toxiproxy takes `address:port` on loopback; elsewhere it needs [control] toxiproxy_open = true";
             return Err(Failure::input(why));
@@ -96,7 +96,7 @@ fn config(args: &Args) -> Result<Config, Failure> {
 }
 
 /// Does what signals ask for, until the end is asked for. Ctrl-C lifts the faults; the second one never comes here.
-pub(super) fn attend(wired: &Arc<Wired>, wishes: &Receiver<Wish>) {
+fn attend(wired: &Arc<Wired>, wishes: &Receiver<Wish>) {
     for wish in wishes {
         match wish {
             Wish::Terminate => return,

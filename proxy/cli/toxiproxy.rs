@@ -2,16 +2,21 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::time;
 
 use squall_control::toxiproxy::Shown;
 use squall_core::config::{Config, ControlConfig, Safety};
 use squall_core::unit::Duration;
 
-use super::interrupt;
+use super::interrupt::{self, Wish};
 use super::out::{say, tell};
-use super::serve::{ANY_PORT, attend};
+use super::serve::ANY_PORT;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::wiring::{Toxics, Wired};
+
+/// How long what was held may be written at the end. Nobody waits for idle connections of a test suite to be closed.
+const DRAIN: time::Duration = time::Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
@@ -77,9 +82,14 @@ pub(crate) fn run(args: Args) -> Outcome {
         say!("toxiproxy {place}");
     }
     say!("control {}", server.place());
-    attend(&wired, &wishes);
-    wired.shut();
+    wait(&wishes);
+    wired.shut(DRAIN);
     Ok(Exit::Done)
+}
+
+/// Until a signal asks for the end: the first does, as with the original.
+fn wait(wishes: &Receiver<Wish>) {
+    let _the_end = wishes.iter().find(|wish| !matches!(wish, Wish::Enter(_)));
 }
 
 fn resolved(host: &str, port: u16) -> Result<std::net::SocketAddr, Failure> {
@@ -93,7 +103,7 @@ fn resolved(host: &str, port: u16) -> Result<std::net::SocketAddr, Failure> {
 pub(super) fn adopt(mut words: Vec<OsString>) -> Vec<OsString> {
     let name = words.first().and_then(|word| Path::new(word).file_name()).unwrap_or_default().to_owned();
     if name == "toxiproxy-server" || name == "toxiproxy" {
-        words.insert(1, "toxiproxy".into());
+        words.splice(..1, ["squall".into(), "toxiproxy".into()]); // as help and errors say it
     }
     if words.get(1).is_some_and(|word| word == "toxiproxy") {
         for word in &mut words[2..] {
@@ -117,10 +127,7 @@ mod tests {
             let adopted: Vec<String> = adopt(words).iter().map(|word| word.to_string_lossy().into_owned()).collect();
             adopted.join(" ")
         };
-        assert_eq!(
-            adopt("/bin/toxiproxy-server -host=0.0.0.0 -port 1"),
-            "/bin/toxiproxy-server toxiproxy --host=0.0.0.0 --port 1"
-        );
+        assert_eq!(adopt("/bin/toxiproxy-server -host=0.0.0.0 -port 1"), "squall toxiproxy --host=0.0.0.0 --port 1");
         assert_eq!(adopt("squall toxiproxy -proxy-metrics"), "squall toxiproxy --proxy-metrics");
         assert_eq!(adopt("squall toxiproxy --seed 7 -h"), "squall toxiproxy --seed 7 -h");
         assert_eq!(adopt("squall serve -config x"), "squall serve -config x");

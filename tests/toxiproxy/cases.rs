@@ -671,7 +671,8 @@ fn every_line_of_the_table() {
         }
     }
     assert!(wrong.is_empty(), "{} of {} lines:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
-    assert!(CASES.len() >= 100, "the table has {} lines", CASES.len());
+    let genuine = CASES.iter().filter(|case| case.0 != "better").count();
+    assert!(genuine >= 100, "{genuine} lines say what the genuine server does");
 }
 
 #[test]

@@ -60,18 +60,10 @@ impl Toxi {
         Toxi { program, address, control, room, upstream }
     }
 
-    /// One request with this head's first line, these headers and this body; each within a second.
+    /// One request as it stands.
     #[track_caller]
     pub fn raw(&self, request: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(request).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head: head.to_owned(), body: body.to_owned() }
+        ask(self.address, request)
     }
 
     #[track_caller]
@@ -119,4 +111,18 @@ impl Toxi {
         let client = Peer::new(TcpStream::connect(proxy).unwrap());
         (client, Peer::new(self.upstream.accept().unwrap().0))
     }
+}
+
+/// One request as it stands, and what comes back until the other side closes.
+#[track_caller]
+pub fn ask(address: SocketAddr, request: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head: head.to_owned(), body: body.to_owned() }
 }

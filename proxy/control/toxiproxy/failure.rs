@@ -57,8 +57,28 @@ impl From<PlaneError> for Failure {
     }
 }
 
+/// Toxics are an experiment, and whatever keeps the engine from starting or changing one (a limit, an environment, a switch
+/// that somebody has thrown) is a [`Refusal`]: the client is told why, and that it lies with the server.
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_the_engine_refuses_is_503_with_the_reason() {
+        let why = "the safety lever is engaged: \"no experiments today\"";
+        let failure = Failure::from(Refusal::NotArmed(vec![why.into(), "and more".into()]));
+        assert_eq!(failure.status, StatusCode::SERVICE_UNAVAILABLE);
+        let body: serde_json::Value = serde_json::from_str(&failure.json()).unwrap_or_default();
+        assert_eq!(body, serde_json::json!({ "error": format!("{why}; and more"), "status": 503 }));
+        for refusal in [Refusal::State("`toxiproxy-1` is over".into()), Refusal::TooMany(3)] {
+            let failure = Failure::from(refusal.clone());
+            assert_eq!((failure.status, failure.message), (StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()));
+        }
     }
 }

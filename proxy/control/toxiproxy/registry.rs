@@ -428,7 +428,8 @@ impl Registry {
         Ok(fault)
     }
 
-    /// The experiment that toxics belong to, begun with the first of them.
+    /// The experiment that toxics belong to, begun with the first of them. This is where the engine may say no: whatever
+    /// forbids experiments on this host is a `Refusal` of the start, which clients get as 503 with the reason.
     fn resident<'a>(&self, state: &'a mut State) -> Result<&'a Resident, Failure> {
         match &mut state.resident {
             Some(resident) => Ok(resident),
