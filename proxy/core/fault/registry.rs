@@ -44,6 +44,10 @@ faults![
     error::Error,
     drop_answer::DropAnswer,
     trickle::Trickle,
+    sse::Sse,
+    grpc::Grpc,
+    replace::Replace,
+    patch::Patching,
 ];
 
 /// The kind of this name.
