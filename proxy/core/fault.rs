@@ -28,6 +28,7 @@ pub mod observed;
 pub mod pad;
 pub mod partition;
 pub mod patch;
+pub mod rate_limit;
 pub mod registry;
 pub mod replace;
 pub mod running;

@@ -42,6 +42,7 @@ faults![
     duplicate::Duplicate,
     truncate::Truncate,
     error::Error,
+    rate_limit::RateLimit,
     drop_answer::DropAnswer,
     trickle::Trickle,
     sse::Sse,
