@@ -38,6 +38,7 @@ pub mod sse;
 pub mod template;
 pub mod trickle;
 pub mod truncate;
+pub mod websocket;
 mod words;
 
 use std::any::Any;

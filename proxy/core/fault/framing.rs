@@ -3,3 +3,4 @@
 
 pub(super) mod grpc;
 pub(super) mod sse;
+pub(super) mod websocket;

@@ -47,6 +47,7 @@ faults![
     trickle::Trickle,
     sse::Sse,
     grpc::Grpc,
+    websocket::WebSocket,
     replace::Replace,
     patch::Patching,
 ];
