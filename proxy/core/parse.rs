@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub(crate) use draft::{
     BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft,
 };
-pub(crate) use draft::{ProxyDraft, ServiceDraft, StepDraft, is_name};
+pub(crate) use draft::{KeyWord, ProxyDraft, ServiceDraft, StepDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
 pub use one_liner::one_liner;

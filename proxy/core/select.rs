@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::chain::Dialogue;
 use crate::curve::Curve;
 use crate::draw;
-use crate::http::HttpKey;
+use crate::http::{HttpKey, Request};
 use crate::time::Time;
 
 /// Selection, written once for all kinds. Order: match, count, percentage, cap.
@@ -32,11 +32,7 @@ impl Select {
                 None => ordinal,
                 Some(exchange) => draw::hash(&[ordinal.to_le_bytes(), exchange.number.to_le_bytes()].concat()),
             }),
-            Key::Client => client.map(|ip| match ip.to_canonical() {
-                IpAddr::V4(ip) => draw::hash(&ip.octets()),
-                IpAddr::V6(ip) => draw::hash(&ip.octets()),
-            }),
-            Key::Http(key) => exchange.and_then(|exchange| key.of(&exchange.request)),
+            key => key.of(client, exchange.map(|exchange| &exchange.request)),
         }
     }
 
@@ -90,6 +86,20 @@ pub enum Key {
     Client,
     /// A part of an HTTP request, such as `header:x-tenant`. Available with HTTP.
     Http(HttpKey),
+}
+
+impl Key {
+    /// What stands for all that have this key; none: they have none, or each stands for itself.
+    pub fn of(&self, client: Option<IpAddr>, request: Option<&Request>) -> Option<u64> {
+        match self {
+            Key::Ordinal => None,
+            Key::Client => client.map(|ip| match ip.to_canonical() {
+                IpAddr::V4(ip) => draw::hash(&ip.octets()),
+                IpAddr::V6(ip) => draw::hash(&ip.octets()),
+            }),
+            Key::Http(key) => request.and_then(|request| key.of(request)),
+        }
+    }
 }
 
 /// Which of the matching units; counted over all openings of the window, before the percentage.

@@ -43,6 +43,8 @@ pub(super) struct Driver<F: Fault> {
     offset: u64,
     turn_began: u64,
     held: Option<Until>,
+    /// How many bytes have to wait before the fault is asked again.
+    want: usize,
     fresh: bool,
 }
 
@@ -73,6 +75,7 @@ impl<F: Fault> Driver<F> {
             offset: 0,
             turn_began: 0,
             held: None,
+            want: 0,
             fresh: true,
         }
     }
@@ -197,7 +200,22 @@ impl<F: Fault> Driver<F> {
                 }
                 continue;
             };
-            let mut rest = bytes;
+            let (mut arrived, mut rest) = (arrived, bytes);
+            while rest.len() < self.want
+                && let Some((at, Some(more))) = self.queue.pop_front_if(|(_, item)| item.is_some())
+            {
+                arrived = at;
+                rest.extend(more);
+            }
+            let want = std::mem::take(&mut self.want);
+            if rest.len() < want {
+                if self.queue.is_empty() {
+                    self.want = want;
+                    self.queue.push_front((arrived, Some(rest)));
+                    return;
+                }
+                self.credit = rest.len(); // the rest can't come
+            }
             while self.held.is_none() && self.ended.is_none() && !rest.is_empty() {
                 let n = if self.credit > 0 {
                     let n = self.credit.min(rest.len());
@@ -220,6 +238,11 @@ impl<F: Fault> Driver<F> {
                             self.swallowed += n;
                             self.out.extend(put.iter().map(|byte| (self.now, *byte)));
                             n
+                        }
+                        Act::More(n) => {
+                            assert!(n > rest.len(), "{:?} asks for what it has", self.fault);
+                            self.want = n;
+                            break;
                         }
                         act => {
                             self.apply(&act);

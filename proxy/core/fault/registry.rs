@@ -42,8 +42,14 @@ faults![
     duplicate::Duplicate,
     truncate::Truncate,
     error::Error,
+    rate_limit::RateLimit,
     drop_answer::DropAnswer,
     trickle::Trickle,
+    sse::Sse,
+    grpc::Grpc,
+    websocket::WebSocket,
+    replace::Replace,
+    patch::Patching,
 ];
 
 /// The kind of this name.
