@@ -239,6 +239,46 @@ fn an_observed_drill_injects_nothing_and_says_what_it_would_have() {
     assert!(load["failed"] == 0 && load["latency_us"]["p99"].as_u64().unwrap() < 2_000_000, "{load:#}");
 }
 
+/// A drill on datagrams, with these faults.
+fn calls(faults: &str) -> String {
+    let fault = |fault: &str| format!("[[fault]]\nproxy = \"calls\"\nat = \"500ms\"\nfor = \"2s\"\n{fault}\n");
+    let faults: String = faults.split("---").map(fault).collect();
+    format!(
+        "name = \"calls\"\nseed = 7\n[[service]]\nname = \"peer\"\nkind = \"udp-echo\"\n[[proxy]]\nname = \"calls\"\n\
+         protocol = \"udp\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:peer\"\n[[workload]]\nname = \"calls\"\n\
+         target = \"proxy:calls\"\nkind = \"udp\"\nrate = 200\ntimeout = \"2s\"\nconnections = 4\n{faults}\
+         [[expect]]\nmetric = \"throughput\"\nabove = 20\n"
+    )
+}
+
+#[test]
+fn a_drill_counts_what_became_of_datagrams() {
+    let _turn = turn();
+    let room = Room::new();
+    let faults = "kind = \"duplicate\"\nshare = \"50%\"---kind = \"truncate\"\nshare = \"20%\"\nto = \"20B\"---\
+                  kind = \"latency\"\ndelay = \"60ms\"\njitter = \"50ms\"\ndirection = \"upstream\"\norder = \"free\"";
+    let directory = room.path("report");
+    let file = room.file("a.toml", &calls(faults));
+    room.squall(&["drill", &file, "--report", directory.to_str().unwrap()]).exits(0).says("upheld");
+    let report = report(&directory);
+    let load = &report["workloads"][0];
+    let of = |what: &str| load["datagrams"][what].as_u64().unwrap();
+    assert!(of("duplicated") > 100 && of("corrupted") > 30 && of("reordered") > 30, "{load:#}");
+    assert_eq!((of("lost"), of("late"), load["failed_injected"].as_u64()), (0, 0, Some(0)), "{load:#}");
+    assert_eq!(load["reasons"]["answer differs"], load["failed"], "{load:#}");
+    assert!(std::fs::read_to_string(directory.join("report.md")).unwrap().contains("| datagrams of |"));
+}
+
+#[test]
+fn a_guard_ends_a_drill_that_loses_too_many_datagrams() {
+    let _turn = turn();
+    let room = Room::new();
+    let guard = "[[guard]]\nname = \"too many\"\nmetric = \"error_rate\"\nabove = \"20%\"\nover = \"1s\"\n";
+    let text = calls("kind = \"loss\"\nshare = \"60%\"").replace("for = \"2s\"", "for = \"60s\"");
+    let file = room.file("a.toml", &format!("{}{guard}", text.replace("timeout = \"2s\"", "timeout = \"300ms\"")));
+    room.squall(&["drill", &file]).says("too many").exits(1);
+}
+
 #[test]
 fn what_can_not_start_is_refused_with_2() {
     let room = Room::new();

@@ -164,8 +164,26 @@ pub struct WorkloadReading {
     pub latency: Histogram,
     /// Requests sent and not yet answered.
     pub in_flight: u64,
+    /// What became of datagrams besides; none where there are none.
+    pub datagrams: Option<DatagramReading>,
     /// The same by request, in the order of the scenario, where a workload has several.
     pub requests: Vec<RequestReading>,
+}
+
+/// What became of the datagrams of a workload, as told by those that came back. `lost` and those that came back corrupted
+/// are in [`WorkloadReading::failed`]; none of these is in `failed_injected`, since no fault ends anything there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct DatagramReading {
+    /// Did not come back within the time-out, nor since.
+    pub lost: u64,
+    /// Came back after the time-out.
+    pub late: u64,
+    /// Came back once more (RFC 5560).
+    pub duplicated: u64,
+    /// Came back in time, after one that its socket had sent later (RFC 4737, section 3).
+    pub reordered: u64,
+    /// Came back changed. One whose number can't be told any more is among the lost as well.
+    pub corrupted: u64,
 }
 
 /// Figures of one of a workload's requests.

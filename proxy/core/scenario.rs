@@ -7,7 +7,9 @@ mod probe;
 mod workload;
 
 pub use probe::{ProbeCheck, ProbeMode, ProbeSpec, Secret};
-pub use workload::{Arrivals, Burst, HttpRequest, TcpRequest, Weighted, WorkloadKind, WorkloadSpec};
+pub use workload::{
+    Arrivals, Burst, HttpRequest, LARGEST_DATAGRAM, SMALLEST_DATAGRAM, TcpRequest, Weighted, WorkloadKind, WorkloadSpec,
+};
 
 use crate::curve::Curve;
 use crate::dist::Distribution;
@@ -267,6 +269,18 @@ pub enum ServiceKind {
         /// The text.
         text: String,
     },
+    /// Sends each datagram back.
+    UdpEcho,
+}
+
+impl ServiceKind {
+    /// How it is reached.
+    pub fn carrier(&self) -> Carrier {
+        match self {
+            ServiceKind::Http { .. } | ServiceKind::Echo | ServiceKind::Banner { .. } => Carrier::Stream,
+            ServiceKind::UdpEcho => Carrier::Datagrams,
+        }
+    }
 }
 
 /// `[[fault]]`

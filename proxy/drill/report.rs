@@ -356,7 +356,7 @@ pub(crate) fn workloads(checked: &Checked, readings: &[WorkloadReading]) -> Vec<
         json!({
             "name": spec.name, "intended": reading.intended, "unsent": reading.unsent, "ok": reading.ok,
             "failed": reading.failed, "failed_injected": reading.failed_injected, "retried": reading.retried,
-            "reasons": reading.reasons, "unanswered": reading.in_flight,
+            "reasons": reading.reasons, "unanswered": reading.in_flight, "datagrams": reading.datagrams,
             "requests": requests.collect::<Vec<_>>(),
             "latency_us": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999) },
         })

@@ -5,6 +5,7 @@ mod calls;
 mod capacity;
 mod echo;
 mod http;
+mod udp_echo;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -33,18 +34,36 @@ const BACK_OFF: Time = 10 * MILLI;
 pub(crate) fn start(spec: &ServiceSpec) -> Result<Box<dyn Service>, String> {
     let counts = Arc::new(Counts::default());
     let double = Double::new(spec, &counts).map_err(|why| format!("service `{}`: {why}", spec.name))?;
+    let started = match double {
+        Some(double) => start_connected(spec, double, &counts),
+        None => start_datagrams(spec, &counts),
+    };
     let cannot = |error: io::Error| format!("service `{}` can not listen on {}: {error}", spec.name, spec.listen);
-    let listener = listen(&spec.listen).map_err(cannot)?;
-    let address = listener.local_addr().map_err(cannot)?;
-    let counted = Arc::clone(&counts);
+    let (address, thread) = started.map_err(cannot)?;
+    Ok(Box::new(LocalService { address, counts, _thread: thread }))
+}
+
+fn start_connected(spec: &ServiceSpec, double: Double, counts: &Arc<Counts>) -> io::Result<(SocketAddr, Thread)> {
+    let listener = listen(&spec.listen, bind)?;
+    let (address, counted) = (listener.local_addr()?, Arc::clone(counts));
     let main = move |timer| async move {
         match TcpListener::from_std(listener) {
             Ok(listener) => serve(listener, double, &counted, timer).await,
             Err(error) => tracing::error!(%error, %address, "service"),
         }
     };
-    let thread = Thread::spawn(&format!("service {}", spec.name), main).map_err(cannot)?;
-    Ok(Box::new(LocalService { address, counts, _thread: thread }))
+    Ok((address, Thread::spawn(&format!("service {}", spec.name), main)?))
+}
+
+fn start_datagrams(spec: &ServiceSpec, counts: &Arc<Counts>) -> io::Result<(SocketAddr, Thread)> {
+    let socket = listen(&spec.listen, udp_echo::bind)?;
+    let (address, counted) = (socket.local_addr()?, Arc::clone(counts));
+    let main = move |_| async move {
+        if let Err(error) = udp_echo::serve(socket, &counted).await {
+            tracing::error!(%error, %address, "service");
+        }
+    };
+    Ok((address, Thread::spawn(&format!("service {}", spec.name), main)?))
 }
 
 struct LocalService {
@@ -84,12 +103,14 @@ enum Double {
 }
 
 impl Double {
-    fn new(spec: &ServiceSpec, counts: &Arc<Counts>) -> Result<Double, String> {
-        Ok(match &spec.kind {
+    /// None: it takes datagrams.
+    fn new(spec: &ServiceSpec, counts: &Arc<Counts>) -> Result<Option<Double>, String> {
+        Ok(Some(match &spec.kind {
             ServiceKind::Http { .. } => Double::Http(Arc::new(http::Answers::new(spec, Arc::clone(counts))?)),
             ServiceKind::Echo => Double::Echo,
             ServiceKind::Banner { text } => Double::Banner(text.as_str().into()),
-        })
+            ServiceKind::UdpEcho => return Ok(None),
+        }))
     }
 
     /// Serves one connection to its end, whoever ends it.
@@ -105,7 +126,8 @@ impl Double {
     }
 }
 
-fn listen(address: &str) -> io::Result<std::net::TcpListener> {
+/// Listens on the first of the addresses that can be had.
+fn listen<L>(address: &str, bind: impl Fn(SocketAddr) -> io::Result<L>) -> io::Result<L> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in address.to_socket_addrs()? {
         match bind(address) {

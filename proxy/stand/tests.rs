@@ -3,6 +3,7 @@
 
 mod answers;
 mod capacity;
+mod datagrams;
 mod load;
 mod services;
 mod support;

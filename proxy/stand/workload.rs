@@ -3,6 +3,7 @@
 
 mod arrivals;
 mod connect;
+mod datagrams;
 mod dispatch;
 mod failure;
 mod figures;
@@ -19,9 +20,11 @@ use squall_core::scenario::{WorkloadKind, WorkloadSpec};
 use tokio::sync::watch;
 
 use crate::thread::Thread;
+use crate::timer::Timer;
 pub(crate) use arrivals::Due;
 use arrivals::Generator;
 pub(crate) use connect::connect;
+use datagrams::Datagrams;
 pub(crate) use dispatch::Client;
 use dispatch::{Dispatcher, Terms};
 pub(crate) use failure::Failure;
@@ -46,6 +49,7 @@ pub(crate) fn start(
             HttpClient::new(requests, spec, target).and_then(|client| run(client, spec, target, seed, injected))
         }
         WorkloadKind::Tcp(requests) => run(tcp::TcpClient::new(requests), spec, target, seed, injected),
+        WorkloadKind::Udp { size } => run_datagrams(*size, spec, target, seed),
     };
     let running = running.map_err(|why| format!("workload `{}`: {why}", spec.name))?;
     Ok(Box::new(running))
@@ -58,6 +62,34 @@ fn run<C: Client>(
     seed: u64,
     injected: Injected,
 ) -> Result<Running, String> {
+    let terms = Terms {
+        addresses: addresses(spec, target)?,
+        timeout: spec.timeout,
+        retries: spec.retries,
+        connections: spec.connections.map(|kept| usize::try_from(kept).unwrap_or(usize::MAX)),
+        injected,
+    };
+    launch(spec, seed, move |figures, generator, timer, going| async move {
+        Dispatcher::new(client, terms, figures).run(generator, timer, going).await;
+    })
+}
+
+fn run_datagrams(size: usize, spec: &WorkloadSpec, target: &str, seed: u64) -> Result<Running, String> {
+    let count = spec.connections.map_or(1, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let sockets = datagrams::sockets(&addresses(spec, target)?, count);
+    let sockets = sockets.map_err(|error| format!("can not send datagrams to {target}: {error}"))?;
+    let timeout = spec.timeout;
+    launch(spec, seed, move |figures, generator, timer, going| async move {
+        figures.datagrams(|_| ()); // there are some, be it none lost
+        match Datagrams::new(sockets, size, timeout, seed, figures) {
+            Ok(datagrams) => datagrams.run(generator, timer, going).await,
+            Err(error) => tracing::error!(%error, "load"),
+        }
+    })
+}
+
+/// Where a workload sends to, if it can be sent at all.
+fn addresses(spec: &WorkloadSpec, target: &str) -> Result<Vec<SocketAddr>, String> {
     if spec.rate.values().into_iter().any(|rate| !(0.0..=MAX_RATE).contains(rate)) {
         return Err(format!("rates lie between 0 and {MAX_RATE} per second"));
     }
@@ -67,20 +99,20 @@ fn run<C: Client>(
     if target.starts_with("unix:") {
         return Err("load over unix sockets is not yet available".into());
     }
-    let addresses: Vec<SocketAddr> =
-        target.to_socket_addrs().map_err(|error| format!("can not resolve {target}: {error}"))?.collect();
+    Ok(target.to_socket_addrs().map_err(|error| format!("can not resolve {target}: {error}"))?.collect())
+}
+
+/// Starts the thread in which `main` sends.
+fn launch<F: Future<Output = ()>>(
+    spec: &WorkloadSpec,
+    seed: u64,
+    main: impl FnOnce(Arc<Figures>, Generator, Timer, watch::Receiver<bool>) -> F + Send + 'static,
+) -> Result<Running, String> {
     let generator = Generator::new(spec.rate.clone(), spec.arrivals, &spec.kind.weights(), seed, &spec.name);
-    let terms = Terms {
-        addresses,
-        timeout: spec.timeout,
-        retries: spec.retries,
-        connections: spec.connections.map(|kept| usize::try_from(kept).unwrap_or(usize::MAX)),
-        injected,
-    };
     let figures = Arc::new(Figures::new(spec.kind.weights().len()));
     let (go, going) = watch::channel(true);
     let counted = Arc::clone(&figures);
-    let main = move |timer| async move { Dispatcher::new(client, terms, counted).run(generator, timer, going).await };
+    let main = move |timer| main(counted, generator, timer, going);
     let thread = Thread::spawn(&format!("load {}", spec.name), main).map_err(|error| error.to_string())?;
     Ok(Running { figures, go, thread: Mutex::new(Some(thread)) })
 }

@@ -75,9 +75,17 @@ impl Line {
     /// Starts these faults; the association has met all of them when this returns.
     #[track_caller]
     fn start(&self, faults: &[&str]) -> String {
-        let tables: String =
-            faults.iter().map(|fault| format!("[[fault]]\nproxy = \"default\"\n{fault}\n\n")).collect();
-        let id = self.serve.start(&tables);
+        self.meets(self.serve.start(&tables(faults)))
+    }
+
+    /// The same, but nothing is injected.
+    #[track_caller]
+    fn observe(&self, faults: &[&str]) -> String {
+        self.meets(self.serve.observe(&tables(faults)))
+    }
+
+    #[track_caller]
+    fn meets(&self, id: String) -> String {
         wait::until("faults to meet the association", || {
             let view = self.serve.client.view(&id).unwrap();
             view.faults.iter().all(|fault| fault.tally.eligible >= 1).then_some(())
@@ -124,6 +132,10 @@ impl Line {
         });
         heard
     }
+}
+
+fn tables(faults: &[&str]) -> String {
+    faults.iter().map(|fault| format!("[[fault]]\nproxy = \"default\"\n{fault}\n\n")).collect()
 }
 
 fn figure(line: &Value, field: &str) -> u64 {
@@ -247,6 +259,37 @@ fn what_is_not_lost_is_late_with_both() {
     // each waits first, and then it is decided whether it is lost
     assert_eq!((dropped, late.len()), (100 - heard.len(), 100));
     assert!(late.iter().all(|line| figure(line, "achieved") >= 100_000_000), "{late:#?}");
+}
+
+#[test]
+fn what_is_only_observed_leaves_every_datagram_as_it_is_and_says_what_would_have_been() {
+    let faults =
+        ["kind = 'latency'\ndelay = '60s'", "kind = 'corrupt'\none_per = '64B'", "kind = 'loss'\nshare = '30%'"];
+    let line = Line::new();
+    let id = line.observe(&faults);
+    let began = Instant::now();
+    for n in 0..100 {
+        line.answer(&pattern(100 + n));
+        assert!(hear(&line.client) == pattern(100 + n), "{n}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(50), "it was delayed");
+    wait::until("a hundred to be on record", || (line.tally(&id, "latency").injected == 100).then_some(()));
+    line.serve.stop(&id);
+    line.works();
+    let late = line.ledger(&id, "latency");
+    let is_seen = |line: &Value| line["observed"] == true && line["achieved"] == 0;
+    assert!(late.len() == 100 && late.iter().all(|line| is_seen(line) && figure(line, "scheduled") == 60_000_000_000));
+    let lost = line.ledger(&id, "loss");
+    assert!((10..=60).contains(&lost.len()) && lost.iter().all(|line| is_seen(line) && line["what"] == "dropped"));
+    assert!(line.ledger(&id, "corrupt").len() >= 100);
+
+    // the same datagrams on another association of the same number, under the same seed, acted on
+    let other = Line::new();
+    let acted = other.start(&faults[2..]);
+    other.answers(100, 100, &acted, "loss");
+    other.serve.stop(&acted);
+    let steps = |lines: &[Value]| lines.iter().map(|line| figure(line, "step")).collect::<Vec<_>>();
+    assert_eq!(steps(&lost), steps(&other.ledger(&acted, "loss")));
 }
 
 /// Datagrams that the kernel dropped because a socket's buffer was full, of all sockets at these ports.

@@ -118,3 +118,18 @@ fn losses_in_bursts_are_felt_by_few_and_long() {
     assert!(p99 > 200e6 && p99 > 3.0 * p50, "p50 {p50}, p99 {p99} ns");
     assert_eq!(outage.load("clients").failed, 0.0, "late, not lost");
 }
+
+#[test]
+fn a_call_loses_what_the_link_loses() {
+    let lost = |loss: &str| {
+        let outage = run("voice-loss", &[("length", "4s"), ("loss", loss)]);
+        let calls = outage.load("calls");
+        let datagrams = &outage.named("workloads", "calls")["datagrams"];
+        assert!(datagrams["lost"].as_f64().unwrap() >= 0.9 * calls.failed && calls.ok > 500.0, "{calls:?} {datagrams}");
+        assert_eq!((&datagrams["corrupted"], &datagrams["duplicated"]), (&0.into(), &0.into()));
+        outage.measured("error_rate", "faults")
+    };
+    // of 2000: five standard deviations of losses in bursts of three
+    let (some, more) = (lost("20%"), lost("40%"));
+    assert!((0.1..0.3).contains(&some) && (0.27..0.53).contains(&more), "{some} of 20 %, {more} of 40 %");
+}

@@ -57,10 +57,23 @@ impl Serve {
     /// returns, and ends by itself after a minute.
     #[track_caller]
     pub fn start(&self, faults: &str) -> String {
-        let text = format!("name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
-        let id = self.client.submit(&text, Format::Toml, &[]).unwrap().id;
+        let id = self.submit(faults);
         self.client.start(&id, Some("60s")).unwrap();
         id
+    }
+
+    /// The same, but nothing is injected.
+    #[track_caller]
+    pub fn observe(&self, faults: &str) -> String {
+        let id = self.submit(faults);
+        self.client.observe(&id, Some("60s")).unwrap();
+        id
+    }
+
+    #[track_caller]
+    fn submit(&self, faults: &str) -> String {
+        let text = format!("name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
+        self.client.submit(&text, Format::Toml, &[]).unwrap().id
     }
 
     /// Ends it; its faults are off when this returns.

@@ -8,9 +8,11 @@
 //!   [`Packets::new`], [`Packets::retune`], [`Packets::poll`], then drop it if [`Packets::is_idle`].
 //! - A datagram: [`Packets::push`] with its number, then [`Packets::take`] until nothing is left, both directions.
 //! - Poll at the latest at [`Polled::next`]. Polling more often is harmless.
+//! - A fault that only observes is asked in a shadow (`packets/shadow.rs`): every datagram goes on at once.
 //! - Before each push or poll say how much more may be held ([`Packets::room`]); what does not fit is dropped and counted
 //!   ([`Packets::dropped`]): that is squall's own doing and no injection.
 
+mod shadow;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::shadow::Shadow;
 use self::stage::{Parcel, Stage, Way};
 use super::unit::{Moment, Unit, sooner};
 use super::{FLOWS, Polled, Talk};
@@ -119,7 +122,7 @@ impl Packets {
         let polled = self.poll(talk, now, records); // those before it first, and the switches
         let mut injected = std::mem::take(&mut self.injected);
         let mut moment = Moment { now, talk, records, injected: &mut injected, over: false };
-        self.pass_on(0, flow, Parcel { number, bytes }, &mut moment);
+        self.pass_on(0, flow, Parcel { number, bytes, ghost: false }, &mut moment);
         self.injected = injected;
         self.note_held();
         Polled { next: self.next(), ..polled }
@@ -196,6 +199,7 @@ impl Packets {
     /// Everything that a fault holds in one direction goes on, in order of arrival, or nowhere.
     fn let_go(&mut self, index: usize, flow: Flow, moment: &mut Moment<'_>) -> bool {
         let Member { unit, stages } = &mut self.members[index];
+        stages[flow as usize].shadow = Shadow::default();
         if stages[flow as usize].is_empty() {
             return false;
         }
@@ -226,6 +230,10 @@ impl Packets {
     fn pass_on(&mut self, from: usize, flow: Flow, mut parcel: Parcel, moment: &mut Moment<'_>) {
         for member in self.members.iter_mut().skip(from).filter(|member| member.acts(flow)) {
             let stage = &mut member.stages[flow as usize];
+            if member.unit.active.observed {
+                parcel = stage.observe(parcel, &mut member.unit, moment);
+                continue;
+            }
             match stage.arrive(parcel, &mut member.unit, &mut self.way, moment) {
                 Some(on) => parcel = on,
                 None => return,

@@ -1,4 +1,4 @@
-//! A fault that is only asked: its doors and datagrams are out of reach of whoever would carry its decisions out.
+//! A fault that is only asked: its doors are out of reach of whoever would carry its decisions out.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::{
 use crate::select::Connections;
 use crate::time::Time;
 
-/// Another fault, to be observed. What it decides about connections and bytes is asked for and left at that by the chain
-/// engine ([`crate::plan::Active::observed`]). The doors of listeners stay open: a connection that comes in while it would
+/// Another fault, to be observed. What it decides about connections, bytes and datagrams is asked for and left at that by the
+/// engines ([`crate::plan::Active::observed`]). The doors of listeners stay open: a connection that comes in while it would
 /// have closed them is told at its gate.
 ///
 /// A hook that is added to faults has to be thought of here: nothing that acts by it may get through.
@@ -68,18 +68,8 @@ impl AnyFault for Observed {
     fn lifted(&self, state: &mut (dyn Any + Send)) {
         self.0.lifted(state);
     }
-    /// Asked once about each datagram, which goes on whatever the answer; one that would wait goes on record at once.
     fn packet(&self, cx: AnyCx<'_>, datagram: &Datagram<'_>) -> Packet {
-        let AnyCx { state, shared, draw, span, now, elapsed, flow, exchange, injected } = cx;
-        let asked = AnyCx { state, shared, draw, span, now, elapsed, flow, exchange, injected: &mut *injected };
-        let (what, figure) = match self.0.packet(asked, datagram) {
-            Packet::Hold(due) | Packet::Queue(due) if due > now => (What::Delayed, due - now),
-            Packet::Keep => (What::Held, datagram.bytes.len() as u64),
-            _ => return Packet::Pass, // what it does at once it has put on record itself
-        };
-        let step = datagram.step;
-        injected.push(Injection { what, step, draw: None, drawn: figure, scheduled: figure, achieved: 0 });
-        Packet::Pass
+        self.0.packet(cx, datagram)
     }
     /// Asked for by the chain engine, which leaves it at that.
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling {

@@ -149,7 +149,7 @@ pub(crate) struct ServiceDraft {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ServiceWord {
     /// Answers every request.
     Http,
@@ -157,6 +157,8 @@ pub(crate) enum ServiceWord {
     Echo,
     /// Sends a text on connect, then answers each line with it.
     Banner,
+    /// Sends each datagram back.
+    UdpEcho,
 }
 
 /// `answers`

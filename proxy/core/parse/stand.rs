@@ -10,6 +10,7 @@ use super::reader::{Reader, item, join};
 use super::world::World;
 use super::{way, words};
 use crate::diagnostic::Diagnostic;
+use crate::fault::Carrier;
 use crate::scenario::{Calls, Capacity, Protocol, ProxySpec, ServiceKind, ServiceSpec};
 use crate::time::SECOND;
 use crate::way::ORIGINAL;
@@ -32,7 +33,8 @@ pub(crate) fn proxy(reader: &mut Reader, table: &Table, index: usize, world: &Wo
         reader.error(table, &path, "listen", why);
     }
     if draft.transparent.is_none() {
-        check_target(reader, table, &path, "upstream", &draft.upstream, world);
+        let carrier = draft.protocol.unwrap_or_default().carrier();
+        check_target(reader, table, &path, "upstream", &draft.upstream, carrier, world);
     }
     let way = way::read(reader, table, &path, &draft);
     if draft.max_connections == Some(0) {
@@ -79,11 +81,23 @@ fn check_datagrams(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
     }
 }
 
-pub(crate) fn check_target(reader: &mut Reader, table: &Table, path: &str, key: &str, text: &str, world: &World) {
+/// Checks where somebody sends to who is carried as `carrier`.
+pub(crate) fn check_target(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    key: &str,
+    text: &str,
+    carrier: Carrier,
+    world: &World,
+) {
     match target(text) {
         Err(why) => reader.error(table, path, key, why),
-        Ok(Target::Service(name)) if !world.services.iter().any(|known| known == name) => {
-            let known = world.services.iter().map(String::as_str);
+        Ok(Target::Service(name)) => {
+            if let Some(service) = world.services.iter().find(|known| known.name == name) {
+                return check_carrier(reader, table, path, key, &format!("service `{name}`"), carrier, service.carrier);
+            }
+            let known = world.services.iter().map(|known| known.name.as_str());
             let mut diagnostic = Diagnostic::error(format!("there is no service `{name}`"));
             diagnostic.help = words::nearest(name, known.clone())
                 .map(words::did_you_mean)
@@ -95,6 +109,10 @@ pub(crate) fn check_target(reader: &mut Reader, table: &Table, path: &str, key: 
                 return reader.error(table, path, key, "an address is that of one proxy: no globs here");
             }
             reference(reader, table, path, key, name, world);
+            for known in world.named(name) {
+                let theirs = known.protocol.map(Protocol::carrier);
+                check_carrier(reader, table, path, key, &format!("proxy `{name}`"), carrier, theirs);
+            }
             if world.named(name).any(|known| known.upstream == ORIGINAL) {
                 let why = format!("proxy `{name}` is transparent: it takes only what the kernel redirects to it");
                 reader.error(table, path, key, why);
@@ -105,6 +123,26 @@ pub(crate) fn check_target(reader: &mut Reader, table: &Table, path: &str, key: 
         }
         Ok(_) => {}
     }
+}
+
+/// Whoever sends datagrams needs somebody who takes them.
+fn check_carrier(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    key: &str,
+    who: &str,
+    own: Carrier,
+    theirs: Option<Carrier>,
+) {
+    if theirs.is_none_or(|theirs| theirs == own) {
+        return;
+    }
+    let why = match own {
+        Carrier::Datagrams => format!("{who} does not take datagrams: `udp` goes to `udp` and `udp-echo`"),
+        Carrier::Stream => format!("{who} takes datagrams only, and what comes here are connections"),
+    };
+    reader.error(table, path, key, why);
 }
 
 /// Reads and checks one service.
@@ -120,6 +158,7 @@ pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize, world: &
     only_for(reader, table, &path, &["text"], draft.kind == ServiceWord::Banner, "banner services");
     let kind = match draft.kind {
         ServiceWord::Echo => ServiceKind::Echo,
+        ServiceWord::UdpEcho => ServiceKind::UdpEcho,
         ServiceWord::Banner => ServiceKind::Banner { text: draft.text.unwrap_or_else(|| "squall\r\n".into()) },
         ServiceWord::Http => {
             let (capacity, calls) =
@@ -174,7 +213,9 @@ fn calls(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft, w
     }
     for text in targets {
         match target(text) {
-            Ok(Target::Service(_) | Target::Proxy(_)) => check_target(reader, table, path, "calls", text, world),
+            Ok(Target::Service(_) | Target::Proxy(_)) => {
+                check_target(reader, table, path, "calls", text, Carrier::Stream, world);
+            }
             _ => {
                 reader.error(table, path, "calls", format!("`{text}`: a service calls `service:NAME` or `proxy:NAME`"))
             }

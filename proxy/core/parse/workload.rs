@@ -9,9 +9,12 @@ use super::reader::{Reader, item, join};
 use super::stand::{TIMEOUT, check_head, check_status, check_target, only_for};
 use super::world::World;
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Arrivals, Burst, HttpRequest, TcpRequest, Weighted, WorkloadKind, WorkloadSpec};
+use crate::fault::Carrier;
+use crate::scenario::{
+    Arrivals, Burst, HttpRequest, LARGEST_DATAGRAM, SMALLEST_DATAGRAM, TcpRequest, Weighted, WorkloadKind, WorkloadSpec,
+};
 use crate::time::MILLI;
-use draft::{ArrivalsWord, HTTP_FIELDS, RequestDraft, TCP_FIELDS, WorkloadWord};
+use draft::{ArrivalsWord, HTTP_FIELDS, REQUEST_FIELDS, RequestDraft, TCP_FIELDS, WorkloadWord};
 
 pub(crate) use draft::WorkloadDraft;
 pub(crate) use requests::{names_a_file, put_in_place};
@@ -19,12 +22,20 @@ pub(crate) use requests::{names_a_file, put_in_place};
 /// Requests of one workload: each has figures of its own.
 const MOST_REQUESTS: usize = 100;
 const MOST_WEIGHT: u64 = 1_000_000;
+/// Payload of datagrams where nothing is written, bytes.
+const DATAGRAM: usize = 64;
+/// Sockets that send datagrams in turn.
+const MOST_SOCKETS: u64 = 1_000;
 
 /// Reads and checks one workload.
 pub(crate) fn read(reader: &mut Reader, table: &Table, index: usize, world: &World) -> Option<WorkloadSpec> {
     let path = item("workload", table, index);
     let draft: WorkloadDraft = reader.read(table, &path)?;
-    check_target(reader, table, &path, "target", &draft.target, world);
+    let carrier = match draft.kind {
+        WorkloadWord::Http | WorkloadWord::Tcp => Carrier::Stream,
+        WorkloadWord::Udp => Carrier::Datagrams,
+    };
+    check_target(reader, table, &path, "target", &draft.target, carrier, world);
     check_socket(reader, table, &path, &draft.target, world);
     let arrivals = arrivals(reader, table, &path, &draft);
     let rates = draft.rate.values();
@@ -102,7 +113,12 @@ fn arrivals(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraf
 fn kind(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) -> Option<WorkloadKind> {
     let is_http = draft.kind == WorkloadWord::Http;
     only_for(reader, table, path, HTTP_FIELDS, is_http, "http workloads");
-    only_for(reader, table, path, TCP_FIELDS, !is_http, "tcp workloads");
+    only_for(reader, table, path, TCP_FIELDS, draft.kind == WorkloadWord::Tcp, "tcp workloads");
+    only_for(reader, table, path, REQUEST_FIELDS, draft.kind != WorkloadWord::Udp, "http and tcp workloads");
+    only_for(reader, table, path, &["size"], draft.kind == WorkloadWord::Udp, "udp workloads");
+    if draft.kind == WorkloadWord::Udp {
+        return Some(udp(reader, table, path, draft));
+    }
     let Some(node) = table.node("requests").filter(|node| !matches!(node.value, Value::Null)) else {
         if table.has("requests") && reader.has_errors() {
             return None; // a file that could not be had
@@ -168,6 +184,18 @@ fn kind(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) -
         }
     }
     Some(if is_http { WorkloadKind::Http(https) } else { WorkloadKind::Tcp(tcps) })
+}
+
+fn udp(reader: &mut Reader, table: &Table, path: &str, draft: &WorkloadDraft) -> WorkloadKind {
+    let size = draft.size.map_or(DATAGRAM, |size| usize::try_from(size.0).unwrap_or(usize::MAX));
+    if !(SMALLEST_DATAGRAM..=LARGEST_DATAGRAM).contains(&size) {
+        let why = format!("a datagram carries between {SMALLEST_DATAGRAM} and {LARGEST_DATAGRAM} bytes");
+        reader.error(table, path, "size", why);
+    }
+    if draft.connections.is_some_and(|sockets| sockets > MOST_SOCKETS) {
+        reader.error(table, path, "connections", format!("at most {MOST_SOCKETS} sockets send datagrams"));
+    }
+    WorkloadKind::Udp { size }
 }
 
 fn http(reader: &mut Reader, table: &Table, path: &str, _: usize, draft: RequestDraft) -> Weighted<HttpRequest> {

@@ -13,7 +13,7 @@ use crate::scenario::{Protocol, ProxySpec};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) proxies: Vec<Known>,
-    pub(crate) services: Vec<String>,
+    pub(crate) services: Vec<KnownService>,
     /// Whether an unknown proxy is an error; else it may turn up at the start.
     pub(crate) strict: bool,
     pub(crate) max_percentage: Option<f64>,
@@ -21,6 +21,14 @@ pub(crate) struct World {
     pub(crate) allow_exec: Vec<String>,
     /// Paths that no fault touches.
     pub(crate) never_fault: NeverFault,
+}
+
+/// A service, as far as it could be read.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownService {
+    pub(crate) name: String,
+    /// How it is reached; none: wrongly written.
+    pub(crate) carrier: Option<Carrier>,
 }
 
 /// A proxy, as far as it could be read.
@@ -93,7 +101,14 @@ impl World {
             });
             self.strict = true;
         }
-        self.services.extend(root.tables("service").filter_map(|(_, table)| Some(table.text("name")?.to_owned())));
+        self.services.extend(root.tables("service").filter_map(|(_, table)| {
+            let carrier = match table.text("kind") {
+                Some("udp-echo") => Some(Carrier::Datagrams),
+                Some("http" | "echo" | "banner") => Some(Carrier::Stream),
+                _ => None,
+            };
+            Some(KnownService { name: table.text("name")?.to_owned(), carrier })
+        }));
     }
 
     /// The proxies that a name or glob stands for.

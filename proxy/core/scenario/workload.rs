@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::curve::Curve;
+use crate::fault::Carrier;
 use crate::time::Time;
 
 /// `[[workload]]`
@@ -20,20 +21,31 @@ pub struct WorkloadSpec {
     pub arrivals: Arrivals,
     /// How long an answer may take, ns.
     pub timeout: Time,
-    /// Attempts beyond the first.
+    /// Attempts beyond the first; 0 for datagrams.
     pub retries: u32,
-    /// Connections kept open, one request at a time on each; none: one per request.
+    /// Connections kept open, one request at a time on each; none: one per request. Of datagrams: the sockets that send them
+    /// in turn; none: one.
     pub connections: Option<u64>,
 }
 
-/// What a workload sends; never empty. `{n}` stands for the number of the request, from 0.
+/// What a workload sends; never empty. In texts `{n}` stands for the number of the request, from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WorkloadKind {
     /// HTTP/1.1 requests.
     Http(Vec<Weighted<HttpRequest>>),
     /// Bytes.
     Tcp(Vec<Weighted<TcpRequest>>),
+    /// Datagrams, each with a number and a checksum, to somebody who sends them back as they are.
+    Udp {
+        /// Bytes of payload in each: [`SMALLEST_DATAGRAM`] to [`LARGEST_DATAGRAM`].
+        size: usize,
+    },
 }
+
+/// Payload of the smallest datagram of a workload, bytes: number and checksums.
+pub const SMALLEST_DATAGRAM: usize = 16;
+/// Payload of the largest datagram over IPv4, bytes (RFC 768 and RFC 791: 65,535 less both headers).
+pub const LARGEST_DATAGRAM: usize = 65_507;
 
 impl WorkloadKind {
     /// The weights of its requests, in order.
@@ -41,6 +53,7 @@ impl WorkloadKind {
         match self {
             WorkloadKind::Http(requests) => requests.iter().map(|request| request.weight).collect(),
             WorkloadKind::Tcp(requests) => requests.iter().map(|request| request.weight).collect(),
+            WorkloadKind::Udp { .. } => vec![1],
         }
     }
 
@@ -49,6 +62,15 @@ impl WorkloadKind {
         match self {
             WorkloadKind::Http(requests) => requests.iter().map(|request| request.name.as_str()).collect(),
             WorkloadKind::Tcp(requests) => requests.iter().map(|request| request.name.as_str()).collect(),
+            WorkloadKind::Udp { .. } => vec!["datagram"],
+        }
+    }
+
+    /// How it is carried.
+    pub fn carrier(&self) -> Carrier {
+        match self {
+            WorkloadKind::Http(_) | WorkloadKind::Tcp(_) => Carrier::Stream,
+            WorkloadKind::Udp { .. } => Carrier::Datagrams,
         }
     }
 }

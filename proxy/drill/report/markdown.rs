@@ -232,6 +232,7 @@ fn loads(out: &mut String, story: &Story) -> fmt::Result {
     let header =
         ["load", "intended", "unsent", "ok", "failed", "ended by a fault", "retried", "unanswered", "p50 / p99"];
     table(out, header, rows)?;
+    datagrams(out, story)?;
     let requests = story.workloads.iter().flat_map(|load| {
         let own = load["requests"].as_array().into_iter().flatten();
         own.map(|request| {
@@ -248,6 +249,21 @@ fn loads(out: &mut String, story: &Story) -> fmt::Result {
     }
     writeln!(out)?;
     table(out, ["load", "request", "sent", "failed", "ended by a fault", "p50 / p99"], requests.into_iter())
+}
+
+fn datagrams(out: &mut String, story: &Story) -> fmt::Result {
+    let counts = ["lost", "late", "duplicated", "reordered", "corrupted"];
+    let mut rows = story.workloads.iter().filter(|load| load["datagrams"].is_object()).map(|load| {
+        let [lost, late, duplicated, reordered, corrupted] = counts.map(|count| text(&load["datagrams"][count]));
+        [text(&load["name"]), lost, late, duplicated, reordered, corrupted]
+    });
+    let Some(first) = rows.next() else { return Ok(()) };
+    writeln!(out)?;
+    table(
+        out,
+        ["datagrams of", "lost", "late", "came again", "out of order", "corrupted"],
+        std::iter::once(first).chain(rows),
+    )
 }
 
 fn services(out: &mut String, story: &Story) -> fmt::Result {

@@ -11,7 +11,7 @@ use squall_core::fault::{Flow, Injection, What};
 use squall_core::observe::{Ledger, Record};
 use squall_core::plan::Active;
 use squall_core::plane::DataPlane;
-use squall_core::scenario::{GuardAction, Metric, Protocol};
+use squall_core::scenario::{GuardAction, Metric, Protocol, WorkloadKind};
 use squall_core::time::{Clock, MICRO, MILLI, SECOND, Time};
 
 use super::fakes::{Doubles, Plane};
@@ -712,7 +712,12 @@ fn what_may_be_observed() {
     let rig = rig();
     let datagrams = rig.submit(short().with(|checked| checked.proxies[0].protocol = Protocol::Udp));
     let why = against(rig.engine.observe(&datagrams, Keep::Owned));
-    assert!(why.iter().any(|why| why.contains("datagrams can't be only observed")), "{why:?}");
+    assert!(why.iter().any(|why| why.contains("connections and datagrams do not go together")), "{why:?}");
+    let datagrams = rig.submit(short().with(|checked| {
+        checked.proxies[0].protocol = Protocol::Udp;
+        checked.workloads[0].kind = WorkloadKind::Udp { size: 64 };
+    }));
+    assert!(rig.engine.observe(&datagrams, Keep::Owned).is_ok());
     let elsewhere = rig.submit(short().with(|checked| checked.environments = vec!["staging".into()]));
     assert!(rig.engine.observe(&elsewhere, Keep::Owned).is_err(), "environments hold for it too");
 }

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use squall_core::plane::{RequestReading, WorkloadReading};
+use squall_core::plane::{DatagramReading, RequestReading, WorkloadReading};
 use squall_core::time::Time;
 
 use super::failure::Failure;
@@ -90,6 +90,11 @@ impl Figures {
             why.to_string()
         };
         *reading.reasons.entry(reason).or_default() += 1;
+    }
+
+    /// What became of datagrams.
+    pub(super) fn datagrams(&self, seen: impl FnOnce(&mut DatagramReading)) {
+        seen(self.counts().reading.datagrams.get_or_insert_default());
     }
 
     /// Nothing is due or under way any more, and nothing will be.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::OVERHEAD;
+use super::shadow::Shadow;
 use crate::chain::unit::{Moment, Unit, sooner};
 use crate::fault::{AnyCx, Datagram, Flow, Injection, Packet, Span, What};
 use crate::plan::Active;
@@ -17,6 +18,8 @@ use crate::time::{NEVER, Time};
 pub(super) struct Parcel {
     pub(super) number: u64,
     pub(super) bytes: Bytes,
+    /// A fault that only observes would have kept it: those behind are not asked about it.
+    pub(super) ghost: bool,
 }
 
 /// Where datagrams go that no fault holds, and what may be held.
@@ -45,6 +48,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// One that has just come.
+    pub(super) fn new(parcel: Parcel, now: Time) -> Held {
+        Held { parcel, arrived: now, due: 0, noted: false, copy: false, in_line: false, changed: false }
+    }
+
     /// When its fault is to be asked again.
     fn when(&self) -> Time {
         if self.changed { 0 } else { self.due }
@@ -81,13 +89,13 @@ impl Held {
 }
 
 /// The step of a datagram's draws: both directions of an association share one series.
-fn step(flow: Flow, number: u64) -> u64 {
+pub(super) fn step(flow: Flow, number: u64) -> u64 {
     number << 1 | flow as u64
 }
 
 #[derive(Debug)]
 pub(super) struct Stage {
-    flow: Flow,
+    pub(super) flow: Flow,
     state: Box<dyn Any + Send>,
     pub(super) span: Span,
     /// In order: the head alone is looked at.
@@ -97,6 +105,8 @@ pub(super) struct Stage {
     entered: u64,
     /// Bytes of those that wait.
     queued: usize,
+    /// Where it only observes: what it would be doing.
+    pub(super) shadow: Shadow,
 }
 
 impl Stage {
@@ -109,6 +119,7 @@ impl Stage {
             free: BTreeMap::new(),
             entered: 0,
             queued: 0,
+            shadow: Shadow::default(),
         }
     }
 
@@ -116,6 +127,7 @@ impl Stage {
     pub(super) fn reconsider(&mut self, active: &Arc<Active>, other_kind: bool) {
         if other_kind {
             self.state = active.fault.new_state();
+            self.shadow = Shadow::default();
         }
         self.line.iter_mut().for_each(|held| held.changed = true);
         for (n, mut held) in std::mem::take(&mut self.free).into_values().enumerate() {
@@ -168,15 +180,18 @@ impl Stage {
         moment: &mut Moment<'_>,
     ) -> Option<Parcel> {
         let now = moment.now.mono;
+        self.came(now);
+        self.decide(Held::new(parcel, now), None, unit, way, moment)
+    }
+
+    pub(super) fn came(&mut self, now: Time) {
         self.span.first.get_or_insert(now);
         self.span.last = Some(now);
-        self.decide(
-            Held { parcel, arrived: now, due: 0, noted: false, copy: false, in_line: false, changed: false },
-            None,
-            unit,
-            way,
-            moment,
-        )
+    }
+
+    pub(super) fn went(&mut self, bytes: usize, now: Time) {
+        self.span.seen += bytes as u64;
+        self.span.passed = Some(now);
     }
 
     /// One that has waited is asked about again. Returns it if it goes on.
@@ -204,7 +219,7 @@ impl Stage {
     ) -> Option<Parcel> {
         let now = moment.now.mono;
         let before = moment.records.len();
-        let packet = self.ask(&held, waited, unit, moment);
+        let packet = self.ask(&held, waited, self.queued, now, unit, moment);
         held.noted |= moment.records.len() > before;
         match packet {
             Packet::Hold(due) if due > now => return self.hold(Held { due, ..held }, false, way),
@@ -232,8 +247,7 @@ impl Stage {
                 }
             }
         }
-        self.span.seen += held.parcel.bytes.len() as u64;
-        self.span.passed = Some(now);
+        self.went(held.parcel.bytes.len(), now);
         Some(held.parcel)
     }
 
@@ -256,7 +270,16 @@ impl Stage {
         None
     }
 
-    fn ask(&mut self, held: &Held, waited: Option<Time>, unit: &mut Unit, moment: &mut Moment<'_>) -> Packet {
+    /// Asks the fault, at `now` or, where it only observes, in advance; `queued` bytes of others wait.
+    pub(super) fn ask(
+        &mut self,
+        held: &Held,
+        waited: Option<Time>,
+        queued: usize,
+        now: Time,
+        unit: &mut Unit,
+        moment: &mut Moment<'_>,
+    ) -> Packet {
         let active = unit.active.clone();
         let number = held.parcel.number;
         let datagram = Datagram {
@@ -265,15 +288,15 @@ impl Stage {
             step: step(self.flow, number),
             arrived: held.arrived,
             waited,
-            queued: self.queued,
+            queued,
         };
         let cx = AnyCx {
             state: &mut *self.state,
             shared: &*active.shared,
             draw: unit.draw,
             span: &self.span,
-            now: moment.now.mono,
-            elapsed: unit.elapsed,
+            now,
+            elapsed: unit.elapsed_at(now, moment.now.mono),
             flow: self.flow,
             exchange: None,
             injected: moment.injected,

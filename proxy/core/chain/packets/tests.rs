@@ -4,11 +4,15 @@ mod kinds;
 mod random;
 mod support;
 
-use support::{DOWN, Lab, UP, real, slice};
+use std::sync::Arc;
+
+use support::{DOWN, Lab, UP, payload, real, slice};
 
 use crate::chain::Talk;
+use crate::fault::observed::Observed;
 use crate::fault::{Flow, What};
-use crate::plan::OnAbort;
+use crate::observe::Record;
+use crate::plan::{Active, OnAbort};
 use crate::select::Count;
 use crate::time::{MILLI, SECOND};
 
@@ -111,6 +115,59 @@ fn a_fault_that_is_taken_away_lets_go_into_those_that_stay() {
     lab.remove(0);
     lab.run(SECOND);
     assert_eq!(lab.out(DOWN), [(150 * MILLI, 0)]);
+}
+
+/// Faults that act, and the same ones observed: what is put on record, and what comes out.
+#[test]
+fn what_is_observed_passes_at_once_and_is_on_record_as_if_it_had_been_done() {
+    let cases: &[&[(&str, &str)]] = &[
+        &[("latency", "delay = '50ms'\njitter = '50ms'\norder = 'keep'")],
+        &[("latency", "delay = '50ms'\njitter = '50ms'\norder = 'free'")],
+        &[("loss", "share = '20%'\nburst = 3"), ("duplicate", "share = '50%'\ncopies = 2\ngap = '3ms'")],
+        &[("bandwidth", "rate = '20KB/s'\nlimit = '1KB'")],
+        &[("corrupt", "one_per = '16B'"), ("truncate", "to = '40B'")],
+        &[("partition", "how = 'hang'"), ("blackhole", "")],
+        &[("blackhole", ""), ("corrupt", "one_per = '16B'")],
+    ];
+    for faults in cases {
+        let run = |observed: bool| {
+            let faults = faults.iter().map(|(kind, fields)| {
+                let acting = real(kind, fields);
+                match observed {
+                    true => Active { observed, fault: Arc::new(Observed(acting.fault)), ..acting },
+                    false => acting,
+                }
+            });
+            let mut lab = Lab::new(faults.collect());
+            for n in 0..300 {
+                lab.at(n * MILLI).send(DOWN);
+            }
+            lab.run(300 * MILLI);
+            let is_holding = lab.packets.is_holding();
+            lab.run(20 * SECOND);
+            let line = |r: &Record| {
+                (
+                    r.fault.fault.clone(),
+                    r.injection.step,
+                    format!("{:?}", r.injection.what),
+                    r.injection.drawn,
+                    r.injection.scheduled,
+                )
+            };
+            let mut lines: Vec<_> = lab.records.iter().map(line).collect();
+            lines.sort();
+            let achieved: u64 = lab.records.iter().map(|record| record.injection.achieved).sum();
+            (lines, is_holding, achieved, lab)
+        };
+        let (done, ..) = run(false);
+        let (seen, is_holding, achieved, lab) = run(true);
+        assert!(!done.is_empty());
+        assert_eq!(seen, done, "{faults:?}");
+        assert!(!is_holding && achieved == 0, "{faults:?}");
+        let expected: Vec<_> = (0..300).map(|n| (n * MILLI, n)).collect();
+        assert_eq!(lab.out(DOWN), expected, "{faults:?}");
+        assert!((0..).zip(&lab.bytes[DOWN as usize]).all(|(n, bytes)| *bytes == payload(n)), "{faults:?}");
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ const WRONG: &[(&str, &str)] = &[
     ("kind = \"tcp\"\nrate = 1\nrequests = \"/etc/passwd\"", "is not a file beside the scenario"),
     ("kind = \"tcp\"\nrate = 1\nrequests = \"../a.toml\"", "is not a file beside the scenario"),
     ("kind = \"tcp\"\nrate = 1\nrequests = \"\"", "is not a file beside the scenario"),
+    ("kind = \"http\"\nrate = 1\nsize = \"64B\"", "`size` is for udp workloads"),
+    ("kind = \"udp\"\nrate = 1", "proxy `redis` does not take datagrams: `udp` goes to `udp` and `udp-echo`"),
 ];
 
 #[test]
@@ -53,6 +55,49 @@ fn a_wrong_workload_is_told() {
         assert!(text.contains(expected), "{workload}\n-> {text}");
         assert_eq!(text.lines().count(), 1, "one mistake, one message: {workload}\n-> {text}");
     }
+}
+
+/// What is in a workload of datagrams, and what must be told about it.
+const WRONG_DATAGRAMS: &[(&str, &str)] = &[
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nsend = \"x\"", "`send` is for tcp workloads"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\npath = \"/\"", "`path` is for http workloads"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nretries = 1", "`retries` is for http and tcp workloads"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nrequests = []", "`requests` is for http and tcp workloads"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nsize = \"15B\"", "between 16 and 65507 bytes"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nsize = \"64KiB\"", "between 16 and 65507 bytes"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nconnections = 1001", "at most 1000 sockets"),
+    ("target = \"proxy:voice\"\nkind = \"udp\"\nconnections = 0", "between 1 and 100000 connections"),
+    ("target = \"proxy:voice\"\nkind = \"http\"", "proxy `voice` takes datagrams only"),
+    ("target = \"service:echo\"\nkind = \"tcp\"\nsend = \"a\"\nexpect = \"a\"", "service `echo` takes datagrams only"),
+    ("target = \"service:web\"\nkind = \"udp\"", "service `web` does not take datagrams"),
+];
+
+fn with_datagrams(workload: &str) -> String {
+    around(&format!(
+        "[[service]]\nname = \"echo\"\nkind = \"udp-echo\"\n[[service]]\nname = \"web\"\nkind = \"http\"\n[[proxy]]\n\
+         name = \"voice\"\nprotocol = \"udp\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:echo\"\n[[fault]]\n\
+         kind = \"loss\"\nshare = \"5%\"\nproxy = \"voice\"\nfor = \"1s\"\n[[workload]]\nname = \"w\"\nrate = 5\n{workload}"
+    ))
+}
+
+#[test]
+fn datagrams_are_read_and_what_is_wrong_with_them_is_told() {
+    let text = with_datagrams("target = \"proxy:voice\"\nkind = \"udp\"\nsize = \"172B\"\nconnections = 10");
+    let spec = read(check_all(&[source(&text)], &Options::default()));
+    assert_eq!((spec.kind, spec.connections), (WorkloadKind::Udp { size: 172 }, Some(10)));
+    let spec =
+        read(check_all(&[source(&with_datagrams("target = \"service:echo\"\nkind = \"udp\""))], &Options::default()));
+    assert_eq!((spec.kind, spec.connections), (WorkloadKind::Udp { size: 64 }, None));
+    for (workload, expected) in WRONG_DATAGRAMS {
+        let text = told(&with_datagrams(workload));
+        assert!(text.contains(expected), "{workload}\n-> {text}");
+        assert_eq!(text.lines().count(), 1, "one mistake, one message: {workload}\n-> {text}");
+    }
+    let over_tcp = "[[service]]\nname = \"e\"\nkind = \"udp-echo\"\n[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\n\
+                    upstream = \"service:e\"\n[[fault]]\nkind = \"reset\"\nproxy = \"b\"\nfor = \"1s\"\n";
+    assert!(told(&around(over_tcp)).contains("service `e` takes datagrams only"));
+    let text = over_tcp.replace("listen", "protocol = \"udp\"\nlisten").replace("udp-echo", "echo");
+    assert!(told(&around(&text)).contains("service `e` does not take datagrams"));
 }
 
 #[test]

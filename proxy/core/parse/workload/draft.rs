@@ -7,12 +7,14 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use crate::curve::Curve;
 use crate::parse::draft::{Label, Name};
-use crate::unit::Duration;
+use crate::unit::{Bytes, Duration};
 
 /// Fields of an HTTP request.
 pub(super) const HTTP_FIELDS: &[&str] = &["method", "path", "headers", "body", "status"];
 /// Fields of a TCP request.
 pub(super) const TCP_FIELDS: &[&str] = &["send", "expect"];
+/// What only workloads of requests have.
+pub(super) const REQUEST_FIELDS: &[&str] = &["retries", "requests"];
 
 /// `[[workload]]`: open-loop load.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -32,10 +34,13 @@ pub(crate) struct WorkloadDraft {
     pub(crate) burst: Option<BurstDraft>,
     /// How long an answer may take: 5 s unless written.
     pub(crate) timeout: Option<Duration>,
-    /// Attempts beyond the first.
+    /// HTTP and TCP: attempts beyond the first.
     pub(crate) retries: Option<u32>,
-    /// Connections kept open, one request at a time on each; left out, one per request.
+    /// Connections kept open, one request at a time on each; left out, one per request. UDP: the sockets that send in
+    /// turn, each a client of its own; left out, one.
     pub(crate) connections: Option<u64>,
+    /// UDP: payload of each datagram, 16 to 65507 bytes; left out, 64.
+    pub(crate) size: Option<Bytes>,
     /// In place of the fields of one request: several, drawn by weight; or a file beside the scenario with `[[request]]`
     /// tables.
     #[allow(dead_code)] // read one by one, with their places
@@ -80,6 +85,8 @@ pub(crate) enum WorkloadWord {
     Http,
     /// Bytes.
     Tcp,
+    /// Datagrams with a number and a checksum, to somebody who sends them back.
+    Udp,
 }
 
 /// `arrivals`
