@@ -2,7 +2,7 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "abort",
     "check",
     "completions",
@@ -22,6 +22,7 @@ const COMMANDS: [&str; 19] = [
     "serve",
     "start",
     "status",
+    "token",
 ];
 
 #[test]
