@@ -31,6 +31,7 @@ mod schema;
 mod serve;
 mod start;
 mod status;
+mod token;
 mod toxiproxy;
 
 /// A fault-injection proxy for fail-safe experiments.
@@ -73,6 +74,8 @@ enum Command {
     Inject(inject::Args),
     /// Have a running squall read its configuration again; on an error the old one stays
     Reload(reload::Args),
+    /// Make, list, revoke and rotate the tokens that let people and programs in
+    Token(token::Args),
     /// The kinds of fault, or all about one of them
     Faults(faults::Args),
     /// The scenarios that squall brings, or those that mention a word
@@ -121,6 +124,7 @@ impl Cli {
             Command::Proxy(args) => proxy::run(args),
             Command::Inject(args) => inject::run(args),
             Command::Reload(args) => reload::run(args),
+            Command::Token(args) => token::run(args),
             Command::Faults(args) => faults::run(args),
             Command::Scenarios(args) => scenarios::run(args),
             Command::Healthcheck(args) => healthcheck::run(args),

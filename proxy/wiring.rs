@@ -72,9 +72,6 @@ impl Wired {
     /// # Errors
     /// As there.
     pub fn with_toxics(config: Config, file: Option<PathBuf>, toxics: Toxics) -> Result<Arc<Wired>, Failure> {
-        if config.control.tokens.is_some() {
-            return Err(Failure::input("[control] tokens: this version can not hold requests against tokens"));
-        }
         let limits = Limits::new(&config.safety).map_err(Failure::input)?;
         let state = match &config.control.state {
             Some(state) => state.clone(),
@@ -125,6 +122,7 @@ impl Wired {
             let config = self.config();
             settings.metrics.clone_from(&config.metrics_listen);
             settings.hosts.clone_from(&config.control.hosts);
+            settings.access.tokens.clone_from(&config.control.tokens);
             settings.toxiproxy = config.control.toxiproxy.clone().map(|listen| toxiproxy::Settings {
                 listen,
                 hosts: config.control.hosts.clone(),

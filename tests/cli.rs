@@ -2,7 +2,7 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "abort",
     "check",
     "completions",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 21] = [
     "serve",
     "start",
     "status",
+    "token",
 ];
 
 #[test]

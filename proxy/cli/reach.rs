@@ -1,6 +1,9 @@
 //! How a command finds the squall that it speaks to, and what a failed call means for the exit code.
 
+use std::path::PathBuf;
+
 use squall_control::client::{Client, ClientError};
+use squall_control::tokens::Secret;
 
 use crate::exit::{Exit, Failure};
 
@@ -11,11 +14,19 @@ pub(crate) struct Reach {
     /// of this user
     #[arg(long, value_name = "URL", global = true)]
     control: Option<String>,
+    /// A file with the token to show. Else the one in SQUALL_TOKEN, else none
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
 }
 
 impl Reach {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::find(self.control.as_deref())?)
+        let client = Client::find(self.control.as_deref())?;
+        let Some(file) = &self.token_file else { return Ok(client) };
+        let wrong = |why: &str| Failure::input(format!("{}: {why}", file.display()));
+        let token = std::fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;
+        let token: Secret = token.trim().parse().map_err(|why: String| wrong(&why))?;
+        Ok(client.token(token.text()))
     }
 
     /// Whether a control port was named on the command line.

@@ -23,6 +23,17 @@ use crate::place::{self, Place};
 pub struct Client {
     place: Place,
     patience: Duration,
+    token: Option<Bearer>,
+}
+
+/// A token; not shown by accident.
+#[derive(Clone, PartialEq, Eq)]
+struct Bearer(String);
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Why a call failed.
@@ -66,10 +77,11 @@ impl std::error::Error for ClientError {}
 impl Client {
     /// A client of the control port at this place; waits at most 30 s for an answer.
     pub fn new(place: Place) -> Client {
-        Client { place, patience: Duration::from_secs(30) }
+        Client { place, patience: Duration::from_secs(30), token: None }
     }
 
-    /// The first of: what was given (`--control`), `SQUALL_CONTROL`, what a squall of this user has published.
+    /// The first of: what was given (`--control`), `SQUALL_CONTROL`, what a squall of this user has published; with the
+    /// token in `SQUALL_TOKEN`, if any.
     pub fn find(given: Option<&str>) -> Result<Client, ClientError> {
         let variable = std::env::var("SQUALL_CONTROL").ok().filter(|text| !text.is_empty());
         let said = given.or(variable.as_deref()).map(str::parse).transpose().map_err(ClientError::BadPlace)?;
@@ -77,7 +89,18 @@ impl Client {
             Some(place) => Some(place),
             None => place::published(&place::file()).map_err(ClientError::BadPlace)?,
         };
-        place.map(Client::new).ok_or(ClientError::NotFound)
+        let client = place.map(Client::new).ok_or(ClientError::NotFound)?;
+        let token = std::env::var("SQUALL_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        Ok(match token {
+            Some(token) => client.token(token.trim()),
+            None => client,
+        })
+    }
+
+    /// Shows this token with each request.
+    #[must_use]
+    pub fn token(self, token: impl Into<String>) -> Client {
+        Client { token: Some(Bearer(token.into())), ..self }
     }
 
     /// Waits at most this long for each answer.
@@ -230,8 +253,8 @@ impl Client {
     }
 
     fn prepare(&self, method: Method, path: &str, body: Option<(&'static str, String)>) -> wire::Call {
-        let (place, patience) = (self.place.clone(), self.patience);
-        wire::Call { place, patience, method, path: path.to_owned(), accept: "application/json", body }
+        let (place, patience, token) = (self.place.clone(), self.patience, self.token.clone());
+        wire::Call { place, patience, token, method, path: path.to_owned(), accept: "application/json", body }
     }
 }
 

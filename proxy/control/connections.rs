@@ -5,7 +5,9 @@ mod serve;
 mod stall;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,9 +32,10 @@ struct Entry {
     task: AbortHandle,
 }
 
-/// What is known of one connection: requests under way on it.
-#[derive(Debug, Default)]
+/// What is known of one connection: who is at its other end, and requests under way on it.
+#[derive(Debug)]
 pub(crate) struct Link {
+    pub(crate) peer: Peer,
     busy: AtomicUsize,
 }
 
@@ -40,7 +43,39 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct Busy(Arc<Link>);
 
+/// The other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Over the network.
+    Tcp(SocketAddr),
+    /// Over a unix socket: the user, as the kernel says.
+    Unix(u32),
+}
+
+impl Peer {
+    /// Without what differs from connection to connection.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Peer::Tcp(address) => address.ip().to_canonical().to_string(),
+            Peer::Unix(_) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Tcp(address) => address.fmt(f),
+            Peer::Unix(user) => write!(f, "unix:uid={user}"),
+        }
+    }
+}
+
 impl Link {
+    fn new(peer: Peer) -> Arc<Link> {
+        Arc::new(Link { peer, busy: AtomicUsize::new(0) })
+    }
+
     pub(crate) fn busy(self: &Arc<Link>) -> Busy {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())

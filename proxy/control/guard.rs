@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 
 use crate::problem::Failure;
+use crate::tokens::PREFIX;
 
 /// Which names lead here.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ impl Guard {
     }
 
     fn check(&self, request: &Request) -> Result<(), Failure> {
+        without_token(request.uri())?;
         canonical(request.uri())?;
         let host = self.host(request)?;
         origin(request.headers(), &host)
@@ -81,6 +84,24 @@ fn canonical(uri: &Uri) -> Result<(), Failure> {
     match plain && !(has_gap && path != "/") {
         true => Ok(()),
         false => Err(bad("the path is not in its one canonical form: no `//`, no escapes, no parameters")),
+    }
+}
+
+/// A token in an address ends up in histories and logs: it is refused before anything else looks at the address.
+fn without_token(uri: &Uri) -> Result<(), Failure> {
+    let text = uri.path_and_query().map_or("", |text| text.as_str());
+    let plain = percent_decode_str(text).decode_utf8_lossy().to_ascii_lowercase();
+    let is_named = |part: &str| {
+        let name = part.split('=').next().unwrap_or_default();
+        ["token", "access_token", "bearer", "authorization"].contains(&name)
+    };
+    let names = plain.split_once('?').map_or("", |(_, query)| query);
+    match plain.contains(PREFIX) || names.split('&').any(is_named) {
+        false => Ok(()),
+        true => {
+            Err(bad("a token has no place in an address, where others may read it: send `Authorization: Bearer`, \
+                         and have this one revoked"))
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! finds its handler in the table of `routes` (from which the OpenAPI document is made as well), and reaches the rest
 //! of the program through [`app::App`] only.
 
+pub mod access;
 pub mod api;
 pub mod app;
 pub mod client;
@@ -19,6 +20,7 @@ mod routes;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 pub mod toxiproxy;
 
 pub use client::Client;

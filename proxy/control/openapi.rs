@@ -10,9 +10,10 @@ use serde_json::Value;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, HttpMethod, InfoBuilder, LicenseBuilder, OpenApiBuilder, PathItem, PathsBuilder, RefOr, Required,
-    ResponseBuilder,
+    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, LicenseBuilder, OpenApiBuilder, PathItem, PathsBuilder,
+    RefOr, Required, ResponseBuilder,
 };
 
 use crate::api::Problem;
@@ -20,7 +21,7 @@ use crate::problem;
 use crate::routes::{Answer, Content, Route, Taken, table};
 
 /// What any request may get, besides what its route says.
-const ANY: [u16; 5] = [400, 403, 405, 421, 503];
+const ANY: [u16; 7] = [400, 401, 403, 405, 421, 429, 503];
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| build(&table()));
 
@@ -40,7 +41,15 @@ fn build(table: &[Route]) -> Value {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("The control port of squall, a fault-injection proxy for fail-safe experiments."))
         .license(Some(LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE")).build()));
-    let document = OpenApiBuilder::new().info(info.build()).paths(paths.build()).build();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let nothing_or_bearer = [SecurityRequirement::default(), SecurityRequirement::new("token", [] as [&str; 0])];
+    let components = ComponentsBuilder::new().security_scheme("token", bearer);
+    let document = OpenApiBuilder::new()
+        .info(info.build())
+        .paths(paths.build())
+        .security(Some(nothing_or_bearer))
+        .components(Some(components.build()))
+        .build();
     let mut document = serde_json::to_value(document).unwrap_or_default();
     document["components"]["schemas"] = schemas.take_definitions(true).into();
     document
@@ -48,6 +57,7 @@ fn build(table: &[Route]) -> Value {
 
 fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Operation {
     let mut operation = OperationBuilder::new().operation_id(Some(operation_id(route))).summary(Some(route.about));
+    operation = operation.description(Some(format!("Least role: {}.", route.needs.role)));
     for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
         operation = operation.parameter(path_parameter(name));
     }

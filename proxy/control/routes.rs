@@ -13,9 +13,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use http::StatusCode;
+use squall_core::who::Role;
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use self::table::{Answer, Content, Route, Taken};
+use crate::access::{About, Access, identify, permit};
 use crate::api::{
     AbortReport, AbortedExperiment, Empty, Event, ExperimentView, Mark, Marked, ProxyRequest, ProxyView, Reloaded,
     StartRequest, Status,
@@ -31,6 +33,8 @@ use crate::{events, metrics, openapi};
 #[derive(Clone)]
 pub(crate) struct Port {
     pub(crate) app: Arc<dyn App>,
+    /// Who is let in.
+    pub(crate) access: Arc<Access>,
     pub(crate) pool: Pool,
     pub(crate) limits: Limits,
     /// Places for readers of the event stream.
@@ -40,8 +44,8 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn new(app: Arc<dyn App>, limits: Limits, stop: watch::Receiver<bool>) -> Port {
-        Port { app, pool: Pool::new(), limits, streams: Arc::new(Semaphore::new(limits.streams)), stop }
+    pub(crate) fn new(app: Arc<dyn App>, access: Arc<Access>, limits: Limits, stop: watch::Receiver<bool>) -> Port {
+        Port { app, access, pool: Pool::new(), limits, streams: Arc::new(Semaphore::new(limits.streams)), stop }
     }
 }
 
@@ -68,6 +72,7 @@ pub(crate) fn table() -> Vec<Route> {
             .gives::<Vec<ExperimentView>>(200),
         Route::post("/v1/experiments", experiments::submit, "Hand in a scenario")
             .takes_scenario()
+            .is_about(About::Handed)
             .gives::<ExperimentView>(201)
             .fails(&[409, 415, 422]),
         Route::get("/v1/experiments/{id}", experiments::one, "One experiment")
@@ -86,18 +91,24 @@ pub(crate) fn table() -> Vec<Route> {
             experiments::mark,
             "Say what happened: detected, mitigated, a note, a step",
         )
+        .least(Role::Aborter)
         .takes::<Mark>()
         .gives::<Marked>(200)
         .fails(&[404, 409, 415, 422]),
         Route::post("/v1/experiments/{id}/pause", experiments::pause, "Hold it: faults off, timeline frozen")
+            .least(Role::Aborter)
             .controls(),
         Route::post("/v1/experiments/{id}/resume", experiments::resume, "Go on after a pause").controls(),
         Route::post("/v1/experiments/{id}/renew", experiments::renew, "Renew its lease").controls(),
         Route::post("/v1/experiments/{id}/abort", abort::one, "End it: faults off at once")
+            .least(Role::Viewer)
+            .is_about(About::All)
             .takes_optional::<Empty>()
             .gives::<AbortedExperiment>(200)
             .fails(&[404, 409, 415]),
         Route::post("/v1/abort", abort::all, "End everything: faults off at once")
+            .least(Role::Viewer)
+            .is_about(About::All)
             .takes_optional::<Empty>()
             .gives::<AbortReport>(200)
             .fails(&[415]),
@@ -118,23 +129,36 @@ pub(crate) fn table() -> Vec<Route> {
 
 /// The control port.
 pub(crate) fn all(port: Port, names: Guard) -> Router {
-    router(table(), port, names)
+    let access = port.access.clone();
+    router(table(), port, names, Some(access))
 }
 
 /// The read-only listener: metrics and health.
 pub(crate) fn read_only(port: Port, names: Guard) -> Router {
-    router(table().into_iter().filter(|route| route.harmless).collect(), port, names)
+    router(table().into_iter().filter(|route| route.harmless).collect(), port, names, None)
 }
 
-fn router(table: Vec<Route>, port: Port, names: Guard) -> Router {
-    let routes = table.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler));
-    routes
+/// `access`: who is let in; none: everybody.
+fn router(table: Vec<Route>, port: Port, names: Guard, access: Option<Arc<Access>>) -> Router {
+    let routes = table.into_iter().fold(Router::new(), |router, route| {
+        let handler = match &access {
+            Some(_) => route.handler.route_layer(from_fn_with_state(route.needs, permit)),
+            None => route.handler,
+        };
+        router.route(route.path, handler)
+    });
+    let routes = routes
         .fallback(|| async {
             Failure::new(StatusCode::NOT_FOUND, "there is nothing here: /openapi.json lists what there is")
         })
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method: see the Allow header")
         })
-        .with_state(port)
-        .layer(from_fn_with_state(names, guard))
+        .with_state(port);
+    // outermost last: what is no proper request is nobody's, and who asks is known before what is there is told
+    let routes = match access {
+        Some(access) => routes.layer(from_fn_with_state(access, identify)),
+        None => routes,
+    };
+    routes.layer(from_fn_with_state(names, guard))
 }

@@ -12,6 +12,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 use self::bind::Bound;
+use crate::access::{self, Access};
 use crate::app::App;
 use crate::connections::{Connections, accept};
 use crate::guard::Guard;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub toxiproxy: Option<toxiproxy::Settings>,
     /// The file in which clients look for the address (see [`place::file`]); none: it is not published.
     pub publish: Option<PathBuf>,
+    /// Who is let in.
+    pub access: access::Settings,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -45,6 +48,7 @@ impl Settings {
             hosts: Vec::new(),
             toxiproxy: None,
             publish: Some(place::file()),
+            access: access::Settings::default(),
             limits: Limits::default(),
         }
     }
@@ -101,6 +105,8 @@ impl Server {
     /// Binds, and serves from then on: to be called once every configured proxy listens. Fails if an address can not be
     /// had or is not allowed; the error says which.
     pub fn start(settings: Settings, app: Arc<dyn App>) -> io::Result<Server> {
+        let access = Access::new(&settings.access, app.plane().clock().clone());
+        let access = Arc::new(access.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?);
         let control = Bound::control(&settings.listen)?;
         let metrics = settings.metrics.as_deref().map(Bound::anywhere).transpose()?;
         let toxics = settings.toxiproxy.as_ref().map(|settings| Bound::anywhere(&settings.listen)).transpose()?;
@@ -114,12 +120,12 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(Pool::THREADS + toxiproxy::TURNS)
+            .max_blocking_threads(Pool::THREADS + toxiproxy::TURNS + 1) // one looks at the tokens
             .thread_name("squall-control")
             .build()?;
         let mut served: Vec<(Bound, Router)> = Vec::new();
         let connections = Connections::new(limits.connections); // before anybody can have taken all descriptors
-        let state = routes::Port::new(app, limits, stopped.clone());
+        let state = routes::Port::new(app, access.clone(), limits, stopped.clone());
         if let Some(bound) = metrics {
             let guard = Guard::new(settings.hosts.iter().cloned(), true);
             served.push((bound, routes::read_only(state.clone(), guard)));
@@ -130,7 +136,7 @@ impl Server {
         let guard = Guard::new(settings.hosts.into_iter().chain(control.host()), false);
         served.push((control, routes::all(state, guard)));
         let thread = std::thread::Builder::new().name("squall-control".into()).spawn(move || {
-            runtime.block_on(run(served, connections, limits, stopped));
+            runtime.block_on(run(served, connections, access, limits, stopped));
             runtime.shutdown_timeout(Duration::from_millis(100)); // calls that still run may go on without us
         })?;
         Ok(Server { place, metrics: metrics_place, toxiproxy, stop, thread: Some(thread), _published: published })
@@ -179,6 +185,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 async fn run(
     served: Vec<(Bound, Router)>,
     connections: Arc<Connections>,
+    access: Arc<Access>,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -192,6 +199,7 @@ async fn run(
             Err(e) => tracing::error!("the control port can't listen: {e}"),
         }
     }
+    tokio::spawn(access.keep_up(stop.clone()));
     stopped(&mut stop).await;
     let gone = async {
         while !connections.is_empty() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod aborts;
+mod access;
 mod clients;
 mod documents;
 mod experiments;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::ClientError;
+use super::{Bearer, ClientError};
 use crate::api::Problem;
 use crate::place::Place;
 
@@ -25,6 +25,7 @@ const MAX_ANSWER: usize = 64 << 20;
 pub(super) struct Call {
     pub(super) place: Place,
     pub(super) patience: Duration,
+    pub(super) token: Option<Bearer>,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) accept: &'static str,
@@ -71,6 +72,9 @@ impl Call {
         tokio::spawn(connection);
         let mut request = Request::builder().method(&self.method).uri(&self.path).header(HOST, host);
         request = request.header(ACCEPT, self.accept);
+        if let Some(Bearer(token)) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
         if let Some((content_type, _)) = &self.body {
             request = request.header(CONTENT_TYPE, *content_type);
         }

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::serve::serve;
-use super::{Connections, Link};
+use super::{Connections, Link, Peer};
 use crate::server::{Limits, nap, stopped};
 
 /// A socket that listens.
@@ -25,10 +25,17 @@ enum Stream {
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
         Ok(match self {
-            Listener::Tcp(listener) => Stream::Tcp(listener.accept().await?.0),
-            Listener::Unix(listener) => Stream::Unix(listener.accept().await?.0),
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Stream::Tcp(stream), Peer::Tcp(peer))
+            }
+            Listener::Unix(listener) => {
+                let stream = listener.accept().await?.0;
+                let user = stream.peer_cred()?.uid();
+                (Stream::Unix(stream), Peer::Unix(user))
+            }
         })
     }
 }
@@ -51,11 +58,11 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(stream) => {
+            Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
                 // With every connection at work there is nothing to say but goodbye.
                 if connections.make_room() {
-                    admit(stream, &router, &connections, limits, &stop);
+                    admit(stream, peer, &router, &connections, limits, &stop);
                 }
             }
             Err(e) if is_about_one_connection(&e) => {}
@@ -75,12 +82,13 @@ pub(crate) async fn accept(
 
 fn admit(
     stream: Stream,
+    peer: Peer,
     router: &Router,
     connections: &Arc<Connections>,
     limits: Limits,
     stop: &watch::Receiver<bool>,
 ) {
-    let link = Arc::<Link>::default();
+    let link = Link::new(peer);
     let task = {
         let (router, link, connections, stop) = (router.clone(), link.clone(), connections.clone(), stop.clone());
         tokio::spawn(async move {

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, Query, Request, State};
+use axum::{Extension, Json};
 use http::StatusCode;
 use http::header::LOCATION;
 use squall_core::unit;
+use squall_core::who::Identity;
 use squall_drill::engine::Keep;
 use squall_drill::view::{ExperimentView, Mark, Marked, Refusal};
 
 use super::{Port, body};
+use crate::access;
 use crate::api::{Empty, StartRequest};
 use crate::app::Experiments;
 use crate::pool::Lane;
@@ -30,6 +32,7 @@ pub(super) async fn one(State(port): State<Port>, Path(id): Path<String>) -> Vie
 pub(super) async fn submit(
     State(port): State<Port>,
     Query(query): Query<Vec<(String, String)>>,
+    Extension(who): Extension<Identity>,
     request: Request,
 ) -> Result<(StatusCode, [(http::HeaderName, String); 1], Json<ExperimentView>), Failure> {
     let set = query.into_iter().map(parameter).collect::<Result<Vec<_>, _>>()?;
@@ -38,6 +41,7 @@ pub(super) async fn submit(
     let submit = move || {
         let checked = app.scenario(&text, format, &set);
         let checked = checked.map_err(|diagnostics| Failure::diagnostics("scenario", &diagnostics))?;
+        access::covers(&who, &checked.name)?;
         Ok::<_, Failure>(app.experiments().submit(checked)?)
     };
     let view = port.pool.run(Lane::Slow, submit).await??;

@@ -4,8 +4,10 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use squall_core::who::Role;
 
 use super::Port;
+use crate::access::{About, Needs};
 use crate::api::{Empty, ExperimentView};
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -22,6 +24,8 @@ pub(crate) struct Route {
     pub(crate) fails: &'static [u16],
     /// It shows nothing but figures, and changes nothing.
     pub(crate) harmless: bool,
+    /// Who may use it.
+    pub(crate) needs: Needs,
 }
 
 /// What a request carries.
@@ -66,7 +70,23 @@ impl Route {
     }
 
     fn new(method: Method, path: &'static str, handler: MethodRouter<Port>, about: &'static str) -> Route {
-        Route { method, path, about, handler, takes: None, gives: Vec::new(), fails: &[], harmless: false }
+        let about_what = match path {
+            _ if method == Method::GET => About::All,
+            path if path.contains("{id}") => About::Experiment,
+            _ => About::Program,
+        };
+        let role = if method == Method::GET { Role::Viewer } else { Role::Operator };
+        let needs = Needs { role, about: about_what };
+        Route { method, path, about, handler, takes: None, gives: Vec::new(), fails: &[], harmless: false, needs }
+    }
+
+    /// The least role, where it is not that of others: viewers look, operators do.
+    pub(crate) fn least(self, role: Role) -> Route {
+        Route { needs: Needs { role, ..self.needs }, ..self }
+    }
+
+    pub(crate) fn is_about(self, about: About) -> Route {
+        Route { needs: Needs { about, ..self.needs }, ..self }
     }
 
     pub(crate) fn takes<T: JsonSchema>(self) -> Route {

@@ -26,7 +26,9 @@ fn the_reference_for_people_lists_exactly_the_routes_too() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/control-port.md")).unwrap();
     let written: BTreeSet<&str> = text.lines().filter(|line| line.contains("| `/")).collect();
     let table = routes::table();
-    let row = |route: &routes::Route| format!("| {} | `{}` | {} |", route.method, route.path, route.about);
+    let row = |route: &routes::Route| {
+        format!("| {} | `{}` | {} | {} |", route.method, route.path, route.about, route.needs.role)
+    };
     let routes: Vec<String> = table.iter().map(row).collect();
     assert_eq!(written, routes.iter().map(String::as_str).collect(), "docs/control-port.md");
 }

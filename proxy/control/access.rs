@@ -1,0 +1,210 @@
+//! Who may come in. Who asks is found out for every request before any handler is chosen, and what their role lets them do
+//! is asked of the route that was found: see [`permit`].
+
+mod flood;
+mod users;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CONNECTION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use squall_core::time::Clock;
+use squall_core::who::{Identity, Proof, Role};
+
+use self::flood::Flood;
+use self::users::Users;
+use crate::connections::{Link, Peer};
+use crate::problem::Failure;
+use crate::server::{nap, stopped};
+use crate::tokens::TokenFile;
+
+/// How often the token file is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Who is let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The token file. None: whoever reaches the port is the local operator; on a unix socket, the user that the kernel
+    /// names.
+    pub tokens: Option<PathBuf>,
+}
+
+/// Who is let in, at work.
+pub(crate) struct Access {
+    tokens: Option<TokenFile>,
+    users: Users,
+    flood: Mutex<Flood>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Access {
+    /// Errors: the token file can't be taken, in words.
+    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Access, String> {
+        let tokens = settings.tokens.as_deref().map(TokenFile::open).transpose()?;
+        Ok(Access { tokens, users: Users::read(), flood: Mutex::default(), clock })
+    }
+
+    /// Who asks. Errors: 401; 429 for those who have failed too often. A right token is never kept waiting, so that nobody
+    /// can keep others from an abort.
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, Failure> {
+        let Some(file) = &self.tokens else { return Ok(self.known(peer).unwrap_or_else(|| local(peer))) };
+        let shown = match bearer(headers) {
+            Ok(Some(shown)) => file
+                .tokens()
+                .verify(shown, self.clock.wall())
+                .map_err(|refused| refused.told())
+                .and_then(|token| Ok(token.identity(&peer.to_string()))),
+            Ok(None) => self.known(peer).ok_or("a token is needed: `Authorization: Bearer sqt_…`"),
+            Err(why) => Err(why),
+        };
+        shown.map_err(|why| self.failed(peer, why))
+    }
+
+    /// Whom the connection itself tells.
+    fn known(&self, peer: &Peer) -> Option<Identity> {
+        match peer {
+            Peer::Tcp(_) => None,
+            Peer::Unix(user) => {
+                let role = if self.users.is_own(*user) { Role::Admin } else { Role::Operator };
+                Some(Identity::new(&self.users.name(*user), role, Proof::User(*user), &peer.to_string()))
+            }
+        }
+    }
+
+    fn failed(&self, peer: &Peer, why: &str) -> Failure {
+        let now = self.clock.now().mono;
+        let too_often = self.flood.lock().unwrap_or_else(PoisonError::into_inner).fails(&peer.host(), now);
+        match too_often {
+            false => Failure::new(StatusCode::UNAUTHORIZED, why),
+            true => Failure::new(StatusCode::TOO_MANY_REQUESTS, "too many failed logins from there: try again later"),
+        }
+    }
+
+    /// Looks at the token file again and again.
+    pub(crate) async fn keep_up(self: Arc<Access>, mut stop: tokio::sync::watch::Receiver<bool>) {
+        while self.tokens.is_some() {
+            let access = self.clone();
+            let look = move || access.tokens.as_ref().map(TokenFile::refresh);
+            match tokio::task::spawn_blocking(look).await {
+                Ok(Some(Err(why))) => tracing::error!("the tokens stay as they were: {why}"),
+                Ok(Some(Ok(true))) => tracing::info!("the tokens were read anew"),
+                _ => {}
+            }
+            tokio::select! {
+                () = stopped(&mut stop) => return,
+                () = nap(LOOK) => {}
+            }
+        }
+    }
+}
+
+/// Whoever reaches a port that asks for nothing.
+fn local(peer: &Peer) -> Identity {
+    Identity { peer: peer.to_string().into(), ..Identity::local() }
+}
+
+/// The token that is shown; none: none is.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let Some(first) = given.next() else { return Ok(None) };
+    let text = first.to_str().ok().filter(|_| given.next().is_none());
+    let (scheme, token) = text.and_then(|text| text.split_once(' ')).ok_or(EXPECTED)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(EXPECTED) }
+}
+
+const EXPECTED: &str = "expected one header `Authorization: Bearer sqt_…`";
+
+/// Finds out who asks, and leaves word in the request for the handlers and in the answer for the record.
+pub(crate) async fn identify(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Arc<Link>>().map(|link| link.peer.clone());
+    let Some(peer) = peer else { return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response() };
+    match access.identify(&peer, request.headers()) {
+        Ok(who) => {
+            request.extensions_mut().insert(who.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(who);
+            response
+        }
+        Err(failure) => {
+            let mut response = failure.into_response();
+            let headers = response.headers_mut();
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"squall\""));
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        }
+    }
+}
+
+/// What a route asks of those who use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The least role.
+    pub(crate) role: Role,
+    /// What it is about, for those whose word is about some experiments only.
+    pub(crate) about: About,
+}
+
+/// What a route is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// Something that everybody who is known may do.
+    All,
+    /// The experiment in the path.
+    Experiment,
+    /// An experiment that the handler looks at.
+    Handed,
+    /// The whole program.
+    Program,
+}
+
+impl Needs {
+    fn check(self, who: &Identity, id: Option<&str>) -> Result<(), Failure> {
+        if who.role < self.role {
+            let why = format!("this takes the role {}; `{}` is {}", self.role, who.name, who.role);
+            return Err(Failure::new(StatusCode::FORBIDDEN, why));
+        }
+        match self.about {
+            About::Experiment => id.map_or(Ok(()), |id| covers(who, experiment(id))),
+            About::Program if !who.scope.is_empty() => Err(out_of_scope(who)),
+            About::All | About::Handed | About::Program => Ok(()),
+        }
+    }
+}
+
+/// Errors: somebody has no say about this experiment.
+pub(crate) fn covers(who: &Identity, experiment: &str) -> Result<(), Failure> {
+    if who.covers(experiment) { Ok(()) } else { Err(out_of_scope(who)) }
+}
+
+fn out_of_scope(who: &Identity) -> Failure {
+    let why = format!("`{}` has a say about {} only", who.name, who.scope.join(", "));
+    Failure::new(StatusCode::FORBIDDEN, why)
+}
+
+/// The name of the experiment that has this id.
+fn experiment(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(name, _)| name)
+}
+
+/// Holds the route that was found against the role of who asks.
+pub(crate) async fn permit(
+    State(needs): State<Needs>,
+    path: Option<Path<Vec<(String, String)>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id = path.and_then(|Path(parts)| parts.into_iter().find(|(name, _)| name == "id")).map(|(_, id)| id);
+    let allowed = match request.extensions().get::<Identity>() {
+        Some(who) => needs.check(who, id.as_deref()),
+        None => Err(Failure::new(StatusCode::UNAUTHORIZED, "nobody asks")),
+    };
+    match allowed {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    }
+}
