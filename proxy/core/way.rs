@@ -1,5 +1,5 @@
-//! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, and what
-//! squall's own sockets carry.
+//! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, what
+//! squall's own sockets carry, and how HTTP goes on.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,38 @@ pub struct Way {
     /// traffic alone. Needs CAP_NET_ADMIN, or CAP_NET_RAW from Linux 5.17.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// How HTTP goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpWay>,
+}
+
+/// `http`: how the requests of a proxy that speaks HTTP go on to the upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpWay {
+    /// The version that is spoken with the upstream, whatever the clients speak: `1.1` unless written. Without TLS, `2` is
+    /// spoken by prior knowledge (RFC 9113, 3.3).
+    #[serde(default)]
+    pub upstream: HttpVersion,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpVersion {
+    /// HTTP/1.1
+    #[default]
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2
+    #[serde(rename = "2")]
+    Two,
+}
+
+impl Way {
+    /// The version of HTTP that is spoken with the upstream.
+    pub fn upstream_http(&self) -> HttpVersion {
+        self.http.as_ref().map(|http| http.upstream).unwrap_or_default()
+    }
 }
 
 /// `proxy_protocol`: the header that tells an upstream who its client's client is, versions 1 and 2 of

@@ -18,7 +18,7 @@ use squall_core::observe::{Ledger, Reading};
 use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Protocol, ProxySpec};
-use squall_core::time::Clock;
+use squall_core::time::{Clock, SECOND, Time};
 use squall_core::way::Transparent;
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -59,10 +59,12 @@ pub struct Options {
     pub never_fault: NeverFault,
     /// Bytes that faults may hold in the whole program. No connection holds more than it leaves for all others.
     pub held_bytes: usize,
+    /// How long a client of HTTP/2 may keep an answer waiting by its windows, ns.
+    pub http_stall: Time,
 }
 
 impl Options {
-    /// One worker per processor, every upstream allowed, a quarter of the memory for held bytes.
+    /// One worker per processor, every upstream allowed, a quarter of the memory for held bytes, two minutes for a stall.
     pub fn new(ledger: Ledger) -> Options {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Options {
@@ -71,6 +73,7 @@ impl Options {
             allow: Arc::new(|_, _| Ok(())),
             never_fault: NeverFault::default(),
             held_bytes: memory::share(),
+            http_stall: 120 * SECOND,
         }
     }
 }
@@ -99,6 +102,8 @@ pub(crate) struct Common {
     /// Bytes that faults hold now, and may hold at most.
     pub(crate) held: AtomicUsize,
     pub(crate) held_limit: usize,
+    /// See [`Options::http_stall`].
+    pub(crate) http_stall: Time,
     /// Connections that failed inside squall.
     pub(crate) panics: AtomicU64,
     peers: Vec<Peer>,
@@ -271,6 +276,7 @@ impl Plane {
             leaving: Arc::default(),
             held: AtomicUsize::new(0),
             held_limit: options.held_bytes,
+            http_stall: options.http_stall,
             panics: AtomicU64::new(0),
             peers: peers.collect(),
             links_limit: links_limit(workers),

@@ -11,7 +11,7 @@ use crate::plan::OnAbort;
 use crate::scenario::{During, GuardAction, Metric, Phase, Protocol, Runbook};
 use crate::select::Key;
 use crate::unit::{Bytes, Duration, Percentage};
-use crate::way::{ProxyProtocol, Source, Transparent};
+use crate::way::{HttpWay, ProxyProtocol, Source, Transparent};
 
 /// Fields of a scenario besides its lists and `[forecast]`.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -108,6 +108,8 @@ pub(crate) struct ProxyDraft {
     pub(crate) source: Option<Source>,
     /// Mark of the packets to the upstream (SO_MARK), 1 to 4294967295.
     pub(crate) mark: Option<u32>,
+    /// How HTTP goes on to the upstream.
+    pub(crate) http: Option<HttpWay>,
 }
 
 /// `slo`

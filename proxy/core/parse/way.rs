@@ -1,4 +1,4 @@
-//! The fields of `[[proxy]]` about PROXY headers, transparent mode and squall's own sockets.
+//! The fields of `[[proxy]]` about PROXY headers, transparent mode, squall's own sockets and how HTTP goes on.
 
 use std::net::IpAddr;
 
@@ -46,7 +46,11 @@ pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
             "0 is what packets without a mark have: a mark lies between 1 and 4294967295",
         );
     }
+    if draft.http.is_some() && !matches!(draft.protocol, Some(Protocol::Http | Protocol::Auto)) {
+        reader.error(table, path, "http", "`http` is for proxies with `protocol = \"http\"`");
+    }
     Way {
+        http: draft.http.clone(),
         proxy_protocol: draft.proxy_protocol.clone(),
         transparent: draft.transparent,
         source: draft.source,

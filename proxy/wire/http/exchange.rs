@@ -25,6 +25,8 @@ use crate::clock::SystemClock;
 
 /// Bytes of an answer that are kept until the upstream has said everything, where a fault asks for that.
 const KEPT: usize = 1 << 20;
+/// The code of HTTP/2 with which an upstream says that it has not looked at a request (RFC 9113, 7).
+const REFUSED: u32 = 7;
 
 /// What a request brings besides its head.
 pub(crate) struct Brought {
@@ -111,8 +113,8 @@ impl<C: Client> Exchange<'_, C> {
         let mut again = server.is_used() && self.may_try_again();
         let answered = loop {
             match self.await_head(&mut server).await {
-                Err(Halt::Upstream(Broken::Lost { .. })) if again && !server.has_heard() => {
-                    // it was closed while it rested (RFC 9110, 9.2.2)
+                Err(Halt::Upstream(Broken::Lost { .. } | Broken::Code(REFUSED))) if again && !server.has_heard() => {
+                    // it was closed while it rested (RFC 9110, 9.2.2), or was about to be (RFC 9113, 8.7)
                     again = false;
                     server = self.connect(false).await?;
                     self.send_head(&mut server);
@@ -192,10 +194,7 @@ impl<C: Client> Exchange<'_, C> {
             return Poll::Ready(head.map_err(Halt::Upstream));
         }
         let _the_client_tells = self.client.poll_written(cx); // interim heads
-        if self.request.is_done() {
-            return self.client.poll_left(cx).map(|()| Err(Halt::Client));
-        }
-        Poll::Pending
+        self.client.poll_left(cx).map(|()| Err(Halt::Client))
     }
 
     /// Moves what can be moved of the request's body.
@@ -307,7 +306,7 @@ impl<C: Client> Exchange<'_, C> {
                 _ => break,
             }
         }
-        if !self.answer.is_done() && !tunnel && self.request.is_done() {
+        if !self.answer.is_done() && !tunnel {
             return self.client.poll_left(cx).map(|()| Err(Halt::Client));
         }
         Poll::Pending

@@ -6,7 +6,7 @@ use squall_core::http::{Fields, Response, StatusCode};
 use super::exchange::VERSION;
 
 /// Why a request could not be passed on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// The status of the answer.
     pub(crate) status: StatusCode,

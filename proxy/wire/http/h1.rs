@@ -19,8 +19,9 @@ use squall_core::http::StatusCode;
 
 pub(crate) use body::{Decoder, Piece};
 pub(crate) use head::Scan;
-pub(crate) use request::request;
+pub(crate) use request::{is_authority, request};
 pub(crate) use response::response;
+pub(crate) use scan::is_target;
 pub(crate) use write::{CHUNK_TAIL, Keep, Passing, chunk_head, last_chunk, write_request, write_response};
 
 /// How much of a message's head is taken.

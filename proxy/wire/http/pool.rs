@@ -1,12 +1,14 @@
-//! Connections to upstreams that rest between two exchanges, per worker and proxy.
+//! Connections to upstreams that rest between two exchanges or carry several at once, per worker and proxy.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use squall_core::time::{SECOND, Time};
 
+use super::channel2::Channel;
 use super::line::Line;
 use crate::clock::SystemClock;
 use crate::plane::Target;
@@ -17,12 +19,18 @@ const REST: Time = 60 * SECOND;
 /// How many may rest, for one proxy and in all.
 const OF_PROXY: usize = 128;
 const OF_WORKER: usize = 1024;
+/// Connections that carry several exchanges, for one proxy. Beyond that, exchanges wait until an upstream takes more.
+const CHANNELS: usize = 8;
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Pool {
     resting: RefCell<HashMap<u64, Resting>>,
+    channels: RefCell<HashMap<u64, Channels>>,
 }
+
+/// Where they lead, and those that carry several exchanges.
+type Channels = (Arc<Target>, Vec<Rc<Channel>>);
 
 struct Resting {
     /// Where they lead.
@@ -71,8 +79,34 @@ impl Pool {
         own.lines.push((line, now));
     }
 
+    /// One that may carry an exchange besides those that it carries; none: open another.
+    pub(crate) fn share(&self, proxy: u64, target: &Arc<Target>) -> Option<Rc<Channel>> {
+        let mut channels = self.channels.borrow_mut();
+        let (leads_to, own) = channels.get_mut(&proxy)?;
+        if !Arc::ptr_eq(leads_to, target) {
+            channels.remove(&proxy); // they end with what they carry
+            return None;
+        }
+        own.retain(|channel| channel.room().is_some());
+        let may_open = own.len() < CHANNELS;
+        let best = own.iter().min_by_key(|channel| channel.streams())?;
+        let best = if best.room() == Some(0) && may_open { None } else { Some(best) };
+        best.cloned()
+    }
+
+    /// Lets exchanges share one.
+    pub(crate) fn add(&self, proxy: u64, target: &Arc<Target>, channel: Rc<Channel>) {
+        let mut channels = self.channels.borrow_mut();
+        let own = channels.entry(proxy).or_insert_with(|| (target.clone(), Vec::new()));
+        if !Arc::ptr_eq(&own.0, target) {
+            *own = (target.clone(), Vec::new());
+        }
+        own.1.push(channel);
+    }
+
     /// Closes those of a proxy.
     pub(crate) fn close(&self, proxy: u64) {
+        self.channels.borrow_mut().remove(&proxy);
         self.resting.borrow_mut().remove(&proxy);
     }
 }

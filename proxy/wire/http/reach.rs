@@ -7,14 +7,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use squall_core::http::{Fields, Request, Response};
-use squall_core::way::HeaderVersion;
+use squall_core::way::{HeaderVersion, HttpVersion};
 
+use super::channel2::{Channel, Route};
 use super::ends::{Answered, Broken, Length, Piece, Server, Sink, Source};
 use super::failure::Failure;
 use super::io::Io;
 use super::line::Line;
 use super::server1::Server1;
+use super::server2::Server2;
 use super::stream::Stream;
+use super::upgrade::to_upgrade;
 use super::watch::Watcher;
 use crate::dial::{Dialling, dial};
 use crate::header::{Proxied, write};
@@ -24,7 +27,7 @@ use crate::worker::{Local, Worker};
 
 /// An upstream, reached.
 pub(crate) struct Reached {
-    server: Server1,
+    server: Over,
     target: Arc<Target>,
     /// It has carried an exchange before.
     used: bool,
@@ -32,6 +35,13 @@ pub(crate) struct Reached {
     shared: bool,
     /// Made for a client of a transparent proxy.
     _leaving: Option<Ticket>,
+}
+
+/// What it speaks.
+#[expect(clippy::large_enum_variant, reason = "HTTP/1 is to cost no allocation for it")]
+enum Over {
+    One(Server1),
+    Two(Box<Server2>),
 }
 
 /// Where a client's connection came from.
@@ -48,7 +58,18 @@ pub(crate) struct Origin {
 /// An upstream on the way to be reached.
 pub(crate) enum Reaching {
     There(Option<Box<Reached>>),
-    Dialling { dialling: Dialling, target: Arc<Target>, from: Origin, shared: bool, leaving: Option<Ticket> },
+    Dialling {
+        dialling: Dialling,
+        target: Arc<Target>,
+        from: Origin,
+        shared: bool,
+        leaving: Option<Ticket>,
+    },
+    /// Over a connection that others may share.
+    Opening {
+        channel: Rc<Channel>,
+        target: Arc<Target>,
+    },
 }
 
 /// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do.
@@ -58,20 +79,40 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
     let way = &target.spec.way;
     // what stands for one client carries nobody else's requests
     let shared = from.destination.is_none() && way.source.is_none() && sends_header(&target).is_none();
+    let two = way.upstream_http() == HttpVersion::Two;
+    if two
+        && shared
+        && rested
+        && let Some(channel) = worker.pool.share(local.proxy.id, &target)
+    {
+        if channel.is_used() {
+            local.meter.reused.add(1);
+        }
+        return Ok(Reaching::Opening { channel, target });
+    }
     if shared
         && rested
+        && !two
         && let Some(line) = worker.pool.take(local.proxy.id, &target, worker)
     {
-        let server = Server1::new(line, worker.clone());
+        let server = Over::One(Server1::new(line, worker.clone()));
         local.meter.reused.add(1);
         return Ok(Reaching::There(Some(Box::new(Reached { server, target, used: true, shared, _leaving: None }))));
     }
     let dialling = dial(&local.proxy, &target, &worker.common, from.client, from.destination);
     let dialling = dialling.map_err(|error| Failure::to_connect(&error))?;
-    watcher.set_deadline(dialling.until());
     let own = dialling.one().filter(|_| from.destination.is_some());
     let leaving = own.map(|socket| worker.common.leaving.note(socket)).transpose();
     let leaving = leaving.map_err(|error| Failure::to_connect(&error))?;
+    if two {
+        let route = Route { dialling, target: target.clone(), greeting: greeting(&target, from), leaving };
+        let channel = Channel::open(worker, local, route);
+        if shared {
+            worker.pool.add(local.proxy.id, &target, channel.clone());
+        }
+        return Ok(Reaching::Opening { channel, target });
+    }
+    watcher.set_deadline(dialling.until());
     Ok(Reaching::Dialling { dialling, target, from, shared, leaving })
 }
 
@@ -93,6 +134,15 @@ impl Reaching {
                 let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
                 return Poll::Ready(there.take().map(|there| *there).ok_or_else(|| Failure::to_connect(&gone())));
             }
+            Reaching::Opening { channel, target } => {
+                return channel.poll_open(cx).map_ok(|()| Reached {
+                    target: target.clone(),
+                    used: channel.is_used(),
+                    shared: false, // the pool has it
+                    _leaving: None,
+                    server: Over::Two(Box::new(Server2::new(channel.clone()))),
+                });
+            }
             Reaching::Dialling { dialling, target, from, shared, leaving } => (dialling, target, from, shared, leaving),
         };
         let dialled = match dialling.poll(cx) {
@@ -107,7 +157,7 @@ impl Reaching {
         let greeting = greeting(target, *from);
         let mut line = Line::new(Stream::plain(Io::upstream(socket, watcher.local.clone())));
         line.put_slice(&greeting);
-        let server = Server1::new(line, watcher.worker.clone());
+        let server = Over::One(Server1::new(line, watcher.worker.clone()));
         Poll::Ready(Ok(Reached {
             server,
             target: target.clone(),
@@ -126,49 +176,67 @@ impl Reached {
 
     /// Whether any byte of an answer has come.
     pub(crate) fn has_heard(&self) -> bool {
-        self.server.has_heard()
+        match &self.server {
+            Over::One(server) => server.has_heard(),
+            Over::Two(server) => server.has_heard(),
+        }
     }
 
     /// Lets it rest until the next exchange, if it may carry one.
     pub(crate) fn rest(self, worker: &Rc<Worker>, local: &Local) {
         if self.shared
             && !local.proxy.is_closed()
-            && let Some(line) = self.server.into_idle()
+            && let Over::One(server) = self.server
+            && let Some(line) = server.into_idle()
         {
             worker.pool.put(local.proxy.id, &self.target, line);
         }
     }
 }
 
+/// The same of either.
+macro_rules! either {
+    ($reached:expr, $server:ident => $call:expr) => {
+        match &mut $reached.server {
+            Over::One($server) => $call,
+            Over::Two($server) => $call,
+        }
+    };
+}
+
 impl Server for Reached {
     fn request(&mut self, request: &Request, length: Length) {
-        self.server.request(request, length);
+        match (&mut self.server, &request.protocol) {
+            (Over::One(server), Some(protocol)) => server.request(&to_upgrade(request, protocol), length),
+            (Over::One(server), None) => server.request(request, length),
+            (Over::Two(server), _) => server.request(request, length),
+        }
     }
     fn poll_head(&mut self, into: &mut Response, cx: &mut Context<'_>) -> Poll<Result<Answered, Broken>> {
-        self.server.poll_head(into, cx)
+        either!(self, server => server.poll_head(into, cx))
     }
     fn cancel(&mut self) {
-        self.server.cancel();
+        either!(self, server => server.cancel());
     }
 }
 
 impl Source for Reached {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
-        self.server.poll_piece(cx)
+        either!(self, server => server.poll_piece(cx))
     }
 }
 
 impl Sink for Reached {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.server.poll_room(cx)
+        either!(self, server => server.poll_room(cx))
     }
     fn put(&mut self, bytes: Bytes) {
-        self.server.put(bytes);
+        either!(self, server => server.put(bytes));
     }
     fn finish(&mut self, trailers: Option<Fields>) {
-        self.server.finish(trailers);
+        either!(self, server => server.finish(trailers));
     }
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.server.poll_written(cx)
+        either!(self, server => server.poll_written(cx))
     }
 }

@@ -8,13 +8,14 @@ use squall_core::http::{Method, Request, Scheme};
 use squall_core::time::Time;
 
 use super::client1::{Client1, Next};
-use super::ends::{Client, Length, Sink};
+use super::ends::{Client, Length};
 use super::exchange::{Brought, carry};
 use super::failure::Failure;
 use super::h1::{Framing, Refusal, Taken};
 use super::io::Io;
 use super::line::Line;
 use super::reach::Origin;
+use super::session2;
 use super::stream::Stream;
 use super::watch::{Task, Watcher};
 use crate::clock::SystemClock;
@@ -64,7 +65,11 @@ impl Session {
                     self.watcher.local.meter.exchange(refusal.status, false, 0);
                     break;
                 }
-                Next::Preface | Next::Closed => break,
+                Next::Preface => {
+                    let Line { stream, read, .. } = client.into_line();
+                    return session2::serve(&self.watcher, self.ordinal, self.from, stream, read.freeze()).await;
+                }
+                Next::Closed => break,
             }
             number += 1;
             if !client.goes_on() {
@@ -81,7 +86,8 @@ impl Session {
             Framing::Length(n) => Length::Known(n),
             Framing::Chunked => Length::Open,
         };
-        let upgrade = taken.upgrade || request.method == Method::CONNECT;
+        // what stands behind an upgrade could be taken for another request
+        let upgrade = (taken.upgrade && length == Length::None) || request.method == Method::CONNECT;
         let dialogue = Dialogue { number, request, size: length.known(), response: None, answered: None };
         let talk = Talk::exchange(self.ordinal, self.from.client, SystemClock::mono(), dialogue);
         carry(&self.watcher, client, talk, Brought { length, upgrade, from: self.from }).await;
@@ -89,7 +95,7 @@ impl Session {
 }
 
 /// Answers what can't be understood; the connection ends with it.
-fn refuse(client: &mut Client1, refusal: Refusal) {
+pub(super) fn refuse(client: &mut impl Client, refusal: Refusal) {
     let failure = Failure { status: refusal.status, error: "http_request_error", why: refusal.why.into() };
     let (head, body) = failure.answer();
     client.answer(&head, Length::Known(body.len() as u64));

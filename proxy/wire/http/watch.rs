@@ -195,7 +195,8 @@ impl Watcher {
         true
     }
 
-    fn wake(&self) {
+    /// Has the task look again.
+    pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
@@ -279,6 +280,11 @@ impl Watcher {
     /// Has the task woken at this time, besides for faults.
     pub(crate) fn set_deadline(&self, at: Option<Time>) {
         self.deadline.set(at);
+    }
+
+    /// Whether there is such a time.
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.deadline.get().is_some()
     }
 
     /// Whether that time has come.

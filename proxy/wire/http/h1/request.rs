@@ -176,7 +176,7 @@ fn take_host(raw: &[u8], named: bool, into: &mut Request) -> Result<(), Refusal>
 /// Host and port as they may stand in a target or a field: a name of letters, digits, `-`, `.`, `_`, `~`, an IPv4 address, or
 /// an IPv6 address in brackets; then perhaps a port. What RFC 3986 allows besides (userinfo, `%`-encoding, `,`, an empty host
 /// or port) is read in more than one way.
-fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     host_end(text).is_some_and(|end| end == text.len() || is_port(&text[end..]))
 }
 

@@ -10,6 +10,11 @@ pub(super) fn target_end(text: &[u8], from: usize) -> usize {
     run_end(text, from, &TARGET)
 }
 
+/// Whether nothing but what may stand in a target is there.
+pub(crate) fn is_target(text: &[u8]) -> bool {
+    target_end(text, 0) == text.len()
+}
+
 /// Where the run of bytes that may stand in a field's value (RFC 9110, 5.5) ends: at a control character but the tab.
 pub(super) fn value_end(text: &[u8], from: usize) -> usize {
     let mut at = from;
