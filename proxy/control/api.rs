@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use squall_core::scenario::Protocol;
+use squall_core::tls::{Tls, UpstreamTls};
 use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
 pub use squall_drill::view::{
     AbortReport, Event, ExperimentView, FaultView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
@@ -101,6 +102,12 @@ pub struct ProxyRequest {
     /// Mark of the packets to the upstream, 1 to 4294967295.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// What becomes of the TLS that clients speak; paths are absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// TLS with the upstream; paths are absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
     /// UDP: how long a client may be silent before its association ends, as in "60s".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<String>,

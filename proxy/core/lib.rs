@@ -25,6 +25,7 @@ pub mod scenario;
 pub mod schema;
 pub mod select;
 pub mod time;
+pub mod tls;
 pub mod unit;
 pub mod way;
 pub mod window;

@@ -1,10 +1,11 @@
-//! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, and what
-//! squall's own sockets carry.
+//! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, what
+//! squall's own sockets carry, and TLS.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::matcher::Network;
+use crate::tls::{Tls, UpstreamTls};
 
 /// The way of a proxy's connections; by default nothing out of the ordinary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +24,12 @@ pub struct Way {
     /// traffic alone. Needs CAP_NET_ADMIN, or CAP_NET_RAW from Linux 5.17.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// What becomes of the TLS that clients speak; none: it is bytes like any others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// TLS with the upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
 }
 
 /// `proxy_protocol`: the header that tells an upstream who its client's client is, versions 1 and 2 of

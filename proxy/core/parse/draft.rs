@@ -10,6 +10,7 @@ use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
 use crate::scenario::{During, GuardAction, Metric, Phase, Protocol, Runbook};
 use crate::select::Key;
+use crate::tls::{Tls, UpstreamTls};
 use crate::unit::{Bytes, Duration, Percentage};
 use crate::way::{ProxyProtocol, Source, Transparent};
 
@@ -108,6 +109,10 @@ pub(crate) struct ProxyDraft {
     pub(crate) source: Option<Source>,
     /// Mark of the packets to the upstream (SO_MARK), 1 to 4294967295.
     pub(crate) mark: Option<u32>,
+    /// What becomes of the TLS that clients speak: bytes like any others unless written.
+    pub(crate) tls: Option<Tls>,
+    /// squall speaks TLS with the upstream.
+    pub(crate) upstream_tls: Option<UpstreamTls>,
 }
 
 /// `slo`
