@@ -54,6 +54,12 @@ pub struct ProxyView {
     pub accepted: u64,
     /// Connections refused because the PROXY header that they must begin with was missing, wrong, or late.
     pub misheaded: u64,
+    /// Connections refused because they did not begin with a ClientHello, or with a wrong, too long or late one.
+    pub hello_refused: u64,
+    /// Connections whose TLS handshake with the client failed by itself.
+    pub tls_client_failed: u64,
+    /// Connections whose TLS handshake with the upstream failed.
+    pub tls_server_failed: u64,
     /// Connections open now.
     pub active: u64,
     /// Bytes delivered towards the server.

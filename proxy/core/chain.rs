@@ -251,6 +251,11 @@ impl Chain {
         self.units.iter().find_map(Unit::flaw).map_or(Gate::Pass, Gate::Tls)
     }
 
+    /// The fault that has given the TLS handshake its flaw, once [`Chain::gate`] says so.
+    pub fn flawed_by(&self) -> Option<&Arc<FaultRef>> {
+        self.units.iter().find(|unit| unit.flaw().is_some()).map(|unit| &unit.active.name)
+    }
+
     /// How many bytes may be read and pushed now; 0: back-pressure, or nothing is taken any more.
     pub fn room(&self, flow: Flow) -> usize {
         self.lines[flow as usize].room(&self.units)

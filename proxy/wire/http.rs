@@ -20,7 +20,8 @@ mod session;
 mod stream;
 mod watch;
 
+pub(crate) use io::Io;
 pub(crate) use pool::Pool;
-pub(crate) use reach::Origin;
+pub(crate) use reach::{Origin, greeting};
 pub(crate) use session::begin;
-pub(crate) use watch::Watcher;
+pub(crate) use watch::{Task, Watcher};

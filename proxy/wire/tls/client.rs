@@ -11,18 +11,14 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use squall_core::tls::{SYSTEM, UpstreamTls};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::failure::{Failure, Side};
 use super::files::{self, Pair};
-use super::provider;
+use super::{postgres, provider};
 use crate::dial::Upstream;
-
-/// What a PostgreSQL is asked before TLS (protocol 3, SSLRequest), and its answer to go on.
-pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-pub(crate) const SSL_GRANTED: u8 = b'S';
 
 /// A proxy's end of TLS with its upstream.
 pub(crate) struct Client {
@@ -72,7 +68,7 @@ impl Client {
     }
 
     /// Carries the handshake out with the upstream behind `io`, which was reached at this address. `chosen`: the protocol
-    /// that was chosen with the client, offered where the configuration names none. `postgres`: the client has asked in
+    /// that was chosen with the client, offered where the configuration names none. `asked`: the client has asked for TLS in
     /// PostgreSQL's own protocol. It may take so long.
     ///
     /// # Errors
@@ -82,7 +78,7 @@ impl Client {
         mut io: S,
         reached: Option<SocketAddr>,
         chosen: Option<&[u8]>,
-        postgres: bool,
+        asked: bool,
         within: Duration,
     ) -> Result<TlsStream<S>, Failure>
     where
@@ -91,8 +87,8 @@ impl Client {
         let shake = async {
             let at = || reached.map(|address| ServerName::from(address.ip()));
             let name = self.name.clone().or_else(at).ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-            if postgres || self.postgres {
-                ask_postgres(&mut io).await?;
+            if asked || self.postgres {
+                postgres::ask(&mut io).await?;
             }
             TlsConnector::from(self.config(chosen)).connect(name, io).await
         };
@@ -114,17 +110,6 @@ impl Client {
         let config = Arc::new(config);
         *offering = Some((chosen.to_vec(), config.clone()));
         config
-    }
-}
-
-/// Asks a PostgreSQL whether it speaks TLS.
-pub(crate) async fn ask_postgres<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> std::io::Result<()> {
-    io.write_all(&SSL_REQUEST).await?;
-    io.flush().await?;
-    // one byte and no more: whatever follows it in clear is not to be taken for TLS (CVE-2021-23222)
-    match io.read_u8().await? {
-        SSL_GRANTED => Ok(()),
-        _ => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "this PostgreSQL does not speak TLS")),
     }
 }
 
