@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Outcome;
 
 mod abort;
+mod ca;
 mod check;
 mod completions;
 mod drill;
@@ -80,6 +81,8 @@ enum Command {
     Faults(faults::Args),
     /// The scenarios that squall brings, or those that mention a word
     Scenarios(scenarios::Args),
+    /// Where the certificate of squall's own CA is, for clients that are to trust it; it is made if there is none
+    Ca(ca::Args),
     /// Whether a running squall is ready: exit code 0, else 4
     Healthcheck(healthcheck::Args),
     /// Explain every mistake in scenarios and configurations
@@ -127,6 +130,7 @@ impl Cli {
             Command::Token(args) => token::run(args),
             Command::Faults(args) => faults::run(args),
             Command::Scenarios(args) => scenarios::run(args),
+            Command::Ca(args) => ca::run(args),
             Command::Healthcheck(args) => healthcheck::run(args),
             Command::Check(args) => check::run(args),
             Command::Schema(args) => schema::run(args),

@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// The CA's directory in that of the state.
+const CA: &str = "ca";
+
 /// A state directory for this process: `state-<pid>` in the runtime directory.
 ///
 /// # Errors
@@ -16,6 +19,21 @@ pub(crate) fn own_state() -> io::Result<PathBuf> {
     private(runtime)?;
     private(&state)?;
     Ok(state)
+}
+
+/// Where the CA of a state directory is: of none, beside the file through which clients find control ports, for all
+/// processes of this user.
+///
+/// # Errors
+/// As for [`own_state`].
+pub(crate) fn ca(state: Option<&Path>) -> io::Result<PathBuf> {
+    if let Some(state) = state {
+        return Ok(state.join(CA));
+    }
+    let ports = squall_control::place::file();
+    let runtime = ports.parent().ok_or(io::ErrorKind::NotFound)?;
+    private(runtime)?;
+    Ok(runtime.join(CA))
 }
 
 /// Makes a directory for this user only, or believes in one that is.

@@ -80,7 +80,10 @@ impl Wired {
         let (ledger, records) = Ledger::new(LEDGER_BATCHES);
         let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
         let never_fault = NeverFault::compile(&config.safety.never_fault);
-        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, ..Options::new(ledger) })
+        let ca = runtime::ca(config.control.state.as_deref())
+            .inspect_err(|error| tracing::warn!(%error, "there is no place for a CA"))
+            .ok();
+        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, ca, ..Options::new(ledger) })
             .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());

@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// The server name of its TLS handshake
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
+    /// A protocol that it offers there, as in h2; may be repeated
+    #[arg(long, value_name = "NAME")]
+    alpn: Vec<String>,
     /// The answer's status, for rules that look at it
     #[arg(long)]
     status: Option<StatusCode>,
@@ -104,6 +107,7 @@ fn question(args: &Args) -> Result<Question, Failure> {
         size,
         client: args.client,
         sni: args.sni.clone(),
+        alpn: args.alpn.iter().map(|name| name.as_bytes().to_vec()).collect(),
         response: args.status.map(answer),
         unit: args.unit.map(|Unit(connection, request)| (connection, request)),
     })

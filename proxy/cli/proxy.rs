@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use squall_control::api::ProxyRequest;
 use squall_core::matcher::Network;
 use squall_core::scenario::Protocol;
+use squall_core::tls::Mode;
 use squall_core::way::{HeaderVersion, ProxyProtocol, Source, Transparent, Way};
 
 use super::out::{say, table};
@@ -96,6 +97,11 @@ fn told(way: &Way) -> String {
         word(serde_json::to_value(headers.send).ok()).map(|version| format!("sends {version}")),
         word(serde_json::to_value(way.source).ok()).map(|whose| format!("as {whose}")),
         way.mark.map(|mark| format!("mark {mark}")),
+        way.tls.as_ref().map(|tls| match tls.mode {
+            Mode::Passthrough => "reads TLS".to_owned(),
+            Mode::Terminate => "ends TLS".to_owned(),
+        }),
+        way.upstream_tls.as_ref().map(|_| "TLS to the upstream".to_owned()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use squall_core::scenario::Protocol;
+use squall_core::tls::{Tls, UpstreamTls};
 use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
 pub use squall_drill::view::{
     AbortReport, Event, ExperimentView, FaultView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
@@ -53,6 +54,12 @@ pub struct ProxyView {
     pub accepted: u64,
     /// Connections refused because the PROXY header that they must begin with was missing, wrong, or late.
     pub misheaded: u64,
+    /// Connections refused because they did not begin with a ClientHello, or with a wrong, too long or late one.
+    pub hello_refused: u64,
+    /// Connections whose TLS handshake with the client failed by itself.
+    pub tls_client_failed: u64,
+    /// Connections whose TLS handshake with the upstream failed.
+    pub tls_server_failed: u64,
     /// Connections open now.
     pub active: u64,
     /// Bytes delivered towards the server.
@@ -101,6 +108,12 @@ pub struct ProxyRequest {
     /// Mark of the packets to the upstream, 1 to 4294967295.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
+    /// What becomes of the TLS that clients speak; paths are absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// TLS with the upstream; paths are absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
     /// UDP: how long a client may be silent before its association ends, as in "60s".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<String>,

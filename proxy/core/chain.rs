@@ -123,7 +123,7 @@ impl Chain {
         if newest > since {
             *last = newest.max(*last);
             let Some(dialogue) = talk.dialogue() else {
-                return self.join(&slice.actives, since..*last, talk, now);
+                return self.join(&slice.meeting(talk), since..*last, talk, now);
             };
             let mut matching = Vec::new();
             slice.matching(talk, false, &mut matching);
@@ -239,10 +239,8 @@ impl Chain {
                 None => (unit.open_alone(opening, now, moment), None),
             };
             match gate {
-                Gate::Pass => {
-                    unit.admitted = true;
-                    unit.waiting = None;
-                }
+                Gate::Pass => unit.let_by(None),
+                Gate::Tls(flaw) => unit.let_by(Some(flaw)),
                 Gate::Hold(until) => {
                     let before = unit.waiting;
                     let since = before.map_or(moment.now.mono, |wait| wait.since);
@@ -258,7 +256,12 @@ impl Chain {
                 }
             }
         }
-        Gate::Pass
+        self.units.iter().find_map(Unit::flaw).map_or(Gate::Pass, Gate::Tls)
+    }
+
+    /// The fault that has given the TLS handshake its flaw, once [`Chain::gate`] says so.
+    pub fn flawed_by(&self) -> Option<&Arc<FaultRef>> {
+        self.units.iter().find(|unit| unit.flaw().is_some()).map(|unit| &unit.active.name)
     }
 
     /// How many bytes may be read and pushed now; 0: back-pressure, or nothing is taken any more.
@@ -495,7 +498,7 @@ fn observe_gate(unit: &mut Unit, mut stage: Option<&mut stage::Stage>, opening: 
             None => unit.open_alone(opening, now, moment),
         };
         match gate {
-            Gate::Pass => return,
+            Gate::Pass | Gate::Tls(_) => return,
             Gate::Refuse(_) => moment.over = true,
             Gate::Hold(Until::At(at)) => now = now.max(at),
             Gate::Hold(Until::Change) => break,

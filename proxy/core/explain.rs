@@ -24,6 +24,8 @@ pub struct Question {
     pub client: Option<IpAddr>,
     /// The server name of the TLS handshake.
     pub sni: Option<String>,
+    /// The protocols that the client offers in it.
+    pub alpn: Vec<Vec<u8>>,
     /// The answer's head.
     pub response: Option<Response>,
     /// The connection's number on its listener, and the request's on its connection, from 0: what stands for it where the
@@ -138,7 +140,7 @@ fn fault_explanation(
         Layer::Exchange(phase) | Layer::Either(phase) => Some(phase),
     };
     let (holds, why) = match (phase, never_fault) {
-        (None, _) => (Some(true), None),
+        (None, _) => rule(fault, question),
         (Some(_), true) => (Some(false), Some("`never_fault` of the configuration has its path".to_owned())),
         (Some(_), false) => rule(fault, question),
     };
@@ -197,6 +199,7 @@ fn rule(fault: &FaultSpec, question: &Question) -> (Option<bool>, Option<String>
     let facts = Facts {
         client: question.client,
         sni: question.sni.as_deref(),
+        alpn: &question.alpn,
         request_size: question.size,
         response: question.response.as_ref(),
     };

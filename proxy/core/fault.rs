@@ -36,6 +36,7 @@ pub mod slicer;
 pub mod slow_close;
 pub mod sse;
 pub mod template;
+pub mod tls;
 pub mod trickle;
 pub mod truncate;
 pub mod websocket;
@@ -55,6 +56,7 @@ use crate::groups::Groups;
 use crate::http::Fields;
 use crate::select::Connections;
 use crate::time::Time;
+use crate::tls::Mode;
 
 /// "As much as there is", where a fault passes without limit.
 pub const ALL: usize = usize::MAX;
@@ -286,6 +288,11 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         None
     }
 
+    /// What it must have of a TLS handshake to act.
+    fn handshake(&self) -> Handshake {
+        Handshake::None
+    }
+
     /// Why what it does is only near to what it stands for, in words; none: it is the thing itself. Ledger and report
     /// say so.
     fn approximated(&self) -> Option<&'static str> {
@@ -411,6 +418,10 @@ pub enum What {
     Unresolved,
     /// The connection waited for its turn: nanoseconds.
     Queued,
+    /// A TLS handshake ended with an alert: its description.
+    Alerted,
+    /// A TLS handshake was carried out with a flaw: 0.
+    Flawed,
     /// The listener was closed: 0.
     Unlistened,
     /// The listener was closed until now: nanoseconds, planned and reached.
@@ -579,6 +590,11 @@ impl End {
 pub enum Opening {
     /// The client's connection was accepted (none: a unix socket).
     Accepted(Option<SocketAddr>),
+    /// The client has sent its ClientHello, on a proxy that looks at TLS.
+    Hello {
+        /// It offers protocols (ALPN).
+        alpn: bool,
+    },
 }
 
 /// A decision about a connection being opened.
@@ -590,6 +606,52 @@ pub enum Gate {
     Hold(Until),
     /// End it before the upstream is dialled.
     Refuse(End),
+    /// Go on, but for the TLS handshake, which gets this flaw. Only where there is a ClientHello.
+    Tls(Flaw),
+}
+
+/// What is wrong with a TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    /// In place of the ServerHello comes a fatal alert with this description (RFC 8446, 6).
+    Alert(u8),
+    /// The server speaks none of the protocols that the client offers (RFC 7301, 3.2).
+    WrongAlpn,
+    /// The certificate's time is over.
+    Expired,
+    /// The certificate's time has not begun.
+    NotYetValid,
+    /// The certificate is for another name.
+    WrongName,
+    /// The certificate leads to a root that nobody knows.
+    Untrusted,
+    /// The certificate that leads from the server's to the root is not shown.
+    MissingIntermediate,
+}
+
+/// What a fault must have of a TLS handshake to act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Handshake {
+    /// Nothing.
+    #[default]
+    None,
+    /// squall sees the ClientHello.
+    Seen,
+    /// squall carries the handshake out.
+    Made,
+}
+
+impl Handshake {
+    /// Why it can't act on a proxy with this `tls`; none: it can.
+    pub fn misses(self, tls: Option<Mode>) -> Option<&'static str> {
+        match (self, tls) {
+            (Handshake::None, _) | (_, Some(Mode::Terminate)) | (Handshake::Seen, Some(Mode::Passthrough)) => None,
+            (_, None) => Some("it has no `tls`, so no TLS handshake is seen there"),
+            (Handshake::Made, Some(Mode::Passthrough)) => {
+                Some("the upstream carries the handshake out there: it needs `tls = { mode = \"terminate\", … }`")
+            }
+        }
+    }
 }
 
 /// What a listener does with those who knock.
@@ -705,6 +767,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64;
     /// See [`Fault::misfit`].
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)>;
+    /// See [`Fault::handshake`].
+    fn handshake(&self) -> Handshake;
     /// See [`Fault::approximated`].
     fn approximated(&self) -> Option<&'static str>;
 }
@@ -828,6 +892,9 @@ impl<F: Fault> AnyFault for F {
         if let Some(state) = state.downcast_mut() {
             Fault::lifted(self, state);
         }
+    }
+    fn handshake(&self) -> Handshake {
+        Fault::handshake(self)
     }
     fn approximated(&self) -> Option<&'static str> {
         Fault::approximated(self)

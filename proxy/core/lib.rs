@@ -26,6 +26,7 @@ pub mod schema;
 pub mod select;
 pub mod stamp;
 pub mod time;
+pub mod tls;
 pub mod unit;
 pub mod way;
 pub mod who;

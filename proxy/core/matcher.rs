@@ -42,6 +42,8 @@ pub struct MatchSpec {
     pub source: Option<Vec<Network>>,
     /// The server name of the TLS handshake.
     pub sni: Option<Pattern>,
+    /// Protocols that the client offers in the TLS handshake (ALPN); any of them.
+    pub alpn: Option<Vec<String>>,
     /// gRPC service, with its package.
     pub grpc_service: Option<Pattern>,
     /// gRPC method.
@@ -68,8 +70,23 @@ pub(crate) type MatchDraft = MatchSpec;
 impl MatchSpec {
     /// Whether it looks at the answer, which early phases have not seen.
     pub fn needs_answer(&self) -> bool {
-        let within = self.not.as_deref().into_iter().chain(self.any.iter().flatten()).chain(self.all.iter().flatten());
-        self.status.is_some() || !self.response_headers.is_empty() || within.into_iter().any(MatchSpec::needs_answer)
+        self.status.is_some() || !self.response_headers.is_empty() || self.within().any(MatchSpec::needs_answer)
+    }
+
+    /// Whether it looks at the TLS handshake.
+    pub fn needs_hello(&self) -> bool {
+        self.sni.is_some() || self.alpn.is_some() || self.within().any(MatchSpec::needs_hello)
+    }
+
+    /// Whether it looks at what only HTTP has: for a connection it can't hold.
+    pub fn needs_http(&self) -> bool {
+        let MatchSpec { source, sni, alpn, not, any, all, .. } = self.clone();
+        let of_connections = MatchSpec { source, sni, alpn, not, any, all, ..MatchSpec::default() };
+        *self != of_connections || self.within().any(MatchSpec::needs_http)
+    }
+
+    fn within(&self) -> impl Iterator<Item = &MatchSpec> {
+        self.not.as_deref().into_iter().chain(self.any.iter().flatten()).chain(self.all.iter().flatten())
     }
 }
 

@@ -95,6 +95,13 @@ pub struct Reading {
     pub refused: u64,
     /// Connections refused because the PROXY header that they must begin with was missing, wrong, or late.
     pub misheaded: u64,
+    /// Connections refused because they do not begin as TLS does: no ClientHello, a malformed or too long one, or none in
+    /// time.
+    pub hello_refused: u64,
+    /// Connections whose TLS handshake with the client failed, and no fault had to do with it.
+    pub tls_client_failed: u64,
+    /// Connections whose TLS handshake with the upstream failed.
+    pub tls_server_failed: u64,
     /// Connections ended or refused by a fault.
     pub injected: u64,
     /// Datagrams that squall itself dropped: no room to hold them, no association for them, or the system did not take
@@ -147,7 +154,7 @@ impl HttpReading {
 impl Reading {
     /// Connections that failed and that squall did not inject.
     pub fn failed(&self) -> u64 {
-        self.connect_failed + self.reset_by_server + self.refused
+        self.connect_failed + self.reset_by_server + self.refused + self.tls_server_failed
     }
 }
 

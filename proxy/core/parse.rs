@@ -19,6 +19,7 @@ mod probe;
 mod reader;
 mod scenario;
 mod stand;
+mod tls;
 mod way;
 mod words;
 mod workload;
@@ -133,13 +134,14 @@ pub fn check_all(sources: &[Arc<Source>], options: &Options) -> Outcome {
 }
 
 /// A scenario's file for the control port, which follows no names: with the requests of the files that it names in their
-/// place, as JSON; none: it names none, and its text is as good.
+/// place, and the paths of certificates absolute, as JSON; none: it names none, and its text is as good.
 ///
 /// # Errors
 /// Every file of requests that can not be had. What else may be wrong with the scenario is not looked at.
 pub fn put_in_place(source: &Arc<Source>) -> std::result::Result<Option<serde_json::Value>, Vec<Diagnostic>> {
     let Ok(mut root) = from_toml(&source.text) else { return Ok(None) };
-    if !beside::names_a_file(&root) {
+    let made_whole = tls::make_absolute(&mut root, Path::new(&source.name));
+    if !beside::names_a_file(&root) && !made_whole {
         return Ok(None);
     }
     let mut reader = Reader::new(Some(source.clone()));

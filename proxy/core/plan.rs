@@ -1,6 +1,7 @@
 //! The immutable snapshot that workers act on: which faults are in force on which proxy.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use crate::cell::{Course, Switch};
 use crate::chain::Talk;
 use crate::draw::DrawKey;
 use crate::fault::{AnyFault, Flow, Phase};
+use crate::http::Request;
 use crate::matcher::{Facts, MatchSpec, Rules};
 use crate::select::Select;
 use crate::time::{NEVER, Now, Time};
@@ -53,6 +55,10 @@ pub struct Slice {
     exchanges: Vec<Arc<Active>>,
     /// Their rules, in that order.
     rules: Rules,
+    /// Those that act on connections, by serial.
+    connections: Vec<Arc<Active>>,
+    /// Their rules, in that order; none: none of them has any.
+    to_connect: Option<Rules>,
     /// Whether somebody reads the turns of this proxy (last client byte to first answer byte); they cost a clock reading
     /// per read.
     pub measure_turns: bool,
@@ -68,19 +74,29 @@ impl Slice {
         let on_exchanges = |active: &&Arc<Active>| active.layer != Layer::Connection;
         let exchanges: Vec<_> = actives.iter().filter(on_exchanges).cloned().collect();
         let rules = Rules::compile(exchanges.iter().map(|active| active.rule.as_deref()));
-        Slice { actives, exchanges, rules, measure_turns, ..Slice::default() }
+        let on_connections = |active: &&Arc<Active>| {
+            !matches!(active.layer, Layer::Exchange(_)) && !active.rule.as_ref().is_some_and(|rule| rule.needs_http())
+        };
+        let connections: Vec<_> = actives.iter().filter(on_connections).cloned().collect();
+        let has_rules = connections.iter().any(|active| active.rule.is_some());
+        let to_connect = has_rules.then(|| Rules::compile(connections.iter().map(|active| active.rule.as_deref())));
+        Slice { actives, exchanges, rules, connections, to_connect, measure_turns, ..Slice::default() }
+    }
+
+    /// The faults whose rules hold for a connection, by serial.
+    pub(crate) fn meeting(&self, talk: &Talk) -> Cow<'_, [Arc<Active>]> {
+        let Some(rules) = &self.to_connect else { return Cow::Borrowed(&self.connections) };
+        let mut places = Vec::new();
+        rules.matching(&Request::default(), &facts(talk), &mut places);
+        places.into_iter().filter_map(|place| self.connections.get(place as usize).cloned()).collect()
     }
 
     /// The faults whose rules hold for an exchange, by serial: those that look at its request only, or, `answered`, those
     /// that look at its answer too.
     pub(crate) fn matching(&self, talk: &Talk, answered: bool, into: &mut Vec<Arc<Active>>) {
         let Some(dialogue) = talk.dialogue() else { return };
-        let facts = Facts {
-            client: talk.client.map(|client| client.ip()),
-            sni: None,
-            request_size: dialogue.size,
-            response: dialogue.response.as_ref().filter(|_| answered),
-        };
+        let response = dialogue.response.as_ref().filter(|_| answered);
+        let facts = Facts { request_size: dialogue.size, response, ..facts(talk) };
         let mut places = Vec::new();
         self.rules.matching(&dialogue.request, &facts, &mut places);
         into.extend(places.into_iter().filter_map(|place| self.exchanges.get(place as usize).cloned()));
@@ -109,6 +125,17 @@ impl Slice {
     }
 }
 
+/// What is known of a connection beside what is said on it.
+fn facts(talk: &Talk) -> Facts<'_> {
+    let hello = talk.hello.as_deref();
+    Facts {
+        client: talk.client.map(|client| client.ip()),
+        sni: hello.and_then(|hello| hello.sni.as_deref()),
+        alpn: hello.map_or(&[], |hello| &hello.alpn),
+        ..Facts::default()
+    }
+}
+
 /// One fault in force on one proxy.
 #[derive(Debug)]
 pub struct Active {
@@ -132,7 +159,7 @@ pub struct Active {
     pub layer: Layer,
     /// Whose body it acts on in an exchange; none: both.
     pub bodies: Option<Flow>,
-    /// Which exchanges it may select; none: all.
+    /// Which exchanges, or connections, it may select; none: all.
     pub rule: Option<Arc<MatchSpec>>,
     /// The answers that it makes do not name it.
     pub stealth: bool,

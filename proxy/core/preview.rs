@@ -234,7 +234,7 @@ fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, ela
         };
         let offer = Offer { item: Item::Len(1), arrived: now, offset: 0, turn, turn_offset: 0, asked: None };
         let until = match at_the_gate {
-            true => match fault.open(cx, &Opening::Accepted(None)) {
+            true => match fault.open(cx, &Opening::Hello { alpn: true }) {
                 Gate::Hold(until) => until,
                 _ => return None,
             },

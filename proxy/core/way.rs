@@ -1,10 +1,11 @@
 //! How a proxy's connections come in and go out, besides its two addresses: PROXY headers, transparent mode, what
-//! squall's own sockets carry, and how HTTP goes on.
+//! squall's own sockets carry, how HTTP goes on, and TLS.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::matcher::Network;
+use crate::tls::{Tls, UpstreamTls};
 
 /// The way of a proxy's connections; by default nothing out of the ordinary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,12 @@ pub struct Way {
     /// How HTTP goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpWay>,
+    /// What becomes of the TLS that clients speak; none: it is bytes like any others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// TLS with the upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
 }
 
 /// `http`: how the requests of a proxy that speaks HTTP go on to the upstream.

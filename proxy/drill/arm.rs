@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use squall_core::config::Safety;
 use squall_core::curve::Curve;
-use squall_core::fault::{AnyFault, Carrier, Door, Flow, Place};
+use squall_core::fault::{AnyFault, Carrier, Door, Flow, Handshake, Place};
 use squall_core::limits::Limits;
 use squall_core::parse::glob;
 use squall_core::plan::Layer;
@@ -16,6 +16,7 @@ use squall_core::scenario::{
 };
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
+use squall_core::tls::Mode;
 
 use crate::engine::Keep;
 use crate::metrics::{Watch, word};
@@ -261,6 +262,12 @@ impl Arming<'_> {
                 self.against.push(format!("{who} needs HTTP, and proxy `{proxy}` carries bytes: it could never act"));
                 return None;
             }
+            let by_rule = fault.matches.as_ref().is_some_and(|rule| rule.needs_hello());
+            let needs = made.handshake().max(if by_rule { Handshake::Seen } else { Handshake::None });
+            if let Some(why) = needs.misses(self.tls(&proxy)) {
+                self.against.push(format!("{who} on `{proxy}`: {why}"));
+                return None;
+            }
             let layer = fault.layer(protocol);
             Some(Target { proxy, flow, layer, fault: settled.unwrap_or_else(|| made.clone()) })
         };
@@ -273,7 +280,15 @@ impl Arming<'_> {
 
     fn takes_everybody(&self, fault: &FaultSpec) -> bool {
         let all = fault.percentage == Curve::Constant(100.0) && fault.count == Count::All && fault.key == Key::Ordinal;
-        all && self.checked.max_active_faults.is_none() && self.ground.safety.max_active_faults.is_none()
+        all && fault.matches.is_none()
+            && self.checked.max_active_faults.is_none()
+            && self.ground.safety.max_active_faults.is_none()
+    }
+
+    /// What becomes of the TLS of a proxy's clients.
+    fn tls(&self, proxy: &str) -> Option<Mode> {
+        let spec = self.links.iter().find(|spec| spec.name == proxy)?;
+        spec.way.tls.as_ref().map(|tls| tls.mode)
     }
 
     fn carrier(&self, proxy: &str) -> Carrier {

@@ -211,6 +211,8 @@ fn name(what: What) -> (&'static str, bool) {
         What::Truncated => ("truncated", false),
         What::Unresolved => ("unresolved", false),
         What::Queued => ("queued", true),
+        What::Alerted => ("alerted", false),
+        What::Flawed => ("flawed", false),
         What::Unlistened => ("unlistened", false),
         What::Down => ("down", true),
         What::Replied => ("replied", false),

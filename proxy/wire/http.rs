@@ -31,7 +31,8 @@ mod stream;
 mod upgrade;
 mod watch;
 
+pub(crate) use io::Io;
 pub(crate) use pool::Pool;
-pub(crate) use reach::Origin;
+pub(crate) use reach::{Origin, greeting};
 pub(crate) use session::begin;
-pub(crate) use watch::Watcher;
+pub(crate) use watch::{Task, Watcher};

@@ -34,9 +34,11 @@ mod reset;
 mod socket;
 mod splice;
 pub mod timer;
+mod tls;
 mod udp;
 mod ways;
 mod worker;
 
 pub use clock::SystemClock;
 pub use plane::{Allow, Options, Plane, raise_descriptor_limit};
+pub use tls::Ca;

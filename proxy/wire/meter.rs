@@ -34,6 +34,9 @@ pub(crate) struct Meter {
     pub(crate) reset_by_server: Count,
     pub(crate) refused: Count,
     pub(crate) misheaded: Count,
+    pub(crate) hello_refused: Count,
+    pub(crate) tls_client_failed: Count,
+    pub(crate) tls_server_failed: Count,
     pub(crate) injected: Count,
     pub(crate) dropped: Count,
     /// HTTP: answers by their class, from 1xx; those that a fault made or changed the status of are counted apart.
@@ -102,6 +105,9 @@ impl Meter {
         reading.reset_by_server += self.reset_by_server.read();
         reading.refused += self.refused.read();
         reading.misheaded += self.misheaded.read();
+        reading.hello_refused += self.hello_refused.read();
+        reading.tls_client_failed += self.tls_client_failed.read();
+        reading.tls_server_failed += self.tls_server_failed.read();
         reading.injected += self.injected.read();
         reading.dropped += self.dropped.read();
         let http = &mut reading.http;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +20,7 @@ use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::{Clock, SECOND, Time};
+use squall_core::tls::Mode;
 use squall_core::way::Transparent;
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -32,6 +34,7 @@ use crate::listen::{Bound, Listener};
 use crate::memory;
 use crate::meter::Meter;
 use crate::original::Leaving;
+use crate::tls::{Authority, Client, Server};
 use crate::ways::{BARRED, Door, Ways};
 use crate::worker::{Order, Worker};
 
@@ -61,6 +64,8 @@ pub struct Options {
     pub held_bytes: usize,
     /// How long a client of HTTP/2 may keep an answer waiting by its windows, ns.
     pub http_stall: Time,
+    /// Where squall's own CA is, or will be made when it is first needed; none: there is none.
+    pub ca: Option<PathBuf>,
 }
 
 impl Options {
@@ -74,6 +79,7 @@ impl Options {
             never_fault: NeverFault::default(),
             held_bytes: memory::share(),
             http_stall: 120 * SECOND,
+            ca: None,
         }
     }
 }
@@ -207,6 +213,10 @@ pub(crate) struct Proxy {
 pub(crate) struct Target {
     pub(crate) spec: ProxySpec,
     pub(crate) upstream: Upstream,
+    /// Carries the TLS handshakes of its clients out.
+    pub(crate) tls: Option<Server>,
+    /// Speaks TLS with the upstream.
+    pub(crate) upstream_tls: Option<Client>,
 }
 
 impl Proxy {
@@ -233,6 +243,7 @@ pub struct Plane {
     next: AtomicU64,
     stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    authority: Arc<Authority>,
 }
 
 struct Entry {
@@ -288,6 +299,7 @@ impl Plane {
             next: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             threads: Mutex::default(),
+            authority: Arc::new(Authority::new(options.ca)),
         };
         for (id, bell) in bells.into_iter().enumerate() {
             let rope = common.peers[id].rope.clone();
@@ -382,6 +394,15 @@ impl Plane {
         Ok(upstream)
     }
 
+    fn target(&self, spec: &ProxySpec, upstream: Upstream) -> Result<Target, PlaneError> {
+        let tls = spec.way.tls.as_ref().filter(|tls| tls.mode == Mode::Terminate);
+        let tls = tls.map(|tls| Server::open(tls, &spec.listen, &self.authority)).transpose();
+        let upstream_tls = spec.way.upstream_tls.as_ref().map(|tls| Client::open(tls, &upstream)).transpose();
+        let unable = |what: &'static str| move |why: String| PlaneError::Unable(format!("`{what}`: {why}"));
+        let (tls, upstream_tls) = (tls.map_err(unable("tls"))?, upstream_tls.map_err(unable("upstream_tls"))?);
+        Ok(Target { spec: spec.clone(), upstream, tls, upstream_tls })
+    }
+
     /// Takes a proxy off the map.
     fn remove(&self, name: &str) -> Result<Entry, PlaneError> {
         let mut proxies = self.lock();
@@ -474,7 +495,7 @@ impl DataPlane for Plane {
         let proxy = Arc::new(Proxy {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             name: spec.name.as_str().into(),
-            target: ArcSwap::from_pointee(Target { spec: spec.clone(), upstream }),
+            target: ArcSwap::from_pointee(self.target(spec, upstream)?),
             reached: ArcSwapOption::empty(),
             ordinals: AtomicU64::new(0),
             meters: self.common.peers.iter().map(|_| Arc::default()).collect(),
@@ -499,7 +520,7 @@ impl DataPlane for Plane {
         refuse_loops(&proxies, &spec.name, &upstream, bound.as_ref().unwrap_or(&entry.bound))?;
         take_any(bound.as_ref().unwrap_or(&entry.bound), spec)?;
         let entry = proxies.get_mut(&spec.name).ok_or_else(|| PlaneError::Unknown(spec.name.clone()))?;
-        let target = Arc::new(Target { spec: spec.clone(), upstream });
+        let target = Arc::new(self.target(spec, upstream)?);
         let Some(bound) = bound else {
             entry.proxy.target.store(target);
             return Ok(entry.info());

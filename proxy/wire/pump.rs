@@ -6,6 +6,7 @@
 mod ending;
 mod faulted;
 mod header;
+mod hello;
 mod sniff;
 mod vanish;
 
@@ -20,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use squall_core::chain::{Chain, Polled, Talk};
-use squall_core::fault::{End, Flow, Gate, Opening, Until};
+use squall_core::fault::{End, Flaw, Flow, Gate, Opening, Until};
 use squall_core::scenario::Protocol;
 use squall_core::time::{Now, Time};
 use squall_core::way::Transparent;
@@ -33,8 +34,9 @@ use crate::http::{self, Origin};
 use crate::lane::{Broken, Lane};
 use crate::original::{self, Ticket};
 use crate::reset;
-use crate::socket::Socket;
+use crate::socket::{Socket, has_hung_up};
 use crate::timer::Key;
+use crate::tls::{self, Shaken};
 use crate::worker::{Local, Worker};
 
 pub(crate) const FLOWS: [Flow; 2] = [Flow::Upstream, Flow::Downstream];
@@ -49,6 +51,8 @@ const QUOTA: usize = 512 * 1024;
 enum Stage {
     /// The client has to say whom it stands for; what it has said so far.
     Header(Vec<u8>),
+    /// The client has to begin a TLS handshake; how many bytes of it have been seen.
+    Hello(usize),
     /// The faults are asked whether it may go on.
     Gate,
     /// What the client says first tells what it speaks; until then.
@@ -57,6 +61,9 @@ enum Stage {
     Dial(Dialling),
     /// The upstream is told whom the connection stands for.
     Greeting(Vec<u8>),
+    /// The upstream is asked for TLS in PostgreSQL's protocol, as the client has asked squall: bytes sent, and until when it
+    /// may answer.
+    Asking { sent: usize, until: Time },
     /// Bytes go to and fro.
     Open,
     /// A fault ends it.
@@ -99,6 +106,7 @@ impl Link {
             peer: address,
             destination: None,
             leaving: None,
+            shaken: None,
             handed_over: false,
             retuned: 0,
             chain: None,
@@ -112,6 +120,8 @@ impl Link {
         };
         if conn.must_show_header() {
             conn.stage = Stage::Header(Vec::new());
+        } else if conn.sees_hello() {
+            conn.stage = Stage::Hello(0);
         }
         Link { conn: RefCell::new(conn), waker: OnceCell::new(), called: Cell::new(false) }
     }
@@ -226,6 +236,8 @@ pub(crate) struct Conn {
     destination: Option<SocketAddr>,
     /// Made for a client of a transparent proxy.
     leaving: Option<Box<Ticket>>,
+    /// For the TLS handshake, if there is one.
+    shaken: Option<Box<Shaken>>,
     /// The HTTP data plane has it now.
     handed_over: bool,
     /// The slice's version that the chain was held against.
@@ -254,10 +266,12 @@ impl Conn {
         loop {
             let next = match &mut self.stage {
                 Stage::Header(_) => self.poll_header(cx),
+                Stage::Hello(_) => self.poll_hello(cx),
                 Stage::Gate => self.poll_gate(cx),
                 Stage::Sniff(_) => self.poll_sniff(cx),
                 Stage::Dial(_) => self.poll_dial(cx),
                 Stage::Greeting(_) => self.poll_greeting(cx),
+                Stage::Asking { .. } => self.poll_asking(cx),
                 Stage::Open => self.poll_open(cx),
                 Stage::Ending(_) => self.poll_ending(cx),
                 Stage::Done => return Poll::Ready(()),
@@ -285,7 +299,7 @@ impl Conn {
 
     /// Holds the chain against the slice in force.
     fn retune(&mut self, now: Now) {
-        if matches!(self.stage, Stage::Header(_)) {
+        if matches!(self.stage, Stage::Header(_) | Stage::Hello(_)) {
             return; // faults select by what it says
         }
         self.version = self.local.version.get();
@@ -377,9 +391,13 @@ impl Conn {
 
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
         let Some(chain) = &mut self.chain else { return Poll::Ready(self.dial()) };
-        let opening = Opening::Accepted(self.talk.client);
+        let opening = match &self.talk.hello {
+            Some(hello) => Opening::Hello { alpn: !hello.alpn.is_empty() },
+            None => Opening::Accepted(self.talk.client),
+        };
         let mut records = self.worker.records.borrow_mut();
         let gate = chain.gate(&opening, &self.talk, self.worker.now(), &mut records);
+        let flawed_by = chain.flawed_by().cloned();
         drop(records);
         self.worker.records_added();
         match gate {
@@ -391,7 +409,20 @@ impl Conn {
                     Until::Change => None,
                 });
                 self.lanes[Flow::Upstream as usize].stale = true;
-                self.client.poll_gone(cx).map(|()| Stage::Done)
+                match self.client.poll_gone(cx) {
+                    // whoever gives up in a handshake waits for nothing more
+                    Poll::Pending if self.talk.hello.is_some() && has_hung_up(self.client.fd()) => {
+                        Poll::Ready(Stage::Done)
+                    }
+                    gone => gone.map(|()| Stage::Done),
+                }
+            }
+            Gate::Tls(flaw) => {
+                self.shaken.get_or_insert_default().flaw = flawed_by.map(|by| (flaw, by));
+                let Flaw::Alert(description) = flaw else { return Poll::Ready(self.dial()) };
+                // the first bytes on the way to the client: there is room
+                let _gone_already = self.client.poll_write(cx, &tls::alert(description));
+                Poll::Ready(self.end(&End::Fin, cx))
             }
         }
     }
@@ -400,8 +431,11 @@ impl Conn {
     fn dial(&mut self) -> Stage {
         self.talk.admit();
         self.wake_at(None);
-        match self.local.proxy.target.load().spec.protocol {
-            Protocol::Http => self.hand_over(),
+        let target = self.local.proxy.target.load();
+        let speaks_tls = target.tls.is_some() || target.upstream_tls.is_some();
+        match target.spec.protocol {
+            Protocol::Http => self.hand_over(true),
+            _ if speaks_tls => self.hand_over(false),
             Protocol::Auto => Stage::Sniff(self.worker.now().mono + sniff::SILENCE),
             Protocol::Tcp | Protocol::Udp => self.begin(),
         }
@@ -416,8 +450,8 @@ impl Conn {
         }
     }
 
-    /// Gives the connection to the HTTP data plane.
-    fn hand_over(&mut self) -> Stage {
+    /// Gives the connection to the HTTP data plane, or to what carries bytes between TLS and others.
+    fn hand_over(&mut self, speaks_http: bool) -> Stage {
         let target = self.local.proxy.target.load_full();
         if let Some(how) = target.spec.way.transparent {
             match self.original_destination(how) {
@@ -428,7 +462,14 @@ impl Conn {
         let at = original::local(self.client.fd()).ok();
         let origin = Origin { client: self.talk.client, destination: self.destination, at };
         let faults = self.chain.take().map(|chain| (chain, self.retuned));
-        http::begin(&self.worker, &self.local, self.client.share(), self.talk.clone(), faults, origin);
+        let (worker, local, client, talk) = (&self.worker, &self.local, self.client.share(), self.talk.clone());
+        match speaks_http {
+            true => http::begin(worker, local, client, talk, faults, origin),
+            false => {
+                let shaken = self.shaken.take().map_or_else(Shaken::default, |shaken| *shaken);
+                tls::begin(worker, local, client, talk, faults, origin, shaken);
+            }
+        }
         self.handed_over = true;
         Stage::Done
     }
@@ -476,7 +517,7 @@ impl Conn {
             Ok(server) => {
                 self.wake_at(None);
                 self.server = Some(server);
-                self.greeting().map_or(Stage::Open, Stage::Greeting)
+                self.greeting().map_or_else(|| self.greeted(), Stage::Greeting)
             }
             Err(error) => {
                 let to = self.destination;

@@ -202,6 +202,21 @@ impl Socket {
     }
 }
 
+/// Whether the peer has closed its side, whatever waits to be read. Told by Linux only.
+pub(crate) fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let mut fds = [PollFd::new(&fd, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(n) if n > 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = fd;
+        false
+    }
+}
+
 /// Whether the connection was reset. (HUP alone is no sign: two FINs in order give it as well.)
 fn is_broken(fd: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(&fd, PollFlags::empty())];

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use crate::fault::Flow;
 use crate::http::{Request, Response};
 use crate::time::Time;
+use crate::tls::Hello;
 
 /// What faults may be asked about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Talk {
     pub client: Option<SocketAddr>,
     /// When it was accepted.
     pub opened: Time,
+    /// What the client has said at the beginning of a TLS handshake, if anybody looked.
+    pub hello: Option<Box<Hello>>,
     level: Level,
     /// None: a connection.
     dialogue: Option<Box<Dialogue>>,
@@ -58,6 +61,7 @@ impl Talk {
             ordinal,
             client,
             opened,
+            hello: None,
             level: Level::Bytes,
             dialogue: None,
             admitted: false,

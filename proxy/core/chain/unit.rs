@@ -9,7 +9,7 @@ use super::queue::Ended;
 use super::{Level, Talk};
 use crate::curve::Curve;
 use crate::draw::Draw;
-use crate::fault::{AnyCx, Asked, End, Flow, Gate, Injection, Opening, Phase, Ruling, Span, Until, What};
+use crate::fault::{AnyCx, Asked, End, Flaw, Flow, Gate, Injection, Opening, Phase, Ruling, Span, Until, What};
 use crate::observe::Record;
 use crate::plan::{Active, Layer, Look, OnAbort, Open, Tally};
 use crate::select::{Connections, Permit};
@@ -75,6 +75,8 @@ pub(super) struct Unit {
     memory: Option<Box<dyn Any + Send>>,
     /// The gate has let it by.
     pub(super) admitted: bool,
+    /// What the TLS handshake gets by it.
+    flaw: Option<Flaw>,
     /// The gate waits.
     pub(super) waiting: Option<Wait>,
     /// It only observes, and would hold the connection at the gate.
@@ -120,6 +122,7 @@ impl Unit {
             ruled: false,
             memory: None,
             admitted: false,
+            flaw: None,
             waiting: None,
             withheld: false,
             asked: None,
@@ -247,6 +250,18 @@ impl Unit {
             None => false,
         };
         self.acting && !self.admitted && !waits && self.active.fault.hooks().open
+    }
+
+    /// It has let the connection by at the gate, and is not asked again.
+    pub(super) fn let_by(&mut self, flaw: Option<Flaw>) {
+        self.admitted = true;
+        self.waiting = None;
+        self.flaw = flaw;
+    }
+
+    /// What the TLS handshake gets by it, if it still acts.
+    pub(super) fn flaw(&self) -> Option<Flaw> {
+        self.flaw.filter(|_| self.acting)
     }
 
     /// Whether it has nothing to decide once the gate is passed.

@@ -52,6 +52,9 @@ const HARDER: &[(&str, &str)] = &[
     ("connect", "how = 'resolve'"),
     ("connection_limit", "max = 1"),
     ("half_open", ""),
+    ("tls", "flaw = 'stall'"),
+    ("tls", "flaw = 'slow'\ndelay = '20ms'"),
+    ("tls", "flaw = 'alert'"),
 ];
 
 fn own_fields(example: &str) -> toml::Table {
@@ -241,7 +244,7 @@ fn a_gate_that_holds_opens_on_abort() {
     for (entry, fields) in cases() {
         let fault = case(entry, &fields, 1);
         let mut pump = Pump::at_the_gate(&slice(&fault));
-        let opening = Opening::Accepted(None);
+        let opening = Opening::Hello { alpn: true };
         match pump.chain.gate(&opening, &pump.talk, now(pump.now), &mut pump.records) {
             Gate::Hold(_) => {
                 held.insert(entry.name);
@@ -253,10 +256,16 @@ fn a_gate_that_holds_opens_on_abort() {
                 assert_eq!(end, End::Reset, "{} {fields}", entry.name);
                 assert!(!pump.records.is_empty(), "{} {fields}: refused without a record", entry.name);
             }
+            Gate::Tls(_) => {
+                assert!(!pump.records.is_empty(), "{} {fields}: a flaw without a record", entry.name);
+                fault.switch.end();
+                let gate = pump.chain.gate(&opening, &pump.talk, now(pump.now), &mut pump.records);
+                assert_eq!(gate, Gate::Pass, "{} {fields}", entry.name);
+            }
             Gate::Pass => {}
         }
     }
-    assert_eq!(held, BTreeSet::from(["connect", "partition"]));
+    assert_eq!(held, BTreeSet::from(["connect", "partition", "tls"]));
 }
 
 /// The engine passes over a fault that decides again and again without moving anything; no kind may come to that.

@@ -298,8 +298,13 @@ impl<F: Fault> Driver<F> {
 
     /// The connection stands at the gate.
     pub(super) fn open(&mut self, now: Time) -> Gate {
+        self.shown(now, Opening::Accepted(None))
+    }
+
+    /// The connection stands at the gate like this.
+    pub(super) fn shown(&mut self, now: Time, opening: Opening) -> Gate {
         self.now = now;
-        self.with(|fault, cx| fault.open(cx, &Opening::Accepted(None)))
+        self.with(|fault, cx| fault.open(cx, &opening))
     }
 
     /// The fault goes off.

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::{
-    Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Hooks, Injection, Needs, Offer,
-    Opening, Packet, Phase, Place, Ruling, What,
+    Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Handshake, Hooks, Injection,
+    Needs, Offer, Opening, Packet, Phase, Place, Ruling, What,
 };
 use crate::select::Connections;
 use crate::time::Time;
@@ -105,6 +105,9 @@ impl AnyFault for Observed {
     }
     fn groups(&self) -> Option<&Groups> {
         self.0.groups()
+    }
+    fn handshake(&self) -> Handshake {
+        self.0.handshake()
     }
     fn approximated(&self) -> Option<&'static str> {
         self.0.approximated()

@@ -39,6 +39,7 @@ faults![
     dns::Dns,
     loss::Loss,
     noop::Noop,
+    tls::Tls,
     duplicate::Duplicate,
     truncate::Truncate,
     error::Error,

@@ -17,6 +17,8 @@ pub struct Facts<'a> {
     pub client: Option<IpAddr>,
     /// The server name of the TLS handshake.
     pub sni: Option<&'a str>,
+    /// The protocols that the client offers in it.
+    pub alpn: &'a [Vec<u8>],
     /// Length of the request's body in bytes, from Content-Length; none: not known beforehand.
     pub request_size: Option<u64>,
     /// The answer's head, once it is there.
@@ -40,6 +42,7 @@ pub(super) enum Condition {
     Status(Vec<StatusRange>),
     Size(SizeRange),
     Source(Vec<Network>),
+    Alpn(Vec<String>),
     Text(Box<TextCondition>),
 }
 
@@ -98,6 +101,7 @@ pub(super) fn conditions(spec: &MatchSpec) -> Vec<Condition> {
     all.extend(spec.status.iter().map(|list| Condition::Status(list.clone())));
     all.extend(spec.request_size.map(Condition::Size));
     all.extend(spec.source.iter().map(|list| Condition::Source(list.clone())));
+    all.extend(spec.alpn.iter().map(|list| Condition::Alpn(list.clone())));
     let single = [
         (Subject::Path, &spec.path),
         (Subject::Host, &spec.host),
@@ -137,6 +141,9 @@ impl Condition {
             }
             Condition::Source(list) => {
                 view.facts.client.is_some_and(|client| list.iter().any(|network| network.contains(client)))
+            }
+            Condition::Alpn(list) => {
+                list.iter().any(|name| view.facts.alpn.iter().any(|offered| offered == name.as_bytes()))
             }
             Condition::Text(one) => match (&one.text, one.place, found) {
                 (Text::Absent, ..) => !view.any(&one.subject, |_| true),
@@ -237,6 +244,7 @@ impl fmt::Display for Condition {
             Condition::Source(networks) => f.write_str(&list(networks.iter().map(Network::to_string).collect())),
             Condition::Size(SizeRange { min, max }) if *max == Bytes::MAX => write!(f, "at least {min}"),
             Condition::Size(SizeRange { min, max }) => write!(f, "{min} to {max}"),
+            Condition::Alpn(names) => f.write_str(&list(names.clone())),
             Condition::Text(one) => one.pattern.fmt(f),
         }
     }

@@ -46,6 +46,10 @@ fn reason(failing: &Condition, view: &View<'_>) -> String {
             Some(response) => is_not("status", Some(response.status.as_u16().to_string())),
             None => "`status`: there is no answer yet".into(),
         },
+        Condition::Alpn(_) => {
+            let offered = view.facts.alpn.iter().map(|name| String::from_utf8_lossy(name));
+            is_not("alpn", Some(offered.collect::<Vec<_>>().join(", ")).filter(|offered| !offered.is_empty()))
+        }
         Condition::Text(one) => {
             let mut values = Vec::new();
             view.any(&one.subject, |value| {

@@ -40,6 +40,7 @@ impl MatchSpec {
         let empty = [
             ("method", self.method.as_ref().is_some_and(Vec::is_empty)),
             ("source", self.source.as_ref().is_some_and(Vec::is_empty)),
+            ("alpn", self.alpn.as_ref().is_some_and(Vec::is_empty)),
             ("status", self.status.as_ref().is_some_and(Vec::is_empty)),
             ("any", self.any.as_ref().is_some_and(Vec::is_empty)),
         ];
@@ -213,6 +214,7 @@ fn field(condition: &Condition) -> &'static str {
         Condition::Status(_) => "status",
         Condition::Size(_) => "request_size",
         Condition::Source(_) => "source",
+        Condition::Alpn(_) => "alpn",
         Condition::Text(one) => match one.subject {
             Subject::Path => "path",
             Subject::Host => "host",
@@ -269,6 +271,7 @@ fn implies(one: &Condition, other: &Condition) -> bool {
         }
         (Condition::Size(a), Condition::Size(b)) => b.min <= a.min && a.max <= b.max,
         (Condition::Source(a), Condition::Source(b)) => a.iter().all(|a| b.iter().any(|b| is_within(a, b))),
+        (Condition::Alpn(a), Condition::Alpn(b)) => a.iter().all(|a| b.contains(a)),
         (Condition::Text(a), Condition::Text(b)) if a.subject == b.subject => match (&a.text, &b.text) {
             _ if a.pattern == b.pattern => true,
             (Text::Absent, Text::Absent) => true,

@@ -288,7 +288,7 @@ fn option(condition: &Condition) -> Option<Vec<Key>> {
             let key = |class: u16| Key { hash: status(class * 100), part: Part::Status, common: 3 };
             Some(classes.into_iter().map(key).collect())
         }
-        Condition::Size(_) => None,
+        Condition::Size(_) | Condition::Alpn(_) => None,
         Condition::Source(networks) => {
             let key = |network: &Network| {
                 let part = Part::Network(network.address.is_ipv4(), network.prefix);

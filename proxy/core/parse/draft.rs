@@ -10,6 +10,7 @@ use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
 use crate::scenario::{During, GuardAction, Metric, Phase, Protocol, Runbook};
 use crate::select::Key;
+use crate::tls::{Tls, UpstreamTls};
 use crate::unit::{Bytes, Duration, Percentage};
 use crate::way::{HttpWay, ProxyProtocol, Source, Transparent};
 
@@ -110,6 +111,10 @@ pub(crate) struct ProxyDraft {
     pub(crate) mark: Option<u32>,
     /// How HTTP goes on to the upstream.
     pub(crate) http: Option<HttpWay>,
+    /// What becomes of the TLS that clients speak: bytes like any others unless written.
+    pub(crate) tls: Option<Tls>,
+    /// squall speaks TLS with the upstream.
+    pub(crate) upstream_tls: Option<UpstreamTls>,
 }
 
 /// `slo`

@@ -10,7 +10,8 @@ use super::world::{Known, World};
 use crate::curve::Curve;
 use crate::diagnostic::Diagnostic;
 use crate::fault::registry::{Entry, KINDS, Made, kind};
-use crate::fault::{AnyFault, Carrier, Flow};
+use crate::fault::{AnyFault, Carrier, Flow, Handshake};
+use crate::matcher::MatchSpec;
 use crate::preset::{self, Link, Part};
 use crate::scenario::{FaultSpec, Phase};
 use crate::select::{Count, Key};
@@ -78,6 +79,7 @@ pub(crate) fn read(
         reader.at(Diagnostic::error(message).help(help), table, &path, field);
     }
     check_match(reader, table, &path, &head, world);
+    check_handshake(reader, table, &path, &head, &makings, world);
     makings.iter().for_each(|making| check_layer(reader, table, &path, &head, making.entry));
     for making in &makings {
         check_carrier(reader, table, &path, &head, making, !http.is_empty(), world);
@@ -445,6 +447,29 @@ fn check_carrier(
     }
 }
 
+/// Refuses what needs a TLS handshake where none is seen.
+fn check_handshake(
+    reader: &mut Reader,
+    table: &Table,
+    path: &str,
+    head: &FaultHead,
+    makings: &[Making],
+    world: &World,
+) {
+    let needs = |making: &Making| making.made.as_ref().map(|made| made.fault.handshake());
+    let by_kind = makings.iter().filter_map(needs).max().unwrap_or_default();
+    let by_rule = head.matches.as_ref().is_some_and(MatchSpec::needs_hello);
+    for known in world.named(&head.proxy) {
+        if let Some(why) = by_kind.misses(known.tls) {
+            let field = if table.has("flaw") { "flaw" } else { "kind" };
+            return reader.error(table, path, field, format!("it can do nothing on proxy `{}`: {why}", known.name));
+        }
+        if by_rule && let Some(why) = Handshake::Seen.misses(known.tls) {
+            return reader.error(table, path, "match", format!("on proxy `{}` it can't be told: {why}", known.name));
+        }
+    }
+}
+
 /// What of a fault only HTTP has: the field and what it is called.
 fn http_words(head: &FaultHead, http_only: Option<&Entry>) -> Vec<(&'static str, String)> {
     let mut words = Vec::new();
@@ -454,7 +479,7 @@ fn http_words(head: &FaultHead, http_only: Option<&Entry>) -> Vec<(&'static str,
     if let Some(KeyWord(Key::Http(key))) = &head.key {
         words.push(("key", format!("the key `{key}`")));
     }
-    if head.matches.is_some() {
+    if head.matches.as_ref().is_some_and(MatchSpec::needs_http) {
         words.push(("match", "`match`".into()));
     }
     if head.phase.is_some() {
@@ -488,7 +513,7 @@ fn check_layer(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead,
     };
     let about_exchanges = [
         ("phase", head.phase.is_some()),
-        ("match", head.matches.is_some()),
+        ("match", head.matches.as_ref().is_some_and(MatchSpec::needs_http)),
         ("key", matches!(head.key, Some(KeyWord(Key::Http(_))))),
         ("layer", head.layer == Some(LayerWord::Http)),
         ("stealth", head.stealth.is_some()),

@@ -5,6 +5,7 @@ mod mistakes;
 mod probes;
 mod random;
 mod sets;
+mod tls;
 mod workloads;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ use super::address::{self, host_port};
 use super::draft::ProxyDraft;
 use super::node::{Node, Table};
 use super::reader::{Reader, join};
+use super::tls;
 use crate::scenario::Protocol;
 use crate::way::{ORIGINAL, ProxyProtocol, Way};
 
@@ -55,6 +56,8 @@ pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
         transparent: draft.transparent,
         source: draft.source,
         mark: draft.mark,
+        tls: tls::read(reader, table, path, draft),
+        upstream_tls: tls::upstream(reader, table, path, draft),
     }
 }
 

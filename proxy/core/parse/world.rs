@@ -8,6 +8,7 @@ use crate::fault::Carrier;
 use crate::groups::Link;
 use crate::matcher::NeverFault;
 use crate::scenario::{Protocol, ProxySpec};
+use crate::tls::Mode;
 
 /// Everything that has a name.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +41,8 @@ pub(crate) struct Known {
     /// None: wrongly written.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) slo: bool,
+    /// What becomes of its clients' TLS.
+    pub(crate) tls: Option<Mode>,
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
     /// Which document defines it; none: it runs already.
@@ -54,6 +57,7 @@ impl Known {
             upstream: spec.upstream.clone(),
             protocol: Some(spec.protocol),
             slo: spec.slo.is_some(),
+            tls: spec.way.tls.as_ref().map(|tls| tls.mode),
             from: spec.from.clone(),
             to: spec.to.clone(),
             document: None,
@@ -95,6 +99,7 @@ impl World {
                 upstream: text("upstream"),
                 protocol,
                 slo: table.has("slo"),
+                tls: tls(table),
                 from: table.text("from").map(str::to_owned),
                 to: table.text("to").map(str::to_owned),
                 document: Some(document),
@@ -159,6 +164,12 @@ impl World {
             }
         }
     }
+}
+
+/// Wrongly written, it is told elsewhere: it stands for what allows most.
+fn tls(proxy: &Table) -> Option<Mode> {
+    let written = proxy.node("tls")?.as_table().and_then(|tls| tls.text("mode"));
+    Some(if written == Some("passthrough") { Mode::Passthrough } else { Mode::Terminate })
 }
 
 /// Refuses what two proxies can't both have, and proxies routed to themselves. `counts` tells which other documents'

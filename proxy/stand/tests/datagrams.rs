@@ -47,7 +47,7 @@ fn every_datagram_comes_back_as_it_was_sent() {
 fn what_became_of_each_is_counted() {
     let mut kept: Option<Vec<u8>> = None;
     let server = scripted_udp(move |socket, from, datagram| {
-        let back = |datagram: &[u8]| drop(socket.send_to(datagram, from).unwrap());
+        let back = |datagram: &[u8]| assert_eq!(socket.send_to(datagram, from).unwrap(), datagram.len());
         let changed = |at: usize| {
             let mut changed = datagram.to_vec();
             changed[at] ^= 4;

@@ -254,6 +254,10 @@ fn injected() -> io::Error {
 
 impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // whoever only waits for an answer would never write what the faults have let go since
+        if let Poll::Ready(drained) = self.poll_drain(cx) {
+            drained?;
+        }
         let n = ready!(self.poll_read_into(cx, buf.initialize_unfilled()))?;
         buf.advance(n);
         Poll::Ready(Ok(()))

@@ -121,7 +121,7 @@ fn sends_header(target: &Target) -> Option<HeaderVersion> {
     target.spec.way.proxy_protocol.as_ref()?.send
 }
 
-fn greeting(target: &Target, from: Origin) -> Vec<u8> {
+pub(crate) fn greeting(target: &Target, from: Origin) -> Vec<u8> {
     let Some(version) = sends_header(target) else { return Vec::new() };
     let pair = from.client.zip(from.destination.or(from.at));
     write(version, pair.map(|(client, destination)| Proxied { client, destination }))

@@ -109,6 +109,8 @@ pub(crate) struct Watcher {
     disconnected: Cell<bool>,
     /// The connection, as faults beneath see it; none: this task has no connection of its own.
     talk: RefCell<Option<Talk>>,
+    /// When the latest byte of the client came, if turns are measured; else 0.
+    asked: Cell<Time>,
     beneath: RefCell<Option<Box<Faults>>>,
     exchange: RefCell<Option<Box<Faults>>>,
 }
@@ -139,6 +141,7 @@ impl Watcher {
             waker: OnceCell::new(),
             disconnected: Cell::new(false),
             talk: RefCell::new(talk),
+            asked: Cell::new(0),
             beneath: RefCell::new(beneath),
             exchange: RefCell::default(),
         });
@@ -243,6 +246,14 @@ impl Watcher {
         if let Some(talk) = &mut *self.talk.borrow_mut() {
             talk.moved(flow, n);
         }
+        if flow == Flow::Upstream && n > 0 && self.local.measure.get() {
+            self.asked.set(SystemClock::mono());
+        }
+    }
+
+    /// When the latest byte of the client came, if turns are measured; else 0. It is forgotten with this.
+    pub(crate) fn take_asked(&self) -> Time {
+        self.asked.take()
     }
 
     /// Drops the faults beneath once none is left and nothing is queued.

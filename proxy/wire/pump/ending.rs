@@ -21,7 +21,8 @@ impl Conn {
     /// Begins it. Whoever asks for the reason finds it before the peer can see the end.
     pub(super) fn end(&mut self, how: &End, cx: &mut Context<'_>) -> Stage {
         self.local.meter.injected.add(1);
-        let by = self.chain.as_ref().and_then(|chain| chain.ended_by());
+        let flaw = self.shaken.as_ref().and_then(|shaken| shaken.flaw.as_ref());
+        let by = self.chain.as_ref().and_then(|chain| chain.ended_by()).or_else(|| Some(&flaw?.1));
         if let Some(fault) = by {
             // a client knows itself by the address that it has, be it here or before whoever stands between
             let other = self.talk.client.filter(|client| Some(*client) != self.peer);

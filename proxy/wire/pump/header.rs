@@ -56,6 +56,9 @@ impl Conn {
                         self.destination = Some(destination);
                     }
                     self.wake_at(None);
+                    if self.sees_hello() {
+                        return Poll::Ready(Stage::Hello(0));
+                    }
                     // only now it is known whom faults are asked about
                     self.stage = Stage::Gate;
                     self.follow_slice();
@@ -128,6 +131,6 @@ impl Conn {
                 Err(error) => return Poll::Ready(self.broken(Flow::Upstream, &Broken::Sink(error))),
             }
         }
-        Poll::Ready(Stage::Open)
+        Poll::Ready(self.greeted())
     }
 }

@@ -28,7 +28,7 @@ impl Conn {
         let Stage::Sniff(until) = self.stage else { return Poll::Ready(Stage::Done) };
         loop {
             match self.poll_first_bytes(cx) {
-                Poll::Ready(Ok((Told::Http, _))) => return Poll::Ready(self.hand_over()),
+                Poll::Ready(Ok((Told::Http, _))) => return Poll::Ready(self.hand_over(true)),
                 Poll::Ready(Ok((Told::Bytes, _)) | Err(_)) => return Poll::Ready(self.carry_bytes()),
                 Poll::Ready(Ok((Told::Nothing, true))) => return Poll::Ready(self.carry_bytes()),
                 Poll::Ready(Ok((Told::Nothing, false))) => {}

@@ -53,6 +53,7 @@ fn fields(kind: &str, dice: &mut Dice) -> String {
         "half_open" | "down" => String::new(),
         "noop" => String::new(),
         "corrupt" => format!("one_per = '{}B'", size + 20),
+        "tls" => dice.pick(&["flaw = 'stall'", "flaw = 'slow'\ndelay = '1ms'", "flaw = 'alert'"]).into(),
         "dns" => dice.pick(&["answer = 'nxdomain'", "answer = 'timeout'", "answer = 'slow'\ndelay = '1ms'"]).into(),
         "loss" => {
             let share = 1 + place % 40;

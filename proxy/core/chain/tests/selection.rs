@@ -210,3 +210,23 @@ fn established_takes_who_was_there_when_it_came_on_at_each_opening() {
     assert_eq!([&mut during, &mut between, &mut second].map(|pump| holds(pump, 22 * MILLI)), [true, true, false]);
     assert_eq!((tally.read().eligible, tally.read().selected), (2, 2));
 }
+
+#[test]
+fn a_rule_about_connections_selects_by_their_hello() {
+    let slice = stalled(|active| {
+        let rule = serde_json::json!({ "sni": "*.example.com", "not": { "alpn": ["h2"] } });
+        active.rule = Some(std::sync::Arc::new(serde_json::from_value(rule).unwrap()));
+    });
+    let taken = |sni: Option<&str>, alpn: &[&str]| {
+        let mut pump = Pump::new(0);
+        let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        pump.talk.hello = sni.map(|sni| Box::new(crate::tls::Hello { sni: Some(sni.to_owned()), alpn }));
+        pump.retune(Some(&slice));
+        pump.chain.is_some()
+    };
+    assert!(taken(Some("a.example.com"), &["http/1.1"]));
+    assert!(!taken(Some("a.example.org"), &["http/1.1"]));
+    assert!(!taken(Some("a.example.com"), &["h2"]));
+    assert!(!taken(None, &[]), "no handshake was seen");
+    assert_eq!(slice.actives[0].tally.read().eligible, 1, "nobody else is counted");
+}

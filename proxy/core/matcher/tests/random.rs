@@ -254,7 +254,8 @@ proptest! {
     ) {
         let compiled = Rules::compile(rules.iter().map(Option::as_ref));
         let response = Response { status: StatusCode::from_u16(status).unwrap(), fields: answered, ..Response::default() };
-        let early = Facts { client: client.map(|ip| ip.parse().unwrap()), sni, request_size, response: None };
+        let client = client.map(|ip| ip.parse().unwrap());
+        let early = Facts { client, sni, alpn: &[], request_size, response: None };
         let everything = MatchSpec::default();
         for facts in [early, Facts { response: Some(&response), ..early }] {
             let mut matching = vec![u32::MAX];

@@ -116,7 +116,8 @@ fn the_example_of_every_kind_checks() {
     assert!(KINDS.len() > 8);
     for entry in KINDS {
         let protocol = entry.serves_words().split(' ').next().unwrap().to_lowercase();
-        let text = around(&format!("protocol = {protocol:?}\n{}", entry.example));
+        let tls = if entry.name == "tls" { "tls = { mode = \"terminate\", issue = true }\n" } else { "" };
+        let text = around(&format!("protocol = {protocol:?}\n{tls}{}", entry.example));
         let (checked, _) = scenario(&source(&text), &Options::default())
             .unwrap_or_else(|messages| panic!("{}", render(&messages, false)));
         assert_eq!(checked.faults[0].kind, entry.name);

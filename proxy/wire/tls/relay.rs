@@ -1,0 +1,292 @@
+//! A connection of bytes of which squall ends the TLS with the client, or begins one with the upstream.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use squall_core::chain::{Chain, Talk};
+use squall_core::plan::FaultRef;
+use squall_core::time::{SECOND, Time};
+use tokio::io::AsyncWriteExt;
+
+use super::side::{Layer, Side};
+use super::{Failure, Shaken};
+use crate::clock::SystemClock;
+use crate::dial::{Upstream, dial};
+use crate::http::{Io, Origin, Task, Watcher, greeting};
+use crate::original::Ticket;
+use crate::plane::Target;
+use crate::reset;
+use crate::socket::Socket;
+use crate::worker::{Local, Worker};
+
+/// What is on its way in each direction, bytes, besides what TLS keeps.
+const ROOM: usize = 16 * 1024;
+
+/// How long an end waits for the kernel to send what was written, and for the other side's FIN.
+const PATIENCE: Time = SECOND;
+
+/// Takes a connection over that the gate has let by, with the faults that it has met.
+pub(crate) fn begin(
+    worker: &Rc<Worker>,
+    local: &Rc<Local>,
+    socket: Socket,
+    talk: Talk,
+    faults: Option<(Box<Chain>, Time)>,
+    from: Origin,
+    shaken: Shaken,
+) {
+    let (chain, retuned) = faults.map_or((None, 0), |(chain, retuned)| (Some(chain), retuned));
+    let watcher = Watcher::new(worker, local, Some((talk, chain, retuned)));
+    let (client, server) = (socket.share(), RefCell::default());
+    let relay = Relay { watcher: watcher.clone(), client, server, from, shaken };
+    let io = Io::client(socket, watcher.clone());
+    tokio::task::spawn_local(Task::new(watcher, relay.carry(io)));
+}
+
+/// Counts the connection out when it ends, however it does.
+struct Relay {
+    watcher: Rc<Watcher>,
+    client: Socket,
+    server: RefCell<Option<Socket>>,
+    from: Origin,
+    shaken: Shaken,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.watcher.worker.ended(&self.watcher.local);
+    }
+}
+
+/// How a connection ends.
+enum End {
+    /// Both sides have closed.
+    Whole,
+    /// Both are closed; what is still on its way to them arrives.
+    Closed,
+    /// Both are reset, once what was written has been sent.
+    Reset,
+    /// The client has failed: the upstream is to know.
+    ByClient,
+    /// The upstream has failed, or was never reached: the client is to know.
+    ByServer,
+}
+
+impl Relay {
+    async fn carry(self, io: Io) {
+        let end = self.relay(io).await;
+        let end = self.injected().unwrap_or(end);
+        match end {
+            End::Whole => {}
+            End::ByClient => self.server.borrow().iter().for_each(reset::arm),
+            End::ByServer => reset::arm(&self.client),
+            End::Closed => self.close().await,
+            End::Reset => self.reset().await,
+        }
+    }
+
+    /// The end that a fault beneath has made; whoever asks for the reason finds it before the client can see it.
+    fn injected(&self) -> Option<End> {
+        let faults = self.watcher.beneath()?;
+        let (how, by) = faults.chain.end()?;
+        self.note(by);
+        Some(if how.is_reset() { End::Reset } else { End::Closed })
+    }
+
+    /// A fault ends the connection, or made the client end it.
+    fn note(&self, by: &Arc<FaultRef>) {
+        self.watcher.local.meter.injected.add(1);
+        if let Some(client) = self.from.client {
+            self.watcher.worker.common.note_end(self.watcher.worker.id, client, by);
+        }
+    }
+
+    async fn relay(&self, io: Io) -> End {
+        let target = self.watcher.local.proxy.target.load_full();
+        let within = Duration::from_nanos(target.spec.connect_timeout);
+        let flaw = self.shaken.flaw.as_ref();
+        let (client, chosen) = match &target.tls {
+            None => (Layer::Plain(io), None),
+            Some(server) => match server.accept(io, flaw.map(|(flaw, _)| *flaw), within).await {
+                Ok((stream, _)) => {
+                    let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                    (Layer::Accepted(Box::new(stream)), chosen)
+                }
+                Err(failure) => return self.unshaken(&failure),
+            },
+        };
+        let (socket, _leaving) = match self.dial(&target).await {
+            Ok(dialled) => dialled,
+            Err(end) => return end,
+        };
+        *self.server.borrow_mut() = Some(socket.share());
+        let mut io = Io::upstream(socket, self.watcher.local.clone());
+        if io.write_all(&greeting(&target, self.from)).await.is_err() {
+            return self.broken_by_server();
+        }
+        let upstream = match &target.upstream_tls {
+            None => Layer::Plain(io),
+            Some(tls) => {
+                let (reached, postgres) = (self.reached(&target), self.shaken.postgres);
+                match tls.connect(io, reached, chosen.as_deref(), postgres, within).await {
+                    Ok(stream) => Layer::Connected(Box::new(stream)),
+                    Err(failure) => {
+                        tracing::debug!(proxy = &*self.watcher.local.proxy.name, "{failure}");
+                        self.watcher.local.meter.tls_server_failed.add(1);
+                        return End::ByServer;
+                    }
+                }
+            }
+        };
+        self.watcher.take_asked();
+        let (mut client, mut upstream) = Side::pair(client, upstream, &self.watcher);
+        let (client_failed, upstream_failed) = (client.told.failed.clone(), upstream.told.failed.clone());
+        let copied = {
+            let mut copying = pin!(tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, ROOM, ROOM));
+            poll_fn(|cx| match copying.as_mut().poll(cx) {
+                Poll::Pending => self.poll_failed(cx).map(|by| {
+                    let failed = if matches!(by, End::ByClient) { &client_failed } else { &upstream_failed };
+                    failed.set(true);
+                    Err(io::Error::from(io::ErrorKind::ConnectionReset))
+                }),
+                Poll::Ready(copied) => Poll::Ready(copied),
+            })
+            .await
+        };
+        match copied {
+            Ok(_) => End::Whole,
+            Err(error) if client_failed.get() => {
+                tracing::debug!(proxy = &*self.watcher.local.proxy.name, at_client = true, %error, "a connection broke");
+                if !self.injected_beneath() {
+                    self.watcher.local.meter.reset_by_client.add(1);
+                }
+                End::ByClient
+            }
+            Err(error) => {
+                tracing::debug!(proxy = &*self.watcher.local.proxy.name, at_client = false, %error, "a connection broke");
+                self.broken_by_server()
+            }
+        }
+    }
+
+    fn injected_beneath(&self) -> bool {
+        self.watcher.beneath().is_some_and(|faults| faults.chain.end().is_some())
+    }
+
+    fn broken_by_server(&self) -> End {
+        self.watcher.local.meter.reset_by_server.add(1);
+        End::ByServer
+    }
+
+    /// The handshake with the client has failed: by a flaw that a fault gave it, or by itself.
+    fn unshaken(&self, failure: &Failure) -> End {
+        tracing::debug!(proxy = &*self.watcher.local.proxy.name, client = ?self.from.client, "{failure}");
+        match &self.shaken.flaw {
+            _ if self.injected_beneath() => {}
+            Some((_, by)) => self.note(by),
+            None => self.watcher.local.meter.tls_client_failed.add(1),
+        }
+        End::Closed // an alert may be on its way
+    }
+
+    async fn dial(&self, target: &Arc<Target>) -> Result<(Socket, Option<Ticket>), End> {
+        let Watcher { worker, local, .. } = &*self.watcher;
+        let unreached = |error: io::Error| {
+            tracing::debug!(proxy = &*local.proxy.name, to = ?self.from.destination, %error, "the upstream can not be reached");
+            local.meter.connect_failed.add(1);
+            if target.spec.closes_unreached { End::Closed } else { End::ByServer }
+        };
+        let mut dialling =
+            dial(&local.proxy, target, &worker.common, self.from.client, self.from.destination).map_err(unreached)?;
+        let own = dialling.one().filter(|_| self.from.destination.is_some());
+        let leaving = own.map(|socket| worker.common.leaving.note(socket)).transpose().map_err(unreached)?;
+        let until = dialling.until();
+        self.watcher.set_deadline(until);
+        let dialled = poll_fn(|cx| match dialling.poll(cx) {
+            Poll::Ready(dialled) => Poll::Ready(dialled.map_err(unreached)),
+            Poll::Pending if until.is_some() && self.watcher.is_late() => {
+                Poll::Ready(Err(unreached(io::ErrorKind::TimedOut.into())))
+            }
+            Poll::Pending if self.client.poll_failed(cx).is_ready() => {
+                local.meter.reset_by_client.add(1);
+                Poll::Ready(Err(End::ByClient))
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        self.watcher.set_deadline(None);
+        Ok((dialled?, leaving))
+    }
+
+    /// The address behind which the upstream is, where it has no name.
+    fn reached(&self, target: &Target) -> Option<SocketAddr> {
+        match &target.upstream {
+            Upstream::Address(address) => Some(*address),
+            Upstream::Original => self.from.destination,
+            Upstream::Host(..) | Upstream::Unix(_) => None,
+        }
+    }
+
+    /// Whose connection has failed while nobody reads it.
+    fn poll_failed(&self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.client.poll_failed(cx).is_ready() {
+            return Poll::Ready(End::ByClient);
+        }
+        match self.server.borrow().as_ref().map(|server| server.poll_failed(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(End::ByServer),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// FIN to both sides. A socket that is closed with unread bytes would send RST after it.
+    async fn close(&self) {
+        self.with_patience(Socket::close_writing, |socket, cx| {
+            let (mut stale, worker) = (true, &self.watcher.worker);
+            for _ in 0..ROOM {
+                match socket.poll_read(cx, &mut stale, &mut worker.buffer.borrow_mut()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(n)) if n > 0 => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// RST to both sides, behind what was written.
+    async fn reset(&self) {
+        self.with_patience(reset::prepare, reset::poll_sent).await;
+        self.sockets(|socket| {
+            reset::arm(socket);
+            true
+        });
+    }
+
+    async fn with_patience(&self, begin: impl Fn(&Socket), poll: impl Fn(&Socket, &mut Context<'_>) -> Poll<()>) {
+        self.sockets(|socket| {
+            begin(socket);
+            true
+        });
+        self.watcher.set_deadline(Some(SystemClock::mono() + PATIENCE));
+        poll_fn(|cx| match self.watcher.is_late() || self.sockets(|socket| poll(socket, cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    /// Whether something holds for each socket; it is asked for both.
+    fn sockets(&self, mut each: impl FnMut(&Socket) -> bool) -> bool {
+        let server = self.server.borrow();
+        let holds = each(&self.client);
+        server.as_ref().is_none_or(each) && holds
+    }
+}
