@@ -13,4 +13,5 @@ mod redis;
 mod replication;
 mod saturated;
 mod streaming;
+mod tls;
 mod transparent;

@@ -10,6 +10,8 @@ pub(crate) mod postgres;
 mod relay;
 mod server;
 mod side;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

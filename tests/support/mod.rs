@@ -15,6 +15,7 @@ mod room;
 mod running;
 mod serve;
 mod stage;
+pub mod tls;
 pub mod wait;
 
 pub use echo::{echo, round_trip};

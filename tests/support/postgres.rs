@@ -1,7 +1,7 @@
 //! A PostgreSQL of a test's own.
 
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -68,6 +68,20 @@ impl Postgres {
         wait::until("the rules to be in force", || {
             (self.ask("select auth_method from pg_hba_file_rules order by line_number limit 1") == way).then_some(())
         });
+    }
+
+    /// Has it speak TLS with whoever asks for it, from now on.
+    pub fn speaks_tls(&self, cert: &Path, key: &Path) {
+        let (own_cert, own_key) = (self.cluster.join("server.crt"), self.cluster.join("server.key"));
+        for (from, to) in [(cert, &own_cert), (key, &own_key)] {
+            std::fs::copy(from, to).unwrap();
+            std::fs::set_permissions(to, PermissionsExt::from_mode(0o600)).unwrap();
+            let owner = std::fs::metadata(&self.cluster).unwrap();
+            chown(to, Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        self.ask("alter system set ssl = on");
+        self.ask("select pg_reload_conf()");
+        wait::until("TLS to be spoken", || (self.ask("show ssl") == "on").then_some(()));
     }
 
     /// What `psql` prints for a statement, asked without squall between.

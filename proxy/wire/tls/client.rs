@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use squall_core::tls::{SYSTEM, UpstreamTls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -53,10 +55,10 @@ impl Client {
         let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let config = config.map_err(|error| error.to_string())?;
         let config = match tls.verify {
-            true => config.with_root_certificates(match tls.roots.as_deref() {
-                None | Some(SYSTEM) => of_this_machine()?,
-                Some(file) => files::roots(Path::new(file))?,
-            }),
+            true => match tls.roots.as_deref() {
+                None | Some(SYSTEM) => config.with_root_certificates(of_this_machine()?),
+                Some(file) => config.dangerous().with_custom_certificate_verifier(Pinned::open(Path::new(file))?),
+            },
             false => config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)),
         };
         let mut config = match (&tls.cert, &tls.key) {
@@ -127,6 +129,66 @@ fn of_this_machine() -> Result<RootCertStore, String> {
                 why.join(", ")
             ))
         }
+    }
+}
+
+/// Takes what leads to the roots of a file, and a certificate that stands there itself although it is a CA's: what
+/// `openssl req -x509` makes is a root and a server's certificate in one.
+#[derive(Debug)]
+struct Pinned {
+    known: Vec<CertificateDer<'static>>,
+    usual: Arc<WebPkiServerVerifier>,
+}
+
+impl Pinned {
+    fn open(file: &Path) -> Result<Arc<Pinned>, String> {
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(files::roots(file)?), provider()).build();
+        let usual = usual.map_err(|error| format!("{}: {error}", file.display()))?;
+        Ok(Arc::new(Pinned { known: files::certificates(file)?, usual }))
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        more: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.usual.verify_server_cert(shown, more, name, ocsp, now) {
+            // its time has been looked at before this is said, its name has not
+            Err(Error::InvalidCertificate(CertificateError::Other(why)))
+                if why.to_string() == "CaUsedAsEndEntity" && self.known.contains(shown) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
     }
 }
 

@@ -29,6 +29,10 @@ use crate::worker::{Local, Worker};
 /// What is on its way in each direction, bytes, besides what TLS keeps.
 const ROOM: usize = 16 * 1024;
 
+/// The two sides, in the order in which they are kept.
+const CLIENT: usize = 0;
+const UPSTREAM: usize = 1;
+
 /// How long an end waits for the kernel to send what was written, and for the other side's FIN.
 const PATIENCE: Time = SECOND;
 
@@ -147,37 +151,43 @@ impl Relay {
         };
         self.watcher.take_asked();
         let (mut client, mut upstream) = Side::pair(client, upstream, &self.watcher);
-        let (client_failed, upstream_failed) = (client.told.failed.clone(), upstream.told.failed.clone());
+        let told = [client.told.clone(), upstream.told.clone()];
         let copied = {
             let mut copying = pin!(tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, ROOM, ROOM));
-            poll_fn(|cx| match copying.as_mut().poll(cx) {
-                Poll::Pending => self.poll_failed(cx).map(|by| {
-                    let failed = if matches!(by, End::ByClient) { &client_failed } else { &upstream_failed };
-                    failed.set(true);
-                    Err(io::Error::from(io::ErrorKind::ConnectionReset))
-                }),
-                Poll::Ready(copied) => Poll::Ready(copied),
+            poll_fn(|cx| {
+                if let Poll::Ready(copied) = copying.as_mut().poll(cx) {
+                    return Poll::Ready(copied);
+                }
+                let Poll::Ready(failed) = self.poll_failed(cx) else { return Poll::Pending };
+                // what came before it is taken first
+                if let Poll::Ready(copied) = copying.as_mut().poll(cx) {
+                    return Poll::Ready(copied);
+                }
+                told[failed].failed.set(true);
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
             })
             .await
         };
-        match copied {
-            Ok(_) => End::Whole,
-            Err(error) if client_failed.get() => {
-                tracing::debug!(proxy = &*self.watcher.local.proxy.name, at_client = true, %error, "a connection broke");
-                if !self.injected_beneath() {
-                    self.watcher.local.meter.reset_by_client.add(1);
-                }
-                End::ByClient
-            }
-            Err(error) => {
-                tracing::debug!(proxy = &*self.watcher.local.proxy.name, at_client = false, %error, "a connection broke");
-                self.broken_by_server()
-            }
+        let Err(error) = copied else { return End::Whole };
+        let failed = if told[CLIENT].failed.get() { CLIENT } else { UPSTREAM };
+        let at_client = failed == CLIENT;
+        tracing::debug!(proxy = &*self.watcher.local.proxy.name, at_client, %error, "a connection broke");
+        match told[failed].ended.get() {
+            true => End::Closed, // whoever has said that this was all may leave as it likes
+            false if at_client => self.broken_by_client(),
+            false => self.broken_by_server(),
         }
     }
 
     fn injected_beneath(&self) -> bool {
         self.watcher.beneath().is_some_and(|faults| faults.chain.end().is_some())
+    }
+
+    fn broken_by_client(&self) -> End {
+        if !self.injected_beneath() {
+            self.watcher.local.meter.reset_by_client.add(1);
+        }
+        End::ByClient
     }
 
     fn broken_by_server(&self) -> End {
@@ -235,12 +245,12 @@ impl Relay {
     }
 
     /// Whose connection has failed while nobody reads it.
-    fn poll_failed(&self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_failed(&self, cx: &mut Context<'_>) -> Poll<usize> {
         if self.client.poll_failed(cx).is_ready() {
-            return Poll::Ready(End::ByClient);
+            return Poll::Ready(CLIENT);
         }
         match self.server.borrow().as_ref().map(|server| server.poll_failed(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(End::ByServer),
+            Some(Poll::Ready(())) => Poll::Ready(UPSTREAM),
             _ => Poll::Pending,
         }
     }

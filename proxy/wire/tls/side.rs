@@ -25,6 +25,8 @@ pub(super) enum Layer {
 pub(super) struct Told {
     /// It has failed.
     pub(super) failed: Rc<Cell<bool>>,
+    /// It has said under TLS that this is its end.
+    pub(super) ended: Rc<Cell<bool>>,
     /// It ended without saying so under TLS.
     pub(super) cut: Rc<Cell<bool>>,
 }
@@ -88,7 +90,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl AsyncRead for Side {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         match ready!(self.with(|stream| stream.poll_read(cx, buf))) {
+            Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
+                self.told.ended.set(!matches!(self.layer, Layer::Plain(_)));
+                Poll::Ready(Ok(()))
+            }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.told.cut.set(true);
                 Poll::Ready(Ok(()))
