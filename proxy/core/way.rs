@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::matcher::Network;
-use crate::tls::{Tls, UpstreamTls};
+use crate::tls::{Mode, Tls, UpstreamTls};
 
 /// The way of a proxy's connections; by default nothing out of the ordinary.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,11 @@ impl Way {
     /// The version of HTTP that is spoken with the upstream.
     pub fn upstream_http(&self) -> HttpVersion {
         self.http.as_ref().map(|http| http.upstream).unwrap_or_default()
+    }
+
+    /// Whether squall carries a TLS handshake out, with clients or with the upstream.
+    pub fn ends_tls(&self) -> bool {
+        self.upstream_tls.is_some() || self.tls.as_ref().is_some_and(|tls| tls.mode == Mode::Terminate)
     }
 }
 

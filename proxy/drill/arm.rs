@@ -302,6 +302,10 @@ impl Arming<'_> {
     /// Whether packets from a proxy's clients, and from its upstream, can be dropped in the kernel.
     fn drops(&self, proxy: &str) -> [Result<(), String>; 2] {
         let spec = self.links.iter().find(|spec| spec.name == proxy);
+        if spec.is_some_and(|spec| spec.protocol == Protocol::Http || spec.way.ends_tls()) {
+            let why = "its connections are carried by HTTP or TLS, where squall puts no filter on their sockets";
+            return [Err(why.to_owned()), Err(why.to_owned())];
+        }
         let sides = [spec.map_or("", |spec| spec.listen.as_str()), spec.map_or("", |spec| spec.upstream.as_str())];
         sides.map(|address| match address.starts_with("unix:") {
             true => Err(format!("{address} is a unix socket, which has no packets")),

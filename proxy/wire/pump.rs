@@ -432,10 +432,9 @@ impl Conn {
         self.talk.admit();
         self.wake_at(None);
         let target = self.local.proxy.target.load();
-        let speaks_tls = target.tls.is_some() || target.upstream_tls.is_some();
         match target.spec.protocol {
             Protocol::Http => self.hand_over(true),
-            _ if speaks_tls => self.hand_over(false),
+            _ if target.spec.way.ends_tls() => self.hand_over(false),
             Protocol::Auto => Stage::Sniff(self.worker.now().mono + sniff::SILENCE),
             Protocol::Tcp | Protocol::Udp => self.begin(),
         }

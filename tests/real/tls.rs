@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::postgres::Postgres;
-use crate::support::programs::{installed, run_within};
+use crate::support::programs::{free_port, installed, run_within};
 use crate::support::tls::{certificate, curl, web_server};
 use crate::support::wait::{self, PATIENCE};
-use crate::support::{Room, Serve};
+use crate::support::{End, Line, Peer, Room, Serve, pattern};
 
 fn serve(room: &Room, fields: &str) -> Serve {
     Serve::with(room.command::<&str>(&[]), room, "", &format!("listen = \"127.0.0.1:0\"\n{fields}"))
@@ -245,4 +246,105 @@ fn postgres_comes_to_tls_in_its_own_way() {
     let tls = format!("upstream_tls = {{ roots = {cert:?}, server_name = \"localhost\", postgres = true }}");
     let beginning = serve(&begun, &format!("upstream = \"{upstream}\"\n{tls}"));
     assert_eq!(ask(beginning.address, "sslmode=disable"), (0, "t".into()));
+}
+
+/// Two proxies, one behind the other: the first begins TLS, and the second, whose faults are beneath it, ends it.
+struct Tunnel {
+    squall: Serve,
+    server: TcpListener,
+    _room: Room,
+}
+
+impl Tunnel {
+    fn new() -> Tunnel {
+        let room = Room::new();
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let between = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let squall = serve(
+            &room,
+            &format!(
+                "upstream = \"{between}\"\nupstream_tls = {{ verify = false }}\n\
+                 [[proxy]]\nname = \"inner\"\nlisten = \"{between}\"\nupstream = \"{}\"\n\
+                 tls = {{ mode = \"terminate\", issue = true }}",
+                server.local_addr().unwrap()
+            ),
+        );
+        Tunnel { squall, server, _room: room }
+    }
+
+    fn line(&self) -> Line {
+        let client = Peer::new(TcpStream::connect(self.squall.address).unwrap());
+        Line { client, server: Peer::new(self.server.accept().unwrap().0) }
+    }
+
+    /// On the bytes beneath TLS.
+    fn start(&self, fault: &str) -> String {
+        self.squall.start(&format!("[[fault]]\nproxy = \"inner\"\n{fault}\n"))
+    }
+}
+
+#[test]
+fn both_directions_and_their_ends_go_through_tls() {
+    let tunnel = Tunnel::new();
+    let mut line = tunnel.line();
+    line.works();
+    // more than the buffers on the way hold, and one side closed while the other goes on
+    let bytes = pattern(8 << 20);
+    let saying = line.client.say_aside(bytes.clone());
+    assert_eq!(line.server.hear(bytes.len()), bytes);
+    saying.join().unwrap();
+    line.client.finish();
+    assert_eq!(line.server.end(), End::Fin);
+    let saying = line.server.say_aside(bytes.clone());
+    assert_eq!(line.client.hear(bytes.len()), bytes);
+    saying.join().unwrap();
+    drop(line.server);
+    assert_eq!(line.client.end(), End::Fin);
+
+    let mut line = tunnel.line();
+    line.works();
+    line.server.abort();
+    assert_eq!(line.client.end(), End::Reset, "what broke off is no clean end");
+    let mut line = tunnel.line();
+    line.works();
+    line.client.abort();
+    assert_eq!(line.server.end(), End::Reset);
+}
+
+#[test]
+fn faults_on_bytes_act_beneath_tls() {
+    let tunnel = Tunnel::new();
+    let mut line = tunnel.line();
+    line.works();
+    let id = tunnel.start("kind = \"latency\"\ndelay = \"60ms\"");
+    let began = Instant::now();
+    line.works();
+    assert!(began.elapsed() >= Duration::from_millis(60));
+    let mut late = tunnel.line(); // its handshake waits too
+    late.works();
+    tunnel.squall.stop(&id);
+    let tally = tunnel.squall.over(&id).faults[0].tally.clone();
+    assert!(tally.selected >= 2 && tally.injected >= 4, "{tally:?}");
+
+    // what is held goes on when it is lifted
+    let id = tunnel.start("kind = \"partition\"\nhow = \"hang\"");
+    line.client.say(b"held");
+    wait::until("the bytes to be held", || {
+        (tunnel.squall.client.view(&id).unwrap().faults[0].tally.held > 0).then_some(())
+    });
+    assert!(line.server.is_silent_for(50));
+    tunnel.squall.stop(&id);
+    assert_eq!(line.server.hear(4), b"held");
+    line.works();
+
+    let id = tunnel.start("kind = \"cut\"\nafter = \"256KiB\"\ndirection = \"downstream\"\nhow = \"reset\"");
+    let mut cut = tunnel.line();
+    cut.works();
+    let saying = cut.server.say_aside(pattern(1 << 20));
+    let (came, end) = cut.client.rest();
+    saying.join().unwrap();
+    assert!(came.len() < 256 << 10 && came == pattern(1 << 20)[..came.len()], "{} bytes", came.len());
+    assert_eq!(end, End::Reset, "half of it is not told as all of it");
+    tunnel.squall.stop(&id);
+    assert_eq!(tunnel.squall.over(&id).faults[0].tally.injected, 1);
 }
