@@ -66,7 +66,7 @@ fn ended(how: End, at: Option<u64>) -> (u32, usize, Option<String>) {
     publish(&plane, vec![ends(&plane, how, at)]);
     match ask2(proxy, &Ask::post("/echo", vec![7; 1000])) {
         Ok(answer) => (0, answer.body.len(), answer.trailers.get("grpc-status").cloned()),
-        Err((got, error)) => (error.reason().map_or(999, u32::from), got.body.len(), None),
+        Err(cut) => (cut.1.reason().map_or(999, u32::from), cut.0.body.len(), None),
     }
 }
 
@@ -140,7 +140,7 @@ fn what_an_upstream_ends_with_is_passed_on() {
     let (plane, _records) = plane(1);
     let proxy = open_http(&plane, upstream2(|_| {}).address, HttpVersion::Two);
     for (path, bytes) in [("/reset", 0), ("/cut", 40)] {
-        let (got, error) = ask2(proxy, &Ask::get(path)).unwrap_err();
+        let (got, error) = *ask2(proxy, &Ask::get(path)).unwrap_err();
         assert_eq!((error.reason().map(u32::from), got.body.len()), (Some(0x1234), bytes), "{path}");
         assert!(ask1(proxy, &Ask::get(path)).is_none(), "{path}");
     }

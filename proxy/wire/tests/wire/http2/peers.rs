@@ -156,7 +156,9 @@ async fn serve2(
             let answer = answer.header("content-length", "100").body(()).unwrap();
             let mut send = respond.send_response(answer, false).ok()?;
             send.send_data(Bytes::from(vec![b'x'; 40]), false).ok()?;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await; // the crate would take it back
+            for _ in 0..10 {
+                tokio::task::yield_now().await; // the connection's turn: the crate takes back what it has not written
+            }
             send.send_reset(h2::Reason::from(0x1234));
             return None;
         }
@@ -210,7 +212,7 @@ fn pairs(map: &HeaderMap) -> HashMap<String, String> {
 pub(crate) async fn ask2_on(
     sender: &mut h2::client::SendRequest<Bytes>,
     ask: &Ask,
-) -> Result<Answer, (Answer, h2::Error)> {
+) -> Result<Answer, Box<(Answer, h2::Error)>> {
     let mut request = Request::builder().method(ask.method).uri(format!("http://a.test:81{}", ask.path));
     for (name, value) in &ask.fields {
         request = request.header(*name, *value);
@@ -223,7 +225,7 @@ pub(crate) async fn ask2_on(
     let sent = sender.send_request(request.body(()).unwrap(), bodiless);
     let (mut response, mut send) = match sent {
         Ok(sent) => sent,
-        Err(error) => return Err((got, error)),
+        Err(error) => return Err(Box::new((got, error))),
     };
     let upload = async {
         if bodiless {
@@ -260,19 +262,21 @@ pub(crate) async fn ask2_on(
     let (_, ended) = tokio::join!(upload, download);
     match ended {
         Ok(()) => Ok(got),
-        Err(error) => Err((got, error)),
+        Err(error) => Err(Box::new((got, error))),
     }
 }
 
-pub(crate) fn ask2(address: SocketAddr, ask: &Ask) -> Result<Answer, (Answer, h2::Error)> {
+pub(crate) fn ask2(address: SocketAddr, ask: &Ask) -> Result<Answer, Box<(Answer, h2::Error)>> {
     block_on(async { ask2_on(&mut connect2(address).await, ask).await })
 }
 
 // ---- HTTP/1, both sides ----
 
+type Pairs = Vec<(String, String)>;
+
 struct Head {
     first: String,
-    fields: Vec<(String, String)>,
+    fields: Pairs,
 }
 
 impl Head {
@@ -298,7 +302,7 @@ impl Head {
     }
 
     /// The body that follows, and its trailers. `to_eof`: without a length there is one.
-    fn body(&self, from: &mut impl BufRead, to_eof: bool) -> Option<(Vec<u8>, Vec<(String, String)>)> {
+    fn body(&self, from: &mut impl BufRead, to_eof: bool) -> Option<(Vec<u8>, Pairs)> {
         let mut body = Vec::new();
         if self.value("transfer-encoding").is_some() {
             loop {

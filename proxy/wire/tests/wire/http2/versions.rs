@@ -167,7 +167,7 @@ fn an_upstream_that_goes_away_or_refuses_is_asked_again_where_that_is_safe() {
     let (plane, _records) = plane(1);
     let upstream = upstream2(|_| {});
     let proxy = open_http(&plane, upstream.address, HttpVersion::Two);
-    let status = |path| ask2(proxy, &Ask::get(path)).map(|answer| answer.status).map_err(|(_, error)| error.reason());
+    let status = |path| ask2(proxy, &Ask::get(path)).map(|answer| answer.status).map_err(|cut| cut.1.reason());
     assert_eq!(status("/"), Ok(200));
     assert!(status("/go-away").is_err(), "the second attempt is not answered either");
     assert_eq!(status("/"), Ok(200));
