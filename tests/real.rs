@@ -1,4 +1,4 @@
-//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, and the golden drills.
+//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, curl, h2load, nginx and gRPC, and the golden drills.
 
 mod distribution;
 mod dns;
@@ -6,6 +6,7 @@ mod drill;
 mod ends;
 mod gigabytes;
 mod headers;
+mod http2;
 mod limits;
 mod postgres;
 mod probes;

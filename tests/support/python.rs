@@ -1,4 +1,4 @@
-//! A Redis client of the usual kind: the Python package `redis`, driven by `tests/real/client.py`.
+//! Programs of Python: a Redis client of the usual kind, the package `redis`, driven by `tests/real/client.py`; and other scripts.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -45,19 +45,32 @@ impl Client {
     }
 }
 
+/// The line of JSON that a script prints.
 #[track_caller]
-fn result(printed: &str) -> Value {
+pub fn result(printed: &str) -> Value {
     let line = printed.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no result: {printed}"));
     serde_json::from_str(line).unwrap()
 }
 
 #[track_caller]
 fn command(by: impl FnOnce(&OsStr) -> Command, address: SocketAddr, words: &[&str]) -> Command {
+    let mut command = script_by(by, "client.py");
+    command.args([address.ip().to_string(), address.port().to_string()]).args(words);
+    command
+}
+
+/// A script of `tests/real`, with the packages that tests have.
+#[track_caller]
+pub fn script(name: &str) -> Command {
+    script_by(|python| Command::new(python), name)
+}
+
+#[track_caller]
+fn script_by(by: impl FnOnce(&OsStr) -> Command, name: &str) -> Command {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = here.join("target/tests/python/bin/python");
     assert!(python.is_file(), "{} is missing; tests/run makes it", python.display());
     let mut command = by(python.as_os_str());
-    command.arg("-u").arg(here.join("tests/real/client.py"));
-    command.args([address.ip().to_string(), address.port().to_string()]).args(words);
+    command.arg("-u").arg(here.join("tests/real").join(name));
     command
 }

@@ -38,7 +38,7 @@ pub(crate) struct Client2 {
     shared: Rc<Shared>,
     watcher: Rc<Watcher>,
     respond: SendResponse<Bytes>,
-    body: Option<RecvStream>,
+    body: RecvStream,
     out: Option<Outflow>,
     ending: Ending,
     /// The client has given up before it had an answer.
@@ -63,7 +63,6 @@ impl Client2 {
         respond: SendResponse<Bytes>,
         body: RecvStream,
     ) -> Client2 {
-        let body = Some(body);
         Client2 { shared, watcher, respond, body, out: None, ending: Ending::Own, left: false, stalled: None }
     }
 
@@ -98,7 +97,7 @@ impl Client2 {
     async fn flush(&self) {
         let round = self.shared.carrier.round();
         self.shared.watcher.wake();
-        self.watcher.set_deadline(Some(SystemClock::mono() + self.watcher.worker.common.http_stall));
+        self.watcher.set_deadline(Some(SystemClock::mono().saturating_add(self.watcher.worker.common.http_stall)));
         poll_fn(|cx| match self.shared.carrier.poll_round(round, cx) {
             Poll::Pending if self.watcher.is_late() => Poll::Ready(()),
             written => written,
@@ -112,26 +111,23 @@ impl Client2 {
         let before = out.waiting();
         let written = out.poll_written(cx);
         let moved = out.waiting() < before;
+        let (now, patience) = (SystemClock::mono(), self.watcher.worker.common.http_stall);
         match self.stalled {
-            Some(_) if written.is_ready() => {
-                self.stalled = None;
-                self.watcher.set_deadline(None);
+            None if written.is_ready() => {}
+            Some(since) if written.is_pending() && !moved && now < since.saturating_add(patience) => {}
+            Some(_) if written.is_pending() && !moved => {
+                self.set_stalled(None);
+                return Poll::Ready(Err(Broken::Lost { reset: true }));
             }
-            Some(since) if !moved => {
-                if SystemClock::mono() >= since + self.watcher.worker.common.http_stall {
-                    self.stalled = None;
-                    self.watcher.set_deadline(None);
-                    return Poll::Ready(Err(Broken::Lost { reset: true }));
-                }
-            }
-            _ if written.is_pending() => {
-                let now = SystemClock::mono();
-                self.stalled = Some(now);
-                self.watcher.set_deadline(Some(now + self.watcher.worker.common.http_stall));
-            }
-            _ => {}
+            _ => self.set_stalled(written.is_pending().then_some(now)),
         }
         written
+    }
+
+    fn set_stalled(&mut self, since: Option<Time>) {
+        let patience = self.watcher.worker.common.http_stall;
+        self.stalled = since;
+        self.watcher.set_deadline(since.map(|since| since.saturating_add(patience)));
     }
 }
 
@@ -197,8 +193,7 @@ impl Client for Client2 {
 
 impl Source for Client2 {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(Ok(Piece::End(None))) };
-        poll_body(body, cx)
+        poll_body(&mut self.body, cx)
     }
 }
 

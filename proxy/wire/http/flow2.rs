@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use squall_core::http::{Fields, StatusCode};
@@ -84,7 +84,7 @@ impl Outflow {
                 room => room,
             };
             let piece = first.split_to(room.min(first.len()));
-            if !first.has_remaining() {
+            if first.is_empty() {
                 self.queue.pop_front();
             }
             self.waiting -= piece.len();

@@ -89,9 +89,15 @@ impl Pool {
         }
         own.retain(|channel| channel.room().is_some());
         let may_open = own.len() < CHANNELS;
-        let best = own.iter().min_by_key(|channel| channel.streams())?;
-        let best = if best.room() == Some(0) && may_open { None } else { Some(best) };
-        best.cloned()
+        let best = own.iter().min_by_key(|channel| (channel.room() == Some(0), channel.streams()))?;
+        (best.room() != Some(0) || !may_open).then(|| best.clone())
+    }
+
+    /// Whether those that exchanges share are as many as may be, and all that there are carry what they may.
+    pub(crate) fn is_full(&self, proxy: u64) -> bool {
+        let channels = self.channels.borrow();
+        let own = channels.get(&proxy).map_or(&[][..], |(_, own)| own);
+        own.len() >= CHANNELS && own.iter().all(|channel| channel.room().is_none_or(|room| room == 0))
     }
 
     /// Lets exchanges share one.

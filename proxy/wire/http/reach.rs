@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use squall_core::http::{Fields, Request, Response};
@@ -69,6 +69,8 @@ pub(crate) enum Reaching {
     Opening {
         channel: Rc<Channel>,
         target: Arc<Target>,
+        from: Origin,
+        shared: bool,
     },
 }
 
@@ -85,10 +87,7 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
         && rested
         && let Some(channel) = worker.pool.share(local.proxy.id, &target)
     {
-        if channel.is_used() {
-            local.meter.reused.add(1);
-        }
-        return Ok(Reaching::Opening { channel, target });
+        return Ok(Reaching::Opening { channel, target, from, shared });
     }
     if shared
         && rested
@@ -110,7 +109,7 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
         if shared {
             worker.pool.add(local.proxy.id, &target, channel.clone());
         }
-        return Ok(Reaching::Opening { channel, target });
+        return Ok(Reaching::Opening { channel, target, from, shared });
     }
     watcher.set_deadline(dialling.until());
     Ok(Reaching::Dialling { dialling, target, from, shared, leaving })
@@ -134,14 +133,24 @@ impl Reaching {
                 let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
                 return Poll::Ready(there.take().map(|there| *there).ok_or_else(|| Failure::to_connect(&gone())));
             }
-            Reaching::Opening { channel, target } => {
-                return channel.poll_open(cx).map_ok(|()| Reached {
-                    target: target.clone(),
-                    used: channel.is_used(),
-                    shared: false, // the pool has it
-                    _leaving: None,
+            Reaching::Opening { channel, target, from, shared } => {
+                if let Err(failure) = ready!(channel.poll_open(cx)) {
+                    return Poll::Ready(Err(failure));
+                }
+                let local = &watcher.local;
+                if *shared && channel.room() == Some(0) && !watcher.worker.pool.is_full(local.proxy.id) {
+                    *self = reach(watcher, *from, true)?; // it carries fewer than it seemed before it had opened
+                    return self.poll(watcher, cx);
+                }
+                let used = channel.is_used();
+                local.meter.reused.add(u64::from(used));
+                return Poll::Ready(Ok(Reached {
                     server: Over::Two(Box::new(Server2::new(channel.clone()))),
-                });
+                    target: target.clone(),
+                    used,
+                    shared: false, // the pool has it already
+                    _leaving: None,
+                }));
             }
             Reaching::Dialling { dialling, target, from, shared, leaving } => (dialling, target, from, shared, leaving),
         };

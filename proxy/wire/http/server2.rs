@@ -63,7 +63,8 @@ impl Server2 {
     fn send(&mut self, request: &Request, length: Length) -> Result<(), Broken> {
         let mut sender = self.channel.sender().ok_or(Broken::Lost { reset: true })?;
         self.method = request.method.clone();
-        let wanted = request.protocol.as_deref().or_else(|| upgrade::protocol(request).filter(|_| asks(length)));
+        let wanted =
+            request.protocol.as_deref().or_else(|| upgrade::protocol(request).filter(|_| length == Length::Tunnel));
         let (head, tunnel) = match wanted {
             _ if request.method == Method::CONNECT && request.protocol.is_none() => {
                 (head2::to_request(request, length, None)?, Tunnel::Connect)
@@ -110,11 +111,6 @@ impl Server2 {
         into.fields.remove("content-length"); // RFC 9110, 8.6
         Ok(Answered { length: Length::Tunnel })
     }
-}
-
-/// Whether a request of this length asks to leave HTTP.
-fn asks(length: Length) -> bool {
-    length == Length::Tunnel
 }
 
 impl Drop for Server2 {

@@ -140,6 +140,14 @@ const OTHERS: &[(&str, &str)] = &[
         "in no network",
     ),
     (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nhttp = { upstream = \"2\" }",
+        "`http` is for proxies with `protocol = \"http\"`",
+    ),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nprotocol = \"http\"\nhttp = { upstream = \"3\" }",
+        "did you mean `2`?",
+    ),
+    (
         "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"original\"",
         "`original` is the upstream of transparent proxies",
     ),

@@ -1,0 +1,9 @@
+//! HTTP/2 on real sockets: what passes, how faults end it, and what a hostile peer gets.
+
+mod ends;
+mod floods;
+mod peers;
+mod raw;
+mod spec;
+
+mod versions;

@@ -1,0 +1,131 @@
+//! HTTP/2 between real programs: curl, h2load, and a gRPC server and client of Python.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::programs::{free_port, installed, run};
+use crate::support::{Room, Running, Serve, python, turn};
+
+/// nginx with a large file and a small one, and squall before it.
+struct Files {
+    squall: Serve,
+    #[allow(dead_code)] // kept
+    nginx: Running,
+    #[allow(dead_code)]
+    room: Room,
+}
+
+/// Two versions, as the client's options and squall's words have them.
+const CLIENTS: [(&str, &str); 2] = [("--http1.1", "1.1"), ("--http2-prior-knowledge", "2")];
+const LARGE: usize = 5_000_000;
+
+/// Without TLS this nginx speaks one version on a port.
+fn files(upstream: &str) -> Files {
+    let room = Room::new();
+    let port = free_port();
+    let version = if upstream == "2" { " http2" } else { "" };
+    room.file("small", "hello\n");
+    let large: String = (0..LARGE / 8).map(|n| format!("{n:07}\n")).collect();
+    room.file("large", &large);
+    let at = room.directory().display().to_string();
+    let config = room.file(
+        "nginx.conf",
+        &format!(
+            "daemon off; master_process off; pid {at}/nginx.pid; error_log stderr;\n\
+             events {{}}\n\
+             http {{ access_log off; client_body_temp_path {at}/body; keepalive_requests 1000000;\n\
+             server {{ listen 127.0.0.1:{port}{version}; root {at};\n\
+             location /gone {{ return 410 \"gone\\n\"; }} }} }}\n"
+        ),
+    );
+    let nginx = Running::start(Command::new(installed("nginx")).args(["-p", &at, "-e", "stderr", "-c", &config]));
+    crate::support::wait::until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let proxy = format!(
+        "listen = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:{port}\"\nprotocol = \"http\"\nhttp = {{ upstream = \"{upstream}\" }}"
+    );
+    let squall = Serve::with(room.command::<&str>(&[]), &room, "", &proxy);
+    Files { squall, nginx, room }
+}
+
+fn curl(address: SocketAddr, words: &[&str], path: &str) -> String {
+    let mut command = Command::new(installed("curl"));
+    run(command
+        .args(["--silent", "--show-error", "--max-time", "50"])
+        .args(words)
+        .arg(format!("http://{address}{path}")))
+}
+
+#[test]
+fn curl_reads_files_in_all_pairs_of_versions() {
+    let _turn = turn();
+    for upstream in ["1.1", "2"] {
+        let Files { squall, .. } = &files(upstream);
+        for (client, version) in CLIENTS {
+            let written = ["--write-out", "%{http_version} %{response_code}", client];
+            assert_eq!(curl(squall.address, &written, "/small"), format!("hello\n{version} 200"), "to {upstream}");
+            assert_eq!(curl(squall.address, &written, "/gone"), format!("gone\n{version} 410"), "to {upstream}");
+            assert_eq!(curl(squall.address, &[client], "/large").len(), LARGE, "{client} to {upstream}");
+            let head = curl(squall.address, &[client, "--head"], "/large").to_ascii_lowercase();
+            assert!(head.contains(&format!("content-length: {LARGE}")), "{head}");
+        }
+    }
+}
+
+#[test]
+fn h2load_keeps_many_streams_busy_on_each_connection() {
+    let _turn = turn();
+    for upstream in ["1.1", "2"] {
+        let Files { squall, .. } = &files(upstream);
+        let url = format!("http://{}/small", squall.address);
+        let mut command = Command::new(installed("h2load"));
+        let out = run(command.args(["-n", "20000", "-c", "8", "-m", "32", &url]));
+        assert!(out.contains("20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout"), "{out}");
+        assert!(out.contains("status codes: 20000 2xx"), "{out}");
+    }
+}
+
+/// A gRPC server, and squall before it.
+fn grpc() -> (Serve, Running, Room) {
+    let room = Room::new();
+    let server = Running::start(python::script("grpc_peer.py").arg("serve").stdin(Stdio::piped()));
+    let port = server.wait_for("port ");
+    let proxy = format!(
+        "listen = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:{port}\"\nprotocol = \"http\"\nhttp = {{ upstream = \"2\" }}"
+    );
+    let squall = Serve::with(room.command::<&str>(&[]), &room, "", &proxy);
+    (squall, server, room)
+}
+
+fn call(address: SocketAddr, what: &str, words: &[&str]) -> Value {
+    let mut command = python::script("grpc_peer.py");
+    command.args([what, &address.ip().to_string(), &address.port().to_string()]).args(words);
+    python::result(&run(&mut command))
+}
+
+#[test]
+fn grpc_calls_of_every_kind_pass_and_none_waits_for_a_packet_to_fill() {
+    let _turn = turn();
+    let (squall, _server, _room) = &grpc();
+    let answers = json!({
+        "unary": "hello", "head": "1", "tail": "2", "large": true, "up": "3500000", "down": 500, "turns": 100,
+        "fail": ["NOT_FOUND", "no such thing"], "none": "UNIMPLEMENTED",
+    });
+    assert_eq!(call(squall.address, "ask", &[]), answers);
+    let unary = call(squall.address, "unary", &["500"]);
+    assert_eq!((&unary["right"], &unary["codes"]), (&json!(500), &json!({})));
+}
+
+#[test]
+fn grpc_calls_that_a_fault_ends_are_seen_as_ended() {
+    let _turn = turn();
+    let (squall, _server, _room) = &grpc();
+    let id = squall.start(
+        "[[fault]]\nkind = \"cut\"\nproxy = \"default\"\nphase = \"before_upstream\"\nhow = \"reset\"\nfirst = 10\n",
+    );
+    let unary = call(squall.address, "unary", &["50"]);
+    squall.stop(&id);
+    assert_eq!(unary["codes"], json!({ "INTERNAL": 10 }), "{unary}");
+    assert_eq!(unary["right"], json!(40));
+}
