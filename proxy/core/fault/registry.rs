@@ -49,6 +49,7 @@ faults![
     sse::Sse,
     grpc::Grpc,
     websocket::WebSocket,
+    http2::Http2,
     replace::Replace,
     patch::Patching,
 ];
