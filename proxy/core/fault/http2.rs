@@ -202,10 +202,12 @@ impl Fault for Http2 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use crate::chain::Talk;
     use crate::fault::driver::Driver;
-    use crate::fault::{End, Upstream};
+    use crate::fault::{End, Upstream, contract};
     use crate::http::Request;
-    use crate::time::SECOND;
+    use crate::plan::{Active, Layer, Slice};
+    use crate::time::{Now, SECOND};
 
     fn build(text: &str) -> Result<Http2, Misfit> {
         Http2::build(toml::from_str(text).unwrap())
@@ -231,6 +233,28 @@ mod tests {
             assert_eq!((driver.out.len(), driver.closed_at, driver.ended), (out, None, None), "{text}");
             assert_eq!(driver.injected.iter().map(|i| i.achieved).collect::<Vec<_>>(), [out as u64]);
         }
+    }
+
+    #[test]
+    fn a_connection_that_begins_is_told_once_and_that_is_on_record() {
+        let fault = |text: &str, serial| {
+            let active = contract::pump::active(std::sync::Arc::new(build(text).unwrap()), None, serial);
+            std::sync::Arc::new(Active { serial, layer: Layer::Exchange(Phase::BeforeConnect), ..active })
+        };
+        let one = fault("how = 'settings'\nmax_concurrent_streams = 1\nmax_frame_size = 16384", 1);
+        let other = fault("how = 'settings'\nmax_concurrent_streams = 7", 2);
+        let slice = Slice::new(vec![one.clone(), other, fault("how = 'stall'", 3)], false);
+        let now = Now { mono: contract::pump::START, boot: contract::pump::START };
+        let (talk, mut records) = (Talk::new(4, None, now.mono), Vec::new());
+        let told = slice.settings(&talk, now, &mut records);
+        assert_eq!((told.max_concurrent_streams, told.max_frame_size), (Some(7), Some(16_384)));
+        assert_eq!(
+            records.iter().map(|record| (record.ordinal, record.request)).collect::<Vec<_>>(),
+            [(Some(4), None); 2]
+        );
+        assert_eq!((one.tally.read().selected, one.tally.read().injected), (1, 1));
+        one.switch.end();
+        assert_eq!(slice.settings(&talk, now, &mut records).max_frame_size, None);
     }
 
     #[test]
