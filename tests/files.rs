@@ -94,15 +94,18 @@ fn the_reference_of_faults_is_up_to_date() {
     };
 
     let mut text = String::from(
-        "# Faults\n\nFrom the binary: `squall faults KIND` says the same. The unit is the connection, on UDP all datagrams of one client. `error`, `match` and \
-         `phase` need HTTP, which is planned: `squall check` accepts them, a start refuses them.\n\n## In every fault\n\n",
+        "# Faults\n\nFrom the binary: `squall faults KIND` says the same. The unit is the connection, on UDP all datagrams of one client, on HTTP \
+         the exchange: a request and its answer. A fault acts on exchanges in one phase: `before_connect` and `before_upstream` (the upstream never hears of the request, unless \
+         it goes on), `after_upstream_head` (before the client hears), `mid_body` (on the body of the answer, or of the request with `direction = \"upstream\"`, without its framing), \
+         `after_upstream` (the upstream has acted). With `layer = \"bytes\"` it acts on the connections beneath.\n\n## In every fault\n\n",
     );
     text.push_str(&list(&registry::KINDS[0], &common - &BTreeSet::from(["kind".to_owned()])));
     for kind in registry::KINDS {
         let (whom, effect) = (kind.whom_words(), kind.effect_words());
         let (name, about, example) = (kind.name, kind.about, kind.example.trim());
         let serves = kind.serves_words();
-        text.push_str(&format!("\n## {name}\n\n{about}. For {serves}. {whom}. It {effect}.\n\n"));
+        let phases = kind.phases_words().map(|phases| format!(" {phases}.")).unwrap_or_default();
+        text.push_str(&format!("\n## {name}\n\n{about}. For {serves}. {whom}. It {effect}.{phases}\n\n"));
         text.push_str(&list(kind, &names(kind) - &common));
         text.push_str(&format!("\n```toml\n{example}\n```\n"));
     }

@@ -35,6 +35,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     say!("{}: {}", kind.name, kind.about);
     let (whom, effect, serves) = (kind.whom_words(), kind.effect_words(), kind.serves_words());
     say!("For {serves}. {whom}; {effect}{}", if kind.is_http_only() { "; needs `protocol = \"http\"`" } else { "" });
+    if let Some(phases) = kind.phases_words() {
+        say!("{}", phases.replace('`', ""));
+    }
     say!("");
     fields(kind);
     say!("");

@@ -521,7 +521,8 @@ fn applies(active: &Active, talk: &Talk) -> bool {
         (Level::Bytes, Layer::Connection | Layer::Either(_)) | (Level::Beneath, Layer::Connection) => {
             hooks.stream || (hooks.open && !talk.is_admitted())
         }
-        (Level::Exchange, Layer::Exchange(phase) | Layer::Either(phase)) => {
+        // what is told at the beginning of a connection is no exchange's business
+        (Level::Exchange, Layer::Exchange(phase) | Layer::Either(phase)) if active.fault.settings().is_none() => {
             hooks.exchange || ((hooks.stream || hooks.body) && phase == Phase::MidBody)
         }
         _ => false,

@@ -21,6 +21,7 @@ mod framing;
 pub mod grpc;
 pub mod h2code;
 pub mod half_open;
+pub mod http2;
 pub mod latency;
 pub mod loss;
 pub mod noop;
@@ -50,6 +51,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use self::exchange::{Asked, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Upstream};
+pub use self::http2::Settings;
 use crate::chain::Dialogue;
 use crate::draw::Draw;
 use crate::groups::Groups;
@@ -237,6 +239,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     /// is not announced then.
     fn resizes(&self) -> bool {
         false
+    }
+
+    /// What it has HTTP/2 connections told at their beginning: a connection that begins takes it from
+    /// [`crate::plan::Slice::settings`]. None: nothing.
+    fn settings(&self) -> Option<&Settings> {
+        None
     }
 
     /// The phase of an exchange in which it acts where none is written; none: the first of its kind's.
@@ -748,6 +756,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn exchange(&self, cx: AnyCx<'_>, asked: &Asked<'_>) -> Ruling;
     /// See [`Fault::resizes`].
     fn resizes(&self) -> bool;
+    /// See [`Fault::settings`].
+    fn settings(&self) -> Option<&Settings>;
     /// See [`Fault::usual_phase`].
     fn usual_phase(&self) -> Option<Phase>;
     /// See [`Fault::follows`].
@@ -860,6 +870,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn resizes(&self) -> bool {
         Fault::resizes(self)
+    }
+    fn settings(&self) -> Option<&Settings> {
+        Fault::settings(self)
     }
     fn usual_phase(&self) -> Option<Phase> {
         Fault::usual_phase(self)

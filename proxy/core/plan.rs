@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::cell::{Course, Switch};
 use crate::chain::Talk;
 use crate::draw::DrawKey;
-use crate::fault::{AnyFault, Flow, Phase};
+use crate::fault::{AnyFault, Flow, Injection, Phase, Settings, What};
 use crate::http::Request;
 use crate::matcher::{Facts, MatchSpec, Rules};
+use crate::observe::Record;
 use crate::select::Select;
 use crate::time::{NEVER, Now, Time};
 use crate::window;
@@ -105,6 +106,24 @@ impl Slice {
     /// Whether a fault acts on HTTP exchanges here.
     pub fn has_exchanges(&self) -> bool {
         !self.exchanges.is_empty()
+    }
+
+    /// What an HTTP/2 connection that begins now is to be told, and by which faults; those on record in `records`. Where
+    /// several say something about one setting, the last does.
+    pub fn settings(&self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Settings {
+        self.newest(now);
+        let mut told = Settings::default();
+        for active in self.actives.iter().filter(|active| active.fault.settings().is_some()) {
+            let Some(settings) = active.tells(talk, now, records) else { continue };
+            told = Settings {
+                max_concurrent_streams: settings.max_concurrent_streams.or(told.max_concurrent_streams),
+                initial_window_size: settings.initial_window_size.or(told.initial_window_size),
+                max_frame_size: settings.max_frame_size.or(told.max_frame_size),
+                header_table_size: settings.header_table_size.or(told.header_table_size),
+                max_header_list_size: settings.max_header_list_size.or(told.max_header_list_size),
+            };
+        }
+        told
     }
 
     /// Looks for windows that have opened, unless none can have since somebody last looked. Returns when one was first
@@ -281,6 +300,36 @@ impl Active {
         } else {
             0
         }
+    }
+
+    /// What it has this connection told at its beginning, if it selects it; that is on record.
+    fn tells(&self, talk: &Talk, now: Now, records: &mut Vec<Record>) -> Option<Settings> {
+        let open = self.look(now).open?;
+        let Some(unit) = self.select.unit(talk.ordinal, talk.client.map(|client| client.ip()), None) else {
+            Tally::add(&self.tally.key_absent);
+            return None;
+        };
+        let number = self.tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_selected =
+            self.select.count.takes(number) && self.select.holds(self.draws.unit(unit).percentage(), open.elapsed);
+        if !is_selected {
+            return None;
+        }
+        [&self.tally.selected, &self.tally.injected, &self.tally.affected].into_iter().for_each(Tally::add);
+        let what = What::Patched;
+        records.push(Record {
+            fault: self.name.clone(),
+            tally: self.tally.clone(),
+            ordinal: Some(talk.ordinal),
+            request: None,
+            unit: Some(unit),
+            client: talk.client,
+            flow: None,
+            at: now.mono,
+            injection: Injection { what, step: 0, draw: None, drawn: 0, scheduled: 0, achieved: 0 },
+            released: false,
+        });
+        self.fault.settings().filter(|_| !self.observed).copied()
     }
 
     /// What it has done so far.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod exchange;
 pub(crate) mod pump;
 mod schema;
 

@@ -46,11 +46,10 @@ impl Kind for Duplicate {
     const NAME: &'static str = "duplicate";
     const ABOUT: &'static str = "Sends datagrams, or HTTP requests, more than once";
     const EXAMPLE: &'static str = r#"[[fault]]
-kind   = "duplicate"
-proxy  = "redis"
-share  = "5%"
-copies = 2
-gap    = "3ms"
+kind       = "duplicate"
+proxy      = "redis"
+percentage = 5
+copies     = 2
 "#;
     const DIRECTION: Option<Flow> = Some(Flow::Downstream);
     const PHASES: &'static [Phase] = &[Phase::BeforeUpstream];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Handshake, Hooks, Injection,
-    Needs, Offer, Opening, Packet, Phase, Place, Ruling, What,
+    Needs, Offer, Opening, Packet, Phase, Place, Ruling, Settings, What,
 };
 use crate::select::Connections;
 use crate::time::Time;
@@ -77,6 +77,9 @@ impl AnyFault for Observed {
     }
     fn resizes(&self) -> bool {
         false
+    }
+    fn settings(&self) -> Option<&Settings> {
+        self.0.settings()
     }
     fn usual_phase(&self) -> Option<Phase> {
         self.0.usual_phase()

@@ -49,6 +49,7 @@ faults![
     sse::Sse,
     grpc::Grpc,
     websocket::WebSocket,
+    http2::Http2,
     replace::Replace,
     patch::Patching,
 ];
@@ -198,12 +199,24 @@ impl Entry {
 
     /// The protocols whose proxies it can act on.
     pub fn serves_words(&self) -> &'static str {
-        match (self.hooks.serve(Carrier::Stream), self.hooks.serve(Carrier::Datagrams)) {
-            (true, true) => "TCP and UDP",
-            (false, true) => "UDP",
-            (false, false) => "HTTP",
-            (_, false) => "TCP",
+        let http = !self.phases.is_empty();
+        match (self.hooks.serve(Carrier::Stream), self.hooks.serve(Carrier::Datagrams), http) {
+            (true, true, true) => "TCP, UDP and HTTP",
+            (true, true, false) => "TCP and UDP",
+            (true, false, true) => "TCP and HTTP",
+            (false, true, true) => "UDP and HTTP",
+            (false, true, false) => "UDP",
+            (false, false, _) => "HTTP",
+            (true, false, false) => "TCP",
         }
+    }
+
+    /// The phases of an HTTP exchange in which it may act, as a sentence; none: it acts on connections alone.
+    pub fn phases_words(&self) -> Option<String> {
+        let (first, others) = self.phases.split_first()?;
+        let others: Vec<_> = others.iter().map(|phase| format!("`{}`", phase.word())).collect();
+        let others = if others.is_empty() { String::new() } else { format!(", or {}", others.join(", ")) };
+        Some(format!("Phase: `{}`{others}", first.word()))
     }
 
     /// What it does to bytes, in words that follow "it".

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bodies;
 mod golden;
 mod mistakes;
 mod probes;

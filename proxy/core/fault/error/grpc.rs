@@ -35,7 +35,7 @@ const EXPECTED: &str = "a gRPC status from 0 to 16 or its name, such as \"UNAVAI
 pub struct GrpcStatus(u8);
 
 impl GrpcStatus {
-    /// What a call that failed for no known reason ends with.
+    /// The service can't be reached for now.
     pub const UNAVAILABLE: GrpcStatus = GrpcStatus(14);
 
     /// Its number.

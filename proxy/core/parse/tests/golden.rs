@@ -115,12 +115,30 @@ fn the_digest_is_over_the_content_not_its_form() {
 fn the_example_of_every_kind_checks() {
     assert!(KINDS.len() > 8);
     for entry in KINDS {
-        let protocol = entry.serves_words().split(' ').next().unwrap().to_lowercase();
-        let tls = if entry.name == "tls" { "tls = { mode = \"terminate\", issue = true }\n" } else { "" };
-        let text = around(&format!("protocol = {protocol:?}\n{tls}{}", entry.example));
-        let (checked, _) = scenario(&source(&text), &Options::default())
-            .unwrap_or_else(|messages| panic!("{}", render(&messages, false)));
-        assert_eq!(checked.faults[0].kind, entry.name);
+        let tls = if entry.name == "tls" {
+            "tls = { mode = \"terminate\", issue = true }
+"
+        } else {
+            ""
+        };
+        let serves = || entry.serves_words().split([' ', ',']);
+        for protocol in serves().next().into_iter().chain(serves().filter(|word| *word == "HTTP")) {
+            let text = around(&format!(
+                "protocol = {:?}
+{tls}{}",
+                protocol.to_lowercase(),
+                entry.example
+            ));
+            let (checked, _) = scenario(&source(&text), &Options::default()).unwrap_or_else(|messages| {
+                panic!(
+                    "{} on {protocol}:
+{}",
+                    entry.name,
+                    render(&messages, false)
+                )
+            });
+            assert_eq!(checked.faults[0].kind, entry.name);
+        }
     }
 }
 
