@@ -449,7 +449,7 @@ impl Chain {
 
     /// The pump wrote n bytes of what was ready.
     pub fn wrote(&mut self, flow: Flow, n: usize) {
-        self.lines[flow as usize].out.consume(n);
+        self.lines[flow as usize].wrote(n);
     }
 
     /// The pump carried out [`Ready::Fin`].

@@ -14,6 +14,12 @@ use crate::time::Time;
 /// Bytes that may wait to be written before the sender feels back-pressure, if the stages let more through than the
 /// receiver takes.
 const OUT_DEPTH: usize = 256 * 1024;
+/// While more waits than that (a delay line lets go of what came faster than the receiver takes it), one byte is taken for
+/// two that are written: the backlog goes, and what comes does not stop for as long as it takes, only to be missing at the
+/// other end when the delay is over, and so on for ever.
+const WRITTEN_FOR_TAKEN: usize = 2;
+/// What is taken so comes in pieces of at least and at most so many bytes.
+const TAKEN: std::ops::RangeInclusive<usize> = 64 * 1024..=512 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Line {
@@ -24,11 +30,13 @@ pub(super) struct Line {
     closed: bool,
     /// Numbers the pieces.
     pieces: u64,
+    /// Bytes that may be taken in spite of a backlog.
+    allowance: usize,
 }
 
 impl Line {
     pub(super) fn new(flow: Flow) -> Line {
-        Line { flow, stages: Vec::new(), out: Queue::default(), closed: false, pieces: 0 }
+        Line { flow, stages: Vec::new(), out: Queue::default(), closed: false, pieces: 0, allowance: 0 }
     }
 
     /// Adds the stage of a unit: by serial, or at the output end if bytes are in flight.
@@ -52,7 +60,10 @@ impl Line {
         if self.closed {
             return 0;
         }
-        let out = OUT_DEPTH.saturating_sub(self.out.len());
+        let out = match OUT_DEPTH.saturating_sub(self.out.len()) {
+            0 if self.allowance >= *TAKEN.start() => self.allowance,
+            room => room,
+        };
         self.stages.iter().map(|stage| stage.room(&units[stage.unit])).fold(out, usize::min)
     }
 
@@ -74,6 +85,7 @@ impl Line {
         if self.closed || bytes.is_empty() {
             return;
         }
+        self.allowance = self.allowance.saturating_sub(bytes.len());
         let offset = talk.seen(self.flow).saturating_sub(bytes.len() as u64);
         let segment = Segment { asked, ..segment(bytes, offset, self.flow, talk, now) };
         self.head().push(segment, now);
@@ -165,6 +177,15 @@ impl Line {
             filled += 1;
         }
         filled
+    }
+
+    /// n bytes were written.
+    pub(super) fn wrote(&mut self, n: usize) {
+        self.out.consume(n);
+        self.allowance = match self.out.len() > OUT_DEPTH {
+            true => (self.allowance + n / WRITTEN_FOR_TAKEN).min(*TAKEN.end()),
+            false => 0,
+        };
     }
 
     /// Bytes held or ready.

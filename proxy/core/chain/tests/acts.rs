@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::chain::Ready;
 use crate::fault::{ALL, End, Until};
-use crate::time::MILLI;
+use crate::time::{MILLI, SECOND};
 
 #[test]
 fn without_faults_there_is_no_chain() {
@@ -237,6 +237,22 @@ fn room_shrinks_with_what_is_held_and_what_is_not_written() {
     let mut pump = Pump::on(&Stand::new().slice([Mode::Pass]));
     while pump.read(DOWN, 100_000, false) > 0 {}
     assert!(pump.queued() <= 256 * 1024, "{}", pump.queued());
+}
+
+#[test]
+fn a_backlog_behind_a_delay_shrinks_without_stopping_the_sender() {
+    let mut pump = Pump::on(&Stand::new().slice([Mode::Real("latency", "delay = '1s'".into())]));
+    for _ in 0..40 {
+        pump.read(DOWN, 64 << 10, false); // much faster than it will be written
+    }
+    pump.set(SECOND);
+    assert_eq!(pump.read(DOWN, 64 << 10, false), 0, "nothing of the backlog is written yet");
+    let (mut taken, mut written) = (0, 0);
+    while written < 36 * (64 << 10) {
+        written += pump.write(DOWN, 64 << 10);
+        taken += pump.read(DOWN, 64 << 10, false);
+    }
+    assert!((written * 2 / 5..=written * 3 / 5).contains(&taken), "{taken} for {written}");
 }
 
 #[test]
