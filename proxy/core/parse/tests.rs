@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod change;
 mod golden;
 mod mistakes;
 mod probes;
