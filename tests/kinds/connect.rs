@@ -17,10 +17,13 @@ fn the_dial_is_late_by_what_was_drawn() {
     let took = began.elapsed();
     assert_eq!(server.hear(5), b"hello");
     assert!(took >= Duration::from_millis(150), "{took:?}");
-    let answered = Instant::now();
-    server.say(b"!");
-    client.hear(1);
-    assert!(answered.elapsed() < Duration::from_millis(150), "only the dial is late");
+    let answers = (0..5).map(|_| {
+        let answered = Instant::now();
+        server.say(b"!");
+        client.hear(1);
+        answered.elapsed()
+    });
+    assert!(answers.min().unwrap() < Duration::from_millis(150), "only the dial is late");
     open.works();
     trial.stop();
     let ledger = trial.ledger("connect");

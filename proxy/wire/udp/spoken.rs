@@ -30,11 +30,7 @@ pub(super) fn room() -> Vec<u8> {
 }
 
 /// A datagram, who has sent it and to which address; none: that could not be told.
-pub(super) fn receive(
-    socket: &impl AsFd,
-    buffer: &mut [u8],
-    room: &mut Vec<u8>,
-) -> Result<(usize, Option<Peer>), Errno> {
+pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8], room: &mut [u8]) -> Result<(usize, Option<Peer>), Errno> {
     let mut parts = [IoSliceMut::new(buffer)];
     let received = recvmsg::<SockaddrStorage>(socket.as_fd().as_raw_fd(), &mut parts, Some(room), MsgFlags::empty());
     let received = received.map_err(errno)?;

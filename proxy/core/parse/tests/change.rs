@@ -68,7 +68,7 @@ fn what_can_not_change_is_told() {
         let told: String = told.iter().map(|diagnostic| format!("{diagnostic}\n")).collect();
         assert!(told.contains(expected), "{fault} {value}\n-> {told}");
     }
-    let limits = crate::config::Safety { max_percentage: Some(30.0), ..Default::default() };
+    let limits = Safety { max_percentage: Some(30.0), ..Default::default() };
     let limited = Options { safety: Some(limits), ..Options::default() };
     let (lag, half) = (
         before().canonical.replace("\"name\":\"lag\"", "\"name\":\"lag\",\"percentage\":10"),
