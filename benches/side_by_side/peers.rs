@@ -124,6 +124,7 @@ impl Peer {
     pub async fn socat_udp(upstream: SocketAddr) -> Peer {
         let address = free_udp_port();
         let mut command = Command::new("socat");
+        command.args(["-lf", "/dev/null"]); // each client that is gone is an error to it
         command.arg(format!("UDP4-LISTEN:{},bind={},fork,reuseaddr", address.port(), address.ip()));
         command.arg(format!("UDP4:{upstream}"));
         Peer::start_udp("socat", address, command, None).await
