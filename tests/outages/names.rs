@@ -11,7 +11,8 @@ fn a_name_loses_its_address_and_has_it_again() {
     let room = Room::new();
     let dnsmasq = Dnsmasq::start(&room, "192.0.2.1 www.example.com\n192.0.2.2 db.other.org\n");
     let upstream = dnsmasq.address.to_string();
-    let listen = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // an address of its own: on 127.0.0.1 another test may be given the port before the drill has it
+    let listen = UdpSocket::bind("127.53.0.1:0").unwrap().local_addr().unwrap();
     let drill = std::thread::spawn(move || {
         let set = [
             ("upstream", &*upstream),
