@@ -6,6 +6,7 @@ use crate::exit::Outcome;
 
 mod abort;
 mod ca;
+mod change;
 mod check;
 mod completions;
 mod drill;
@@ -63,6 +64,8 @@ enum Command {
     Pause(pause::Args),
     /// Go on with a paused experiment
     Resume(pause::Args),
+    /// Change fields of a fault while it runs, on live connections: its counts go on
+    Change(change::Args),
     /// Say what happened in a running experiment: detected, mitigated, a note, or that a step is done
     Mark(mark::Args),
     /// Proxies and experiments of a running squall
@@ -121,6 +124,7 @@ impl Cli {
             Command::Abort(args) => abort::run(args),
             Command::Pause(args) => pause::run(args, "pause"),
             Command::Resume(args) => pause::run(args, "resume"),
+            Command::Change(args) => change::run(args),
             Command::Mark(args) => mark::run(args),
             Command::Status(args) => status::run(args),
             Command::List(args) => list::run(args),

@@ -50,8 +50,7 @@ pub(crate) fn request(
     proxies: Vec<ProxyInfo>,
     safety: Safety,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let proxies = proxies.into_iter().map(|proxy| proxy.spec).collect();
-    let options = Options { sets: set.to_vec(), proxies: Some(proxies), safety: Some(safety) };
+    let options = Options { sets: set.to_vec(), ..running(proxies, safety) };
     let checked = match format {
         Format::Toml => parse::scenario(&source(text), &options),
         Format::Json => {
@@ -60,6 +59,26 @@ pub(crate) fn request(
         }
     };
     checked.map(|(scenario, _)| scenario)
+}
+
+/// Checks a running scenario with other fields of one fault.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn changed(
+    canonical: &str,
+    fault: &str,
+    fields: &serde_json::Map<String, serde_json::Value>,
+    proxies: Vec<ProxyInfo>,
+    safety: Safety,
+) -> Result<Checked, Vec<Diagnostic>> {
+    parse::change(canonical, fault, fields, &running(proxies, safety)).map(|(scenario, _)| scenario)
+}
+
+/// What is known where squall runs.
+fn running(proxies: Vec<ProxyInfo>, safety: Safety) -> Options {
+    let proxies = proxies.into_iter().map(|proxy| proxy.spec).collect();
+    Options { sets: Vec::new(), proxies: Some(proxies), safety: Some(safety) }
 }
 
 /// Checks a proxy that comes from the control port or the command line, as one of a configuration is checked.

@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod blackhole;
+mod change;
 mod connect;
 mod connection_limit;
 mod corrupt;

@@ -1,5 +1,6 @@
 //! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, curl, h2load, nginx and gRPC, and the golden drills.
 
+mod addresses;
 mod distribution;
 mod dns;
 mod drill;

@@ -1,4 +1,4 @@
-//! squall beside direct connections, HAProxy and nginx, interleaved in one run: the proxy with one worker on core 0, load
+//! squall beside direct connections, HAProxy, nginx and, for datagrams, socat, interleaved in one run: the proxy with one worker on core 0, load
 //! and upstream on core 1. `cargo bench --bench side_by_side` prints Markdown; `-- quick` is a short look.
 #![allow(
     missing_docs,
@@ -11,6 +11,7 @@
 )]
 
 mod accuracy;
+mod datagrams;
 mod load;
 mod peers;
 mod toxics;
@@ -50,6 +51,9 @@ fn main() {
         if wants("peers") {
             side_by_side(upstream, &dir, effort).await;
         }
+        if wants("udp") {
+            datagrams::side_by_side(&dir, effort).await;
+        }
         if wants("accuracy") {
             accuracy::delays(upstream, &dir, effort).await;
         }
@@ -83,10 +87,7 @@ async fn side_by_side(upstream: SocketAddr, dir: &Path, effort: Effort) {
         Peer::haproxy(upstream, dir),
         Peer::nginx(upstream, dir),
     ];
-    let mut table = vec![vec!["direct".to_owned()]; 1];
-    table[0] = peers.iter().map(|peer| peer.name.to_owned()).collect();
-    type Work = fn(SocketAddr, Duration) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<(f64, u64)>>>>;
-    let rows: [(&str, f64, &str, Work); 5] = [
+    let works: [Row; 5] = [
         ("bulk, 1 stream (GB/s; CPU s/GB)", 1e9, "GB/s", |to, time| Box::pin(load::bulk(to, 1, time))),
         ("bulk, 8 streams (GB/s; CPU s/GB)", 1e9, "GB/s", |to, time| Box::pin(load::bulk(to, 8, time))),
         ("64-byte round trips, 1 connection (/s; CPU µs)", 1.0, "/s", |to, time| {
@@ -97,9 +98,30 @@ async fn side_by_side(upstream: SocketAddr, dir: &Path, effort: Effort) {
         }),
         ("connections (/s; CPU µs)", 1.0, "/s", |to, time| Box::pin(load::connections(to, time))),
     ];
-    println!("\n| ratio to direct; CPU per operation | {} |", table[0].join(" | "));
+    rows(&peers, &works, effort).await;
+    let mut cells = vec!["–".to_owned()];
+    for peer in &peers[1..] {
+        let before = peer.memory();
+        let held = load::idle(peer.address, effort.many).await.expect("idle connections");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cells.push(format!("{:.0}", (peer.memory().saturating_sub(before)) as f64 / held.len() as f64));
+        drop(held);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    println!("| bytes per idle connection, {} of them | {} |", effort.many, cells.join(" | "));
+}
+
+/// What is done against each peer: its name, the scale and the unit of its rate, and the work itself, which gives operations
+/// per second and how many there were.
+type Row = (&'static str, f64, &'static str, Work);
+type Work = fn(SocketAddr, Duration) -> std::pin::Pin<Box<dyn Future<Output = std::io::Result<(f64, u64)>>>>;
+
+/// Works against all peers in turn, and prints a table of the medians. The first peer is the direct way.
+async fn rows(peers: &[Peer], works: &[Row], effort: Effort) {
+    let names: Vec<&str> = peers.iter().map(|peer| peer.name).collect();
+    println!("\n| ratio to direct; CPU per operation | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(peers.len()));
-    for (name, scale, unit, work) in rows {
+    for (name, scale, unit, work) in works {
         let mut rates = vec![Vec::new(); peers.len()];
         let mut cpu = vec![Vec::new(); peers.len()];
         for _ in 0..effort.rounds {
@@ -113,7 +135,7 @@ async fn side_by_side(upstream: SocketAddr, dir: &Path, effort: Effort) {
             }
         }
         let direct = median(&mut rates[0]);
-        let cells = (0..peers.len()).map(|i| match (i, scale > 1.0) {
+        let cells = (0..peers.len()).map(|i| match (i, *scale > 1.0) {
             (0, true) => format!("{:.2} {unit}", direct / scale),
             (0, false) => format!("{direct:.0} {unit}"),
             (_, true) => format!("{:.2}; {:.2}", median(&mut rates[i]) / direct, median(&mut cpu[i]) * scale),
@@ -121,16 +143,6 @@ async fn side_by_side(upstream: SocketAddr, dir: &Path, effort: Effort) {
         });
         println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
-    let mut cells = vec!["–".to_owned()];
-    for peer in &peers[1..] {
-        let before = peer.memory();
-        let held = load::idle(peer.address, effort.many).await.expect("idle connections");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        cells.push(format!("{:.0}", (peer.memory().saturating_sub(before)) as f64 / held.len() as f64));
-        drop(held);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    println!("| bytes per idle connection, {} of them | {} |", effort.many, cells.join(" | "));
 }
 
 pub fn median(values: &mut [f64]) -> f64 {

@@ -1,10 +1,12 @@
 //! The proxies under test, each with one worker on the first core.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::datagrams::answers;
 
 /// A running proxy in front of the upstream; ended by process id when dropped.
 pub struct Peer {
@@ -19,8 +21,11 @@ pub struct Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        for id in self.processes() {
+            let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+            let _ = id.map(|id| rustix::process::kill_process(id, rustix::process::Signal::KILL));
+        }
         if let Some(child) = &mut self.child {
-            let _ = child.kill();
             let _ = child.wait();
         }
     }
@@ -97,15 +102,55 @@ impl Peer {
         Peer::start("nginx", address, command, None)
     }
 
-    fn start(name: &'static str, address: SocketAddr, mut command: Command, control: Option<String>) -> Peer {
-        let mut pinned = Command::new("taskset");
-        pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
-        command = pinned;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
-        let child = child.unwrap_or_else(|why| {
-            panic!("{name} does not start ({why}): apt-get install haproxy nginx libnginx-mod-stream util-linux")
-        });
-        let peer = Peer { name, address, second: address, child: Some(child), control };
+    /// squall on UDP.
+    pub async fn squall_udp(name: &'static str, upstream: SocketAddr, dir: &Path) -> Peer {
+        let (address, control) = (free_udp_port(), free_port().to_string());
+        let config = dir.join(format!("udp-{}.toml", name.replace(' ', "-")));
+        let state = config.with_extension("state");
+        write(
+            &config,
+            &format!(
+                "environment = \"local\"\n[control]\nlisten = \"{control}\"\nstate = \"{}\"\n[[proxy]]\nname = \"bench\"\n\
+                 protocol = \"udp\"\nlisten = \"{address}\"\nupstream = \"{upstream}\"\n",
+                state.display()
+            ),
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(["serve", "--config"]).arg(&config);
+        Peer::start_udp(name, address, command, Some(control)).await
+    }
+
+    /// socat, which has a process for each client.
+    pub async fn socat_udp(upstream: SocketAddr) -> Peer {
+        let address = free_udp_port();
+        let mut command = Command::new("socat");
+        command.args(["-lf", "/dev/null"]); // each client that is gone is an error to it
+        command.arg(format!("UDP4-LISTEN:{},bind={},fork,reuseaddr", address.port(), address.ip()));
+        command.arg(format!("UDP4:{upstream}"));
+        Peer::start_udp("socat", address, command, None).await
+    }
+
+    /// nginx's stream module on UDP.
+    pub async fn nginx_udp(upstream: SocketAddr, dir: &Path) -> Peer {
+        let address = free_udp_port();
+        let config = dir.join("nginx-udp.conf");
+        write(
+            &config,
+            &format!(
+                "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\nmaster_process off;\n\
+                 worker_processes 1;\npid {0}/nginx-udp.pid;\nerror_log {0}/nginx-udp.log crit;\n\
+                 events {{ worker_connections 4000; }}\nstream {{ server {{ listen {address} udp; proxy_pass {upstream}; \
+                 proxy_timeout 60s; }} }}\n",
+                dir.display()
+            ),
+        );
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&config).arg("-p").arg(dir);
+        Peer::start_udp("nginx", address, command, None).await
+    }
+
+    fn start(name: &'static str, address: SocketAddr, command: Command, control: Option<String>) -> Peer {
+        let peer = Peer::spawn(name, address, command, control);
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             assert!(begin.elapsed() < Duration::from_secs(10), "{name} does not listen on {address}");
@@ -114,11 +159,37 @@ impl Peer {
         peer
     }
 
+    async fn start_udp(name: &'static str, address: SocketAddr, command: Command, control: Option<String>) -> Peer {
+        let peer = Peer::spawn(name, address, command, control);
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        socket.connect(address).await.expect("a way to it");
+        assert!(answers(&socket, Duration::from_secs(10)).await, "{name} does not carry datagrams on {address}");
+        peer
+    }
+
+    fn spawn(name: &'static str, address: SocketAddr, mut command: Command, control: Option<String>) -> Peer {
+        let mut pinned = Command::new("taskset");
+        pinned.args(["-c", "0"]).arg(command.get_program()).args(command.get_args());
+        command = pinned;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
+        let child = child.unwrap_or_else(|why| {
+            panic!("{name} does not start ({why}): apt-get install haproxy nginx libnginx-mod-stream socat util-linux")
+        });
+        Peer { name, address, second: address, child: Some(child), control }
+    }
+
+    /// It and the processes that it has started for its clients.
+    fn processes(&self) -> Vec<u32> {
+        let Some(child) = &self.child else { return Vec::new() };
+        let id = child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        std::iter::once(id).chain(children.split_whitespace().filter_map(|id| id.parse().ok())).collect()
+    }
+
     /// CPU time used so far by all its threads.
     pub fn cpu(&self) -> Duration {
-        let Some(child) = &self.child else { return Duration::ZERO };
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
-        let ns: u64 = tasks
+        let tasks = |id: u32| std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+        let ns: u64 = (self.processes().into_iter().flat_map(tasks))
             .filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok())
             .filter_map(|stat| stat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()))
             .sum();
@@ -180,6 +251,10 @@ pub fn field(json: &str, name: &str) -> String {
 
 pub fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+}
+
+fn free_udp_port() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
 }
 
 fn write(path: &Path, text: &str) {

@@ -22,6 +22,14 @@ pub trait App: Send + Sync + 'static {
     /// Reads and checks a scenario: in `format`, with parameters set to other values. All that is wrong with it comes back
     /// as diagnostics whose source is `<request>`.
     fn scenario(&self, text: &str, format: Format, set: &[(String, String)]) -> Result<Checked, Vec<Diagnostic>>;
+    /// The scenario whose canonical form this is, with other fields of one fault: null takes one out. Checked as a whole,
+    /// against what runs and the limits of this host.
+    fn changed(
+        &self,
+        canonical: &str,
+        fault: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Checked, Vec<Diagnostic>>;
     /// Checks a proxy of this name as `[[proxy]]` of a configuration is checked: limits and the list of upstreams included.
     fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>>;
     /// Reads the configuration anew, all or nothing. Gives what has changed, one line each.
@@ -47,6 +55,10 @@ pub trait Experiments: Send + Sync {
     fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
     /// [`Engine::observe`]
     fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::canonical`]
+    fn canonical(&self, id: &str) -> Result<String, Refusal>;
+    /// [`Engine::change`]
+    fn change(&self, id: &str, fault: &str, before: &str, changed: Checked) -> Result<ExperimentView, Refusal>;
     /// [`Engine::mark`]
     fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal>;
     /// [`Engine::renew`]
@@ -90,6 +102,14 @@ impl Experiments for Engine {
 
     fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
         Engine::observe(self, id, keep)
+    }
+
+    fn canonical(&self, id: &str) -> Result<String, Refusal> {
+        Engine::canonical(self, id)
+    }
+
+    fn change(&self, id: &str, fault: &str, before: &str, changed: Checked) -> Result<ExperimentView, Refusal> {
+        Engine::change(self, id, fault, before, changed)
     }
 
     fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {

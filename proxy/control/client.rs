@@ -218,6 +218,17 @@ impl Client {
         self.get(&experiment(id, "")?)
     }
 
+    /// Changes fields of a fault of an experiment that runs; null takes one out.
+    pub fn change(
+        &self,
+        id: &str,
+        fault: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<ExperimentView, ClientError> {
+        let path = experiment(id, &format!("/faults/{}", segment(fault)?))?;
+        self.call(Method::PATCH, &path, json(fields)?)?.json()
+    }
+
     /// The report of a run that is over.
     pub fn report(&self, id: &str) -> Result<serde_json::Value, ClientError> {
         self.get(&experiment(id, "/report")?)

@@ -141,6 +141,7 @@ fn operation_id(route: &Route) -> String {
 fn method(method: &Method) -> HttpMethod {
     match *method {
         Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
         Method::POST => HttpMethod::Post,
         Method::DELETE => HttpMethod::Delete,
         _ => HttpMethod::Get,

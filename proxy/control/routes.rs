@@ -95,6 +95,14 @@ pub(crate) fn table() -> Vec<Route> {
         .takes::<Mark>()
         .gives::<Marked>(200)
         .fails(&[404, 409, 415, 422]),
+        Route::patch(
+            "/v1/experiments/{id}/faults/{fault}",
+            experiments::change,
+            "Change fields of a fault while it runs, keeping its counts: all or nothing",
+        )
+        .takes::<serde_json::Map<String, serde_json::Value>>()
+        .gives::<ExperimentView>(200)
+        .fails(&[404, 409, 415, 422]),
         Route::post("/v1/experiments/{id}/pause", experiments::pause, "Hold it: faults off, timeline frozen")
             .least(Role::Aborter)
             .controls(),

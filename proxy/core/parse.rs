@@ -5,6 +5,7 @@
 
 mod address;
 mod beside;
+mod change;
 mod config;
 mod de;
 mod depth;
@@ -28,13 +29,14 @@ mod world;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use change::change;
 pub(crate) use draft::{
     BeforeDraft, ConfigHead, ExpectDraft, FaultHead, ForecastDraft, GuardDraft, Head, ParameterDraft,
 };
 pub(crate) use draft::{KeyWord, ProxyDraft, ServiceDraft, StepDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
-pub use one_liner::one_liner;
+pub use one_liner::{merge_patch, one_liner};
 pub(crate) use probe::ProbeDraft;
 pub(crate) use reader::Reader;
 pub(crate) use words::{did_you_mean, expected, nearest};

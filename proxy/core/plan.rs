@@ -395,6 +395,8 @@ pub struct Tally {
     /// Times that the fault decided over and over without getting on, and was passed over for that connection: a bug of
     /// the fault.
     pub stuck: AtomicU64,
+    /// Ledger records about injections that are on record already: a hold that has said so when it began was cut short.
+    pub amended: AtomicU64,
     /// Ledger records lost because the ledger could not keep up (the counts above stay exact).
     pub unrecorded: AtomicU64,
     /// When the window was first seen open, monotonic ns; 0: not yet.
@@ -426,6 +428,7 @@ impl Tally {
             key_absent: get(&self.key_absent),
             reset_on_abort: get(&self.reset_on_abort),
             stuck: get(&self.stuck),
+            amended: get(&self.amended),
             unrecorded: get(&self.unrecorded),
             unread: 0,
         }
@@ -446,6 +449,8 @@ pub struct TallyReading {
     pub key_absent: u64,
     pub reset_on_abort: u64,
     pub stuck: u64,
+    #[serde(default)]
+    pub amended: u64,
     pub unrecorded: u64,
     #[serde(default)]
     pub unread: u64,

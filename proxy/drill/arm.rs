@@ -100,6 +100,21 @@ pub(crate) fn resolve(checked: &Checked, ground: &Ground<'_>) -> Result<Resolved
     }
 }
 
+/// Resolves one fault of a running experiment whose configuration has changed, or lists everything that is in the way.
+/// `ground.proxies` are all that run, those of the experiment among them.
+pub(crate) fn resolve_changed(
+    checked: &Checked,
+    fault: &FaultSpec,
+    ground: &Ground<'_>,
+) -> Result<Vec<Target>, Vec<String>> {
+    let mut arming =
+        Arming { checked, ground, names: Vec::new(), links: Vec::new(), against: Vec::new(), watches: Vec::new() };
+    arming.take_running();
+    arming.check_exposure();
+    let targets = arming.resolve_fault(fault);
+    if arming.against.is_empty() { Ok(targets) } else { Err(arming.against) }
+}
+
 /// Approvals that a scenario needs here.
 pub(crate) fn approvals(checked: &Checked, environment: &str, safety: &Safety) -> u32 {
     let floor = safety.approvals.get(environment).copied().unwrap_or(0);
@@ -173,11 +188,15 @@ impl Arming<'_> {
         }
     }
 
-    fn check_proxies(&mut self) {
+    fn take_running(&mut self) {
         for running in self.ground.proxies {
             self.names.push(running.spec.name.as_str().into());
             self.links.push(&running.spec);
         }
+    }
+
+    fn check_proxies(&mut self) {
+        self.take_running();
         let limits = Limits::new(self.ground.safety);
         if let Err(why) = &limits {
             self.against.push(format!("[safety] can't be enforced: {why}"));
@@ -200,6 +219,14 @@ impl Arming<'_> {
             let Ok(limits) = &limits else { break };
             if let Err(why) = allowed(limits, &workload.target) {
                 self.against.push(format!("workload `{}`: target {why}", workload.name));
+            }
+        }
+        for workload in &self.checked.workloads {
+            let Some(proxy) = workload.target.strip_prefix("proxy:") else { continue };
+            let is_known = self.links.iter().any(|spec| spec.name == proxy);
+            if is_known && self.carrier(proxy) != workload.kind.carrier() {
+                let why = "connections and datagrams do not go together";
+                self.against.push(format!("workload `{}`: target `{}`: {why}", workload.name, workload.target));
             }
         }
         let targets = self.checked.workloads.iter().map(|workload| (&workload.name, &workload.target, "workload"));
@@ -240,10 +267,6 @@ impl Arming<'_> {
         }
         let proxies = self.proxies(&who, &fault.proxy);
         let (Some(made), false) = (made, proxies.is_empty()) else { return Vec::new() };
-        if let Some(proxy) = proxies.iter().find(|proxy| self.ground.observed && self.is_udp(proxy)) {
-            self.against.push(format!("{who} on `{proxy}`: datagrams can't be only observed by this version"));
-            return Vec::new();
-        }
         let places: Vec<(Arc<str>, Option<Flow>)> = match made.groups() {
             None => proxies.into_iter().map(|proxy| (proxy, fault.flow)).collect(),
             Some(groups) => {
@@ -272,10 +295,6 @@ impl Arming<'_> {
             Some(Target { proxy, flow, layer, fault: settled.unwrap_or_else(|| made.clone()) })
         };
         places.into_iter().filter_map(settled).collect()
-    }
-
-    fn is_udp(&self, proxy: &str) -> bool {
-        self.links.iter().any(|spec| spec.name == proxy && spec.protocol == Protocol::Udp)
     }
 
     fn takes_everybody(&self, fault: &FaultSpec) -> bool {

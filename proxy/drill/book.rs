@@ -99,6 +99,8 @@ pub(crate) struct Card {
     pub(crate) report: Option<Arc<(serde_json::Value, String)>>,
     /// Its faults only say what they would have done.
     pub(crate) observed: bool,
+    /// As it stands since a fault was changed while it runs; none: none was.
+    pub(crate) changed: Option<Arc<Checked>>,
     /// The step that it waits for.
     pub(crate) waiting: Option<Waiting>,
     /// What people have said about it.
@@ -131,6 +133,7 @@ impl Entry {
             actives: Vec::new(),
             report: None,
             observed: false,
+            changed: None,
             waiting: None,
             marks: Vec::new(),
             first_open: 0,
@@ -138,6 +141,12 @@ impl Entry {
         };
         let (switch, ending, release, moments, tenants) = Default::default();
         Entry { id, checked, seed, switch, ending, release, moments, tenants, card: Mutex::new(card) }
+    }
+
+    /// The canonical form of the scenario as it stands, with what was changed while it runs.
+    pub(crate) fn canonical(&self) -> String {
+        let changed = self.card().changed.clone();
+        changed.map_or_else(|| self.checked.canonical.clone(), |changed| changed.canonical.clone())
     }
 
     pub(crate) fn card(&self) -> MutexGuard<'_, Card> {
@@ -197,7 +206,8 @@ impl Entry {
 
     pub(crate) fn view(&self, now: Now) -> ExperimentView {
         let card = self.card();
-        let faults = self.checked.faults.iter().enumerate().map(|(n, spec)| {
+        let now_in_force = card.changed.as_deref().unwrap_or(&self.checked); // the same faults in the same order
+        let faults = now_in_force.faults.iter().enumerate().map(|(n, spec)| {
             let actives = card.actives.get(n).map_or(&[][..], Vec::as_slice);
             FaultView {
                 name: spec.name.clone(),
@@ -252,6 +262,7 @@ pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
         overflow: a.overflow + b.overflow,
         key_absent: a.key_absent + b.key_absent,
         reset_on_abort: a.reset_on_abort + b.reset_on_abort,
+        amended: a.amended + b.amended,
         unrecorded: a.unrecorded + b.unrecorded,
         unread: a.unread + b.unread,
         stuck: a.stuck + b.stuck,

@@ -106,6 +106,45 @@ impl Compiler {
         self.publish(cell)
     }
 
+    /// Puts another configuration of one fault of a running experiment in force, on all its proxies at once; what it has
+    /// counted and what it holds stay. `targets`: what it becomes where.
+    ///
+    /// # Errors
+    /// It is not in force, or on other proxies. Nothing has changed then.
+    pub(crate) fn change(
+        &mut self,
+        cell: &Cell,
+        id: &str,
+        spec: &FaultSpec,
+        targets: &[Target],
+    ) -> Result<(), Refusal> {
+        let gone = || Refusal::State(format!("fault `{}` is not in force", spec.name));
+        let live = self.live.iter_mut().find(|live| &*live.id == id).ok_or_else(gone)?;
+        let changed = |active: &Arc<Active>| {
+            if *active.name.fault != *spec.name {
+                return Ok(active.clone());
+            }
+            let found = targets.iter().find(|to| to.proxy == active.name.proxy && to.flow == active.flow);
+            let target = found.ok_or_else(|| {
+                Refusal::State(format!("fault `{}` would not act on `{}` any more", spec.name, active.name.proxy))
+            })?;
+            let fault: Arc<dyn AnyFault> = match active.observed {
+                true => Arc::new(Observed(target.fault.clone())),
+                false => target.fault.clone(),
+            };
+            let mut changed = active.with(fault);
+            changed.select.percentage = spec.percentage.clone();
+            Ok(Arc::new(changed))
+        };
+        let actives = live.actives.iter().map(changed).collect::<Result<Vec<_>, Refusal>>()?;
+        if actives.iter().zip(&live.actives).all(|(now, before)| Arc::ptr_eq(now, before)) {
+            return Err(gone());
+        }
+        live.actives = actives;
+        self.publish(cell);
+        Ok(())
+    }
+
     /// Takes one fault of a running experiment out.
     pub(crate) fn take(&mut self, cell: &Cell, id: &str, serial: u64) -> u64 {
         if let Some(live) = self.live.iter_mut().find(|live| &*live.id == id) {

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use squall_core::config::Safety;
+use squall_core::curve::Curve;
 use squall_core::observe::Record;
 use squall_core::plane::{DataPlane, Stand};
-use squall_core::scenario::Checked;
+use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::time::{Now, Time};
 use tokio::sync::{Notify, broadcast};
 
@@ -267,6 +268,21 @@ impl Engine {
         Ok(entry.view(self.inner.now()))
     }
 
+    /// The canonical form of an experiment's scenario as it stands, with what was changed while it runs.
+    pub fn canonical(&self, id: &str) -> Result<String, Refusal> {
+        Ok(self.inner.find(id)?.canonical())
+    }
+
+    /// Changes a fault of an experiment that runs, on live connections: what it has counted and what it holds stay.
+    /// `changed` is the whole scenario with the fault as it is to be, made from the canonical form `before`. Errors: the
+    /// experiment is not under way or ends already, it has been changed since, or it may not act like that here. Nothing has
+    /// changed then.
+    pub fn change(&self, id: &str, fault: &str, before: &str, changed: Checked) -> Result<ExperimentView, Refusal> {
+        let entry = self.inner.find(id)?;
+        self.inner.change(&entry, fault, before, changed)?;
+        Ok(entry.view(self.inner.now()))
+    }
+
     /// Puts on record what a person says about a run while it runs, and lets a run go on whose step is done. Errors: it is
     /// not under way or ends already, or does not wait for that step.
     pub fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {
@@ -395,10 +411,7 @@ impl Inner {
             state => return Err(Refusal::State(format!("`{}` is {}; submit it again", entry.id, state.word()))),
         }
         let proxies = self.plane.proxies();
-        let drops = match observed {
-            true => Err("nothing is dropped where nothing acts".into()),
-            false => self.plane.drops_packets(),
-        };
+        let drops = self.drops(observed);
         let environment = &*self.environment;
         let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops };
         let resolved = arm::resolve(&entry.checked, &ground);
@@ -406,6 +419,43 @@ impl Inner {
         match resolved {
             Ok(resolved) if reachable.is_empty() => Ok(Approved { entry, resolved, keep, observed }),
             resolved => Err(Refusal::NotArmed(resolved.err().into_iter().flatten().chain(reachable).collect())),
+        }
+    }
+
+    fn change(&self, entry: &Entry, fault: &str, before: &str, changed: Checked) -> Result<(), Refusal> {
+        let find = |checked: &Checked| checked.faults.iter().find(|spec| spec.name == fault).cloned();
+        let spec = find(&changed).ok_or_else(|| Refusal::State(format!("`{}` has no fault `{fault}`", entry.id)))?;
+        let observed = entry.card().observed;
+        let drops = self.drops(observed);
+        let proxies = self.plane.proxies();
+        let (environment, keep) = (&*self.environment, Keep::Owned);
+        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops };
+        let targets = arm::resolve_changed(&changed, &spec, &ground).map_err(Refusal::NotArmed)?;
+        let mut compiler = self.compiler();
+        if !entry.card().state.is_under_way() || entry.switch().is_none() || entry.ending().is_some() {
+            return Err(Refusal::State(format!("`{}` does not run", entry.id)));
+        }
+        if entry.canonical() != before {
+            return Err(Refusal::State(format!("`{}` has been changed meanwhile: try again", entry.id)));
+        }
+        let was = entry.card().changed.as_deref().map_or_else(|| find(&entry.checked), find);
+        compiler.change(self.plane.cell(), &entry.id, &spec, &targets)?;
+        entry.card().changed = Some(Arc::new(changed));
+        drop(compiler);
+        let words = |spec: &FaultSpec| match &spec.percentage {
+            Curve::Constant(100.0) => spec.summary.clone(),
+            share => format!("{}, {share} %", spec.summary),
+        };
+        let was = was.map_or_else(String::new, |was| format!("{} → ", words(&was)));
+        self.tell(entry, "fault", format!("fault `{fault}` changed: {was}{}", words(&spec)));
+        Ok(())
+    }
+
+    /// Whether packets can be dropped in the kernel for an experiment.
+    fn drops(&self, observed: bool) -> Result<(), String> {
+        match observed {
+            true => Err("nothing is dropped where nothing acts".into()),
+            false => self.plane.drops_packets(),
         }
     }
 

@@ -300,16 +300,13 @@ impl Stopping {
         inner.tell(&self.running.entry, "drained", text);
     }
 
-    /// Until every injection that was counted has come in, or is known to be lost, and nothing more comes: a hold that
-    /// was cut short has a line of its own, which is not counted as an injection.
+    /// Until every record that was counted has come in, or is known to be lost.
     fn wait_for_ledger(&self, inner: &Inner) {
-        let mut before = None;
         for _ in 0..LEDGER_WAIT {
             let (tally, seen) = (self.tally(), self.running.evidence.seen());
-            if seen.saturating_add(tally.unrecorded) >= tally.injected && before == Some(seen) {
+            if seen.saturating_add(tally.unrecorded) >= tally.injected.saturating_add(tally.amended) {
                 break;
             }
-            before = Some(seen);
             std::thread::sleep(NAP);
         }
         let (done, closed) = sync_channel(1);
@@ -410,10 +407,14 @@ impl Stopping {
 
     /// Faults that selected another share of the units than they were told to.
     fn mismatched(&self) -> Vec<String> {
+        let changed = self.running.entry.card().changed.clone();
         let faults = self.running.entry.checked.faults.iter().zip(&self.running.actives);
         let judge = faults.filter_map(|(spec, actives)| {
             let Curve::Constant(percentage) = spec.percentage else { return None };
-            if spec.count != Count::All || spec.key != Key::Ordinal {
+            let is_constant = changed.as_ref().is_none_or(|checked| {
+                checked.faults.iter().any(|now| now.name == spec.name && now.percentage == spec.percentage)
+            });
+            if !is_constant || spec.count != Count::All || spec.key != Key::Ordinal {
                 return None;
             }
             let tally = sum(actives.iter().map(|active| active.read()));

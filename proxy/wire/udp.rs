@@ -7,9 +7,11 @@
 mod association;
 mod port;
 mod reach;
+#[cfg(target_os = "linux")]
+mod spoken;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use socket2::{Domain, Socket, Type};
@@ -19,6 +21,14 @@ pub(crate) use self::port::Port;
 
 /// The largest payload that a datagram can have.
 pub(crate) const LARGEST: usize = 65_535;
+
+/// A client of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    client: SocketAddr,
+    /// Which of the machine's addresses it speaks to; none: the port has but one.
+    own: Option<IpAddr>,
+}
 
 /// Listens on an address with as many sockets as there are workers; port 0 becomes the same for all. An address that
 /// somebody listens on already is an error.

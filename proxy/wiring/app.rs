@@ -32,6 +32,15 @@ impl App for Wired {
         language::request(text, format, set, self.plane.proxies(), Wired::config(self).safety.clone())
     }
 
+    fn changed(
+        &self,
+        canonical: &str,
+        fault: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Checked, Vec<Diagnostic>> {
+        language::changed(canonical, fault, fields, self.plane.proxies(), Wired::config(self).safety.clone())
+    }
+
     fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>> {
         language::proxy(name, request)
     }

@@ -17,10 +17,13 @@ fn the_dial_is_late_by_what_was_drawn() {
     let took = began.elapsed();
     assert_eq!(server.hear(5), b"hello");
     assert!(took >= Duration::from_millis(150), "{took:?}");
-    let answered = Instant::now();
-    server.say(b"!");
-    client.hear(1);
-    assert!(answered.elapsed() < Duration::from_millis(150), "only the dial is late");
+    let answers = (0..5).map(|_| {
+        let answered = Instant::now();
+        server.say(b"!");
+        client.hear(1);
+        answered.elapsed()
+    });
+    assert!(answers.min().unwrap() < Duration::from_millis(150), "only the dial is late");
     open.works();
     trial.stop();
     let ledger = trial.ledger("connect");
@@ -46,8 +49,12 @@ fn a_hang_goes_on_when_it_is_lifted() {
     server.say(b"yes");
     assert_eq!(client.hear(3), b"yes");
     let ledger = trial.ledger("connect");
-    // when it began; that it was let go may come after the ledger's last line
-    assert_eq!((&ledger[0]["what"], &ledger[0]["released"]), (&"held".into(), &false.into()), "{ledger:#?}");
+    let lines: Vec<_> = ledger.iter().map(|line| (line["what"].as_str(), line["released"].as_bool())).collect();
+    assert_eq!(
+        lines,
+        [(Some("held"), Some(false)), (Some("held"), Some(true))],
+        "when it began, and when it was let go"
+    );
 }
 
 #[test]

@@ -3,11 +3,17 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{End, Room, Serve, Stage, echo, round_trip, scenario, wait};
+use rustix::process::Signal;
+
+use crate::support::namespace::Namespace;
+use crate::support::programs::{installed, run};
+use crate::support::{End, Room, Running, Serve, Stage, echo, round_trip, scenario, wait};
 
 /// What the kernel says to who connects.
 fn knock(address: SocketAddr) -> Result<TcpStream, ErrorKind> {
@@ -142,4 +148,76 @@ fn with_latency_the_latency_goes_on_after_it() {
     round_trip(&address.to_string()).unwrap();
     assert!(began.elapsed() >= Duration::from_millis(120));
     serve.stop(&id);
+}
+
+/// Connects sixty times without waiting, then waits for the end of each; prints how many were refused, and how many ended.
+const CROWD: &str = r#"
+import errno, select, socket, sys, time
+sockets = []
+for _ in range(60):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(("127.0.0.1", int(sys.argv[1])))
+    sockets.append(s)
+print("knocked", flush=True)
+left, refused, ended, until = set(sockets), 0, 0, time.monotonic() + 60
+while left and time.monotonic() < until:
+    ready = select.select(list(left), list(left), [], 1)
+    for s in set(ready[0] + ready[1]):
+        error = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error == errno.ECONNREFUSED:
+            refused += 1
+        elif error:
+            ended += 1
+        else:
+            try:
+                if s.recv(1):
+                    continue
+            except BlockingIOError:
+                continue
+            except OSError:
+                pass
+            ended += 1
+        left.discard(s)
+        s.close()
+    time.sleep(0.01)
+print("left", len(left), "refused", refused, "ended", ended, flush=True)
+"#;
+
+/// More knock than the kernel lets wait, while squall is stopped: the rest of them is still trying when it goes down.
+#[test]
+fn nobody_is_left_hanging_before_a_queue_that_is_full() {
+    let network = Namespace::new();
+    network.run("echo 8 > /proc/sys/net/core/somaxconn");
+    let room = Room::new();
+    let peer = |words: &[&str]| {
+        let mut command = network.command(installed("python3"));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/peer.py")).args(words);
+        command
+    };
+    let upstream = Running::start(peer(&["serve", "7000"]).stdin(Stdio::piped()));
+    upstream.wait_for("ready");
+    let squall =
+        Serve::through(network.command(env!("CARGO_BIN_EXE_squall")), &room, "127.0.0.1:7001", "127.0.0.1:7000");
+    let id = squall.start("[[fault]]\nkind = 'down'\nproxy = 'default'\nat = '5s'\n");
+    squall.program.signal(Signal::STOP);
+    let mut crowd = network.command(installed("python3"));
+    let crowd = Running::start(crowd.args(["-c", CROWD, "7001"]));
+    crowd.wait_for("knocked");
+    let waiting = run(network.command(installed("ss")).args(["-Hltn", "sport = :7001"]));
+    let waiting: u32 = waiting.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(waiting >= 8, "{waiting} wait to be accepted: the queue is not full");
+    std::thread::sleep(Duration::from_secs(5)); // until it is time to go down
+    squall.program.signal(Signal::CONT);
+    let ends = crowd.wait_for("left ");
+    let words: Vec<&str> = ends.split(' ').collect();
+    let [left, refused, ended] = [words[0], words[2], words[4]].map(|count| count.parse::<u32>().unwrap());
+    assert_eq!((left, refused + ended), (0, 60), "{ends}");
+    assert!(refused >= 30 && ended >= 8, "{ends}");
+    squall.stop(&id);
+    assert!(run(&mut peer(&["ask", "127.0.0.1", "7001"])).starts_with("127.0.0.1 "), "it listens again");
+    squall.over(&id);
+    let ledger = squall.ledger(&id, "down");
+    let of = |what: &str| ledger.iter().filter(|line| line["what"] == what).count();
+    assert_eq!((of("unlistened"), of("down")), (1, 1), "{ledger:#?}");
 }

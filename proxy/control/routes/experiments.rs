@@ -59,6 +59,26 @@ pub(super) async fn start(State(port): State<Port>, Path(id): Path<String>, requ
     call(port, Lane::Slow, start).await
 }
 
+pub(super) async fn change(
+    State(port): State<Port>,
+    Path((id, fault)): Path<(String, String)>,
+    request: Request,
+) -> View {
+    let fields: serde_json::Map<String, serde_json::Value> = body::json(request, &port.limits).await?;
+    let app = port.app;
+    let change = move || {
+        let experiments = app.experiments();
+        if !experiments.view(&id)?.faults.iter().any(|known| known.name == fault) {
+            return Err(Failure::new(StatusCode::NOT_FOUND, format!("`{id}` has no fault `{fault}`")));
+        }
+        let before = experiments.canonical(&id)?;
+        let changed = app.changed(&before, &fault, &fields);
+        let changed = changed.map_err(|diagnostics| Failure::diagnostics("fault", &diagnostics))?;
+        Ok(experiments.change(&id, &fault, &before, changed)?)
+    };
+    Ok(Json(port.pool.run(Lane::Slow, change).await??))
+}
+
 pub(super) async fn mark(
     State(port): State<Port>,
     Path(id): Path<String>,

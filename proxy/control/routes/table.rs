@@ -1,7 +1,7 @@
 //! One line of the table: method, path, handler, and what it takes and gives.
 
 use axum::handler::Handler;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use squall_core::who::Role;
@@ -63,6 +63,10 @@ impl Route {
 
     pub(crate) fn put<T: 'static>(path: &'static str, handler: impl Handler<T, Port>, about: &'static str) -> Route {
         Route::new(Method::PUT, path, put(handler), about)
+    }
+
+    pub(crate) fn patch<T: 'static>(path: &'static str, handler: impl Handler<T, Port>, about: &'static str) -> Route {
+        Route::new(Method::PATCH, path, patch(handler), about)
     }
 
     pub(crate) fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, Port>, about: &'static str) -> Route {

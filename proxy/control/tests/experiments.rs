@@ -117,3 +117,26 @@ fn a_detached_start_needs_an_end() {
     let keeps = port.program.keeps.lock().unwrap().clone();
     assert_eq!(keeps, [Keep::Detached(Duration::from_secs(300)), Keep::Lease]);
 }
+
+#[test]
+fn a_fault_is_changed_while_it_runs() {
+    let port = port();
+    port.program.add("drill", State::Running, &[]);
+    let faults = port.get("/v1/experiments/drill").json()["faults"].clone();
+    let name = faults[0]["name"].as_str().unwrap().to_owned();
+    let path = format!("PATCH /v1/experiments/drill/faults/{name}");
+    let json = ["content-type: application/json"];
+    let changed = port.ask(&path, &json, r#"{"delay":"300ms","jitter":null}"#);
+    assert_eq!((changed.status, &changed.json()["id"]), (200, &"drill".into()), "{changed:?}");
+    let wrong = port.ask(&path, &json, r#"{"bogus":1}"#).problem(422);
+    assert!(wrong["errors"][0]["field"].as_str().unwrap().ends_with(".bogus"), "{wrong}");
+    for body in ["", "[]", "7", "{", r#"{"a":1"#] {
+        let refused = port.ask(&path, &json, body);
+        assert!(matches!(refused.status, 400 | 422), "{body}: {refused:?}");
+    }
+    port.ask(&path, &["content-type: text/plain"], "{}").problem(415);
+    port.ask("PATCH /v1/experiments/drill/faults/nobody", &json, "{}").problem(404);
+    port.ask("PATCH /v1/experiments/nobody/faults/late", &json, "{}").problem(404);
+    port.program.add("over", State::Completed, &[]);
+    port.ask(&format!("PATCH /v1/experiments/over/faults/{name}"), &json, r#"{"delay":"1ms"}"#).problem(409);
+}

@@ -447,6 +447,7 @@ impl Unit {
     /// (`noted`) when it began.
     pub(super) fn cut_short(&mut self, flow: Option<Flow>, injection: Injection, noted: bool, moment: &mut Moment<'_>) {
         if noted {
+            Tally::add(&self.active.tally.amended);
             self.write(flow, injection, true, moment);
         } else {
             self.record(flow, injection, true, moment);

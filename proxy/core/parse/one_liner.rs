@@ -1,5 +1,7 @@
 //! A scenario from one line: `squall inject PROXY KIND key=value … --for 60s`, or `preset=NAME` in place of the kind.
 
+use serde_json::{Map, Value};
+
 /// The text of a scenario with one fault, to be checked like any other. Values that spell a number, a truth value, a
 /// list or a table are written bare, all others as text. `kind` is a kind, or `preset=` and the name of a preset.
 /// `length` is the fault's `for`, as in "60s".
@@ -28,6 +30,26 @@ pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &
     lines.join("\n")
 }
 
+/// Fields of the same spelling as a JSON merge patch (RFC 7396), for [`change`](super::change): one without a value is to be
+/// taken out.
+///
+/// # Errors
+/// A field that can't be read, in words.
+pub fn merge_patch(fields: &[(String, String)]) -> Result<Map<String, Value>, String> {
+    let mut patch = Map::new();
+    for (key, value) in fields {
+        if value.is_empty() {
+            patch.insert(key.clone(), Value::Null);
+            continue;
+        }
+        let line = format!("{} = {}", field(key), bare(value));
+        let read: Map<String, Value> =
+            toml::from_str(&line).map_err(|error| format!("`{key}`: {}", error.message()))?;
+        patch.extend(read);
+    }
+    Ok(patch)
+}
+
 fn text(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
@@ -35,7 +57,7 @@ fn text(value: &str) -> String {
 fn field(key: &str) -> String {
     let is_bare =
         |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
-    if key.split('.').all(is_bare) { key.to_owned() } else { serde_json::Value::from(key).to_string() }
+    if key.split('.').all(is_bare) { key.to_owned() } else { Value::from(key).to_string() }
 }
 
 fn bare(value: &str) -> String {

@@ -1,7 +1,6 @@
 //! All datagrams between one client and the upstream.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -16,7 +15,7 @@ use squall_core::fault::Flow;
 use squall_core::time::{Now, SECOND, Time};
 use tokio::task::AbortHandle;
 
-use super::{LARGEST, Port, reach};
+use super::{LARGEST, Peer, Port, reach};
 use crate::clock::SystemClock;
 use crate::pump::{FLOWS, measure};
 use crate::socket::{Watched, watch};
@@ -34,7 +33,7 @@ const WAITING: usize = 64;
 pub(crate) struct Association {
     inner: RefCell<Inner>,
     spoke: Cell<Time>,
-    client: SocketAddr,
+    peer: Peer,
     port: Rc<Port>,
     worker: Rc<Worker>,
     slot: usize,
@@ -72,7 +71,7 @@ struct Inner {
 
 impl Association {
     /// A client's first datagram has come.
-    pub(super) fn begin(worker: &Rc<Worker>, port: &Rc<Port>, client: SocketAddr, now: Time) -> Rc<Association> {
+    pub(super) fn begin(worker: &Rc<Worker>, port: &Rc<Port>, peer: Peer, now: Time) -> Rc<Association> {
         let local = &port.local;
         local.meter.accepted.add(1);
         local.links.set(local.links.get() + 1);
@@ -83,7 +82,7 @@ impl Association {
         let expires = now.saturating_add(local.proxy.target.load().spec.idle_timeout);
         let association = Rc::new(Association {
             inner: RefCell::new(Inner {
-                talk: Talk::new(ordinal, Some(client), now),
+                talk: Talk::new(ordinal, Some(peer.client), now),
                 numbers: [0; 2],
                 version: local.version.get().wrapping_sub(u32::from(local.slice.borrow().is_some())),
                 retuned: 0,
@@ -98,7 +97,7 @@ impl Association {
                 failed: false,
             }),
             spoke: Cell::new(now),
-            client,
+            peer,
             port: port.clone(),
             worker: worker.clone(),
             slot,
@@ -136,7 +135,7 @@ impl Association {
 
     async fn run(self: Rc<Self>) {
         if self.server.get().is_none() && !self.inner.borrow().failed {
-            let socket = reach::look_up(&self.port.local.proxy, &self.worker.common, self.client).await;
+            let socket = reach::look_up(&self.port.local.proxy, &self.worker.common, self.peer.client).await;
             self.reached(socket);
             self.guarded(|association, inner| association.send_waiting(inner));
         }
@@ -264,7 +263,7 @@ impl Association {
                 if self.port.local.measure.get() {
                     measure(&self.port.local, &mut inner.asked, flow, SystemClock::mono());
                 }
-                self.port.answer(self.client, bytes)
+                self.port.answer(self.peer, bytes)
             }
         };
         let meter = &self.port.local.meter;
@@ -405,7 +404,7 @@ impl Association {
             }
             self.worker.rearm(Key::Link(self.slot), inner.timer.take(), None);
         }
-        self.port.forget(self.client);
+        self.port.forget(self.peer);
         self.worker.remove(self.slot, &self.port.local);
     }
 

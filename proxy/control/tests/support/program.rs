@@ -176,6 +176,18 @@ impl App for Program {
         Err(vec![wrong.label("expected one of: delay, jitter").help("did you mean `jitter`?")])
     }
 
+    fn changed(
+        &self,
+        _: &str,
+        fault: &str,
+        fields: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Checked, Vec<Diagnostic>> {
+        match fields.keys().find(|field| *field == "bogus") {
+            Some(_) => Err(vec![Diagnostic::error("unknown field `bogus`").field(format!("fault[{fault}].bogus"))]),
+            None => Ok(checked()),
+        }
+    }
+
     fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>> {
         if name.contains('_') {
             return Err(vec![Diagnostic::error("names are made of a-z, 0-9 and -").field("name")]);
@@ -273,6 +285,14 @@ impl Experiments for Program {
     fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
         let view = self.start(id, keep)?;
         Ok(ExperimentView { observed: true, ..view })
+    }
+
+    fn canonical(&self, id: &str) -> Result<String, Refusal> {
+        self.view(id).map(|_| "{}".to_owned())
+    }
+
+    fn change(&self, id: &str, _: &str, _: &str, _: Checked) -> Result<ExperimentView, Refusal> {
+        self.to(id, State::Running)
     }
 
     fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {
