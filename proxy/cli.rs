@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Outcome;
 
 mod abort;
+mod audit;
 mod ca;
 mod change;
 mod check;
@@ -18,10 +19,11 @@ mod healthcheck;
 mod import;
 mod inject;
 mod interrupt;
+mod lever;
 mod list;
 mod man;
 mod mark;
-mod out;
+pub(crate) mod out;
 mod pause;
 mod plan;
 mod progress;
@@ -68,6 +70,10 @@ enum Command {
     Change(change::Args),
     /// Say what happened in a running experiment: detected, mitigated, a note, or that a step is done
     Mark(mark::Args),
+    /// The safety lever: how it stands, or engage it so that nothing runs and nothing starts, or release it
+    Lever(lever::Args),
+    /// The audit log: verify its chain, or show what is in it
+    Audit(audit::Args),
     /// Proxies and experiments of a running squall
     Status(status::Args),
     /// Experiments of a running squall, newest first
@@ -126,6 +132,8 @@ impl Cli {
             Command::Resume(args) => pause::run(args, "resume"),
             Command::Change(args) => change::run(args),
             Command::Mark(args) => mark::run(args),
+            Command::Lever(args) => lever::run(args),
+            Command::Audit(args) => audit::run(args),
             Command::Status(args) => status::run(args),
             Command::List(args) => list::run(args),
             Command::Proxy(args) => proxy::run(args),

@@ -1,6 +1,7 @@
 //! Puts the program together: data plane, test doubles, experiments, control port.
 
 mod app;
+pub(crate) mod audit;
 mod reload;
 mod render;
 
@@ -30,6 +31,9 @@ const LEDGER_BATCHES: usize = 4096;
 
 /// How long open connections may go on after the end was asked for.
 pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long runs may then take to be closed and put on record.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The program, running.
 pub struct Wired {
@@ -77,6 +81,7 @@ impl Wired {
             Some(state) => state.clone(),
             None => runtime::own_state().map_err(|error| Failure::input(format!("no state directory: {error}")))?,
         };
+        let own_limits = limits.clone();
         let (ledger, records) = Ledger::new(LEDGER_BATCHES);
         let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
         let never_fault = NeverFault::compile(&config.safety.never_fault);
@@ -88,6 +93,7 @@ impl Wired {
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());
         let setup = Setup {
+            audit: audit::start(&config, &state, own_limits, plane.clock().clone())?,
             plane: plane.clone(),
             stand: Arc::new(LocalStand),
             ledger: records,
@@ -175,8 +181,9 @@ impl Wired {
     /// Lifts every fault, then lets open connections end by themselves for at most `drain`.
     pub fn shut(&self, drain: Duration) {
         self.ready.store(false, Ordering::Release);
-        self.engine.abort_all("squall was asked to end", Duration::from_millis(50));
+        self.engine.abort_all("shutdown (squall was asked to end)", Duration::from_millis(50));
         self.plane.shutdown(drain);
+        self.engine.finish(LAST_WORDS);
     }
 
     fn config(&self) -> MutexGuard<'_, Config> {

@@ -3,6 +3,7 @@
 // against real programs and sockets only the real clock counts; what was measured is printed
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
+mod audit;
 mod bad;
 mod cli;
 mod drill;

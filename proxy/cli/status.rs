@@ -39,6 +39,9 @@ pub(crate) fn run(args: Args) -> Outcome {
 
 fn show(status: &Status, place: &str) {
     say!("squall {} at {place}, environment {}", status.version, status.environment);
+    if status.lever.engaged {
+        say!("{}", super::lever::shown(&status.lever));
+    }
     say!("");
     let mut rows = vec![["PROXY", "LISTEN", "UPSTREAM"].map(str::to_owned).to_vec()];
     for proxy in &status.proxies {

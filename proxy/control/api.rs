@@ -6,7 +6,7 @@ use squall_core::scenario::Protocol;
 use squall_core::tls::{Tls, UpstreamTls};
 use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
 pub use squall_drill::view::{
-    AbortReport, Event, ExperimentView, FaultView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
+    AbortReport, Event, ExperimentView, FaultView, LeverView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
 };
 
 /// `GET /v1/status`
@@ -20,6 +20,9 @@ pub struct Status {
     pub proxies: Vec<Proxy>,
     /// All experiments that this process knows, newest first.
     pub experiments: Vec<ExperimentLine>,
+    /// The safety lever.
+    #[serde(default)]
+    pub lever: LeverView,
 }
 
 /// A proxy in the status.
@@ -158,6 +161,26 @@ pub struct StartRequest {
     /// It does everything but act: nothing is injected, and guards only say what they would have done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
+}
+
+/// Body of `POST /v1/lever/engage`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngageRequest {
+    /// Why, 1 to 500 characters: whoever is refused a start is told.
+    pub reason: String,
+}
+
+/// The answer to `POST /v1/lever/engage`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Engaged {
+    /// How it stands now.
+    pub lever: LeverView,
+    /// How the abort of what ran went.
+    pub abort: AbortReport,
+    /// Why it may not survive a restart; none: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
 }
 
 /// Body of the other POSTs: `{}`

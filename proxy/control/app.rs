@@ -3,8 +3,9 @@
 use squall_core::diagnostic::Diagnostic;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::{Checked, ProxySpec};
+use squall_drill::audit::Act;
 use squall_drill::engine::{Aborting, Engine, Keep};
-use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked, Refusal};
+use squall_drill::view::{AbortReport, Event, ExperimentView, LeverView, Mark, Marked, Refusal};
 use tokio::sync::broadcast;
 
 use crate::api::ProxyRequest;
@@ -36,6 +37,9 @@ pub trait App: Send + Sync + 'static {
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>>;
     /// What is in force, as a `squall.toml`.
     fn config(&self) -> String;
+    /// Puts an attempt at the control port on record. `often`: one of a kind that is counted after the first. Called on the
+    /// control port's own thread, so it must not wait for anything.
+    fn attempted(&self, act: Act, often: bool);
 }
 
 /// How a scenario is written.
@@ -69,6 +73,14 @@ pub trait Experiments: Send + Sync {
     fn resume(&self, id: &str) -> Result<ExperimentView, Refusal>;
     /// [`Engine::begin_abort`]: called on the control port's own thread, so it must not wait for anything.
     fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Box<dyn AbortProgress>, Refusal>;
+    /// [`Engine::engage`]: called like [`Experiments::begin_abort`].
+    fn engage(&self, reason: &str, by: &str) -> Box<dyn AbortProgress>;
+    /// [`Engine::keep_lever`]
+    fn keep_lever(&self) -> Result<(), String>;
+    /// [`Engine::release_lever`]
+    fn release_lever(&self, by: &str) -> Result<(), String>;
+    /// [`Engine::lever`]
+    fn lever(&self) -> LeverView;
     /// [`Engine::list`]
     fn list(&self) -> Vec<ExperimentView>;
     /// [`Engine::view`]
@@ -130,6 +142,22 @@ impl Experiments for Engine {
 
     fn begin_abort(&self, id: Option<&str>, reason: &str) -> Result<Box<dyn AbortProgress>, Refusal> {
         Ok(Box::new(Engine::begin_abort(self, id, reason)?))
+    }
+
+    fn engage(&self, reason: &str, by: &str) -> Box<dyn AbortProgress> {
+        Box::new(Engine::engage(self, reason, by))
+    }
+
+    fn keep_lever(&self) -> Result<(), String> {
+        Engine::keep_lever(self)
+    }
+
+    fn release_lever(&self, by: &str) -> Result<(), String> {
+        Engine::release_lever(self, by)
+    }
+
+    fn lever(&self) -> LeverView {
+        Engine::lever(self)
     }
 
     fn list(&self) -> Vec<ExperimentView> {

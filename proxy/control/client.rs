@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 pub use self::events::Events;
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, ExperimentView, Mark, Marked, Problem, ProxyRequest, ProxyView, Reloaded,
-    StartRequest, Status,
+    AbortReport, AbortedExperiment, Empty, EngageRequest, Engaged, ExperimentView, LeverView, Mark, Marked, Problem,
+    ProxyRequest, ProxyView, Reloaded, StartRequest, Status,
 };
 use crate::app::Format;
 use crate::place::{self, Place};
@@ -206,6 +206,21 @@ impl Client {
     /// Ends everything: `POST /v1/abort`
     pub fn abort_all(&self) -> Result<AbortReport, ClientError> {
         self.post("/v1/abort", &Empty {})
+    }
+
+    /// How the safety lever stands: `GET /v1/lever`
+    pub fn lever(&self) -> Result<LeverView, ClientError> {
+        self.get("/v1/lever")
+    }
+
+    /// Engages it: `POST /v1/lever/engage`
+    pub fn engage(&self, reason: &str) -> Result<Engaged, ClientError> {
+        self.post("/v1/lever/engage", &EngageRequest { reason: reason.into() })
+    }
+
+    /// Releases it: `POST /v1/lever/release`
+    pub fn release(&self) -> Result<LeverView, ClientError> {
+        self.post("/v1/lever/release", &Empty {})
     }
 
     /// `GET /v1/experiments`

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod api;
 pub mod app;
+mod audit;
 pub mod client;
 mod connections;
 mod events;

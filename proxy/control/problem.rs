@@ -8,6 +8,7 @@ use squall_core::plane::PlaneError;
 use squall_drill::view::Refusal;
 
 use crate::api::{Mistake, Problem};
+use crate::audit::Refused;
 
 /// The content type of every error.
 pub const CONTENT: &str = "application/problem+json";
@@ -26,6 +27,16 @@ impl Failure {
             errors: Vec::new(),
         };
         Failure(status, Box::new(problem))
+    }
+
+    /// In one line.
+    fn reason(&self) -> String {
+        let errors: Vec<&str> = self.1.errors.iter().map(|mistake| mistake.message.as_str()).collect();
+        match errors.as_slice() {
+            [] => self.1.detail.clone(),
+            [one] if *one == self.1.detail => self.1.detail.clone(),
+            errors => format!("{}: {}", self.1.detail, errors.join("; ")),
+        }
     }
 
     /// What is sent.
@@ -101,7 +112,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         let status = match refusal {
             Refusal::Unknown(_) => StatusCode::NOT_FOUND,
-            Refusal::State(_) | Refusal::NotArmed(_) | Refusal::TooMany(_) => StatusCode::CONFLICT,
+            Refusal::State(_) | Refusal::NotArmed(_) | Refusal::TooMany(_) | Refusal::Lever(_) => StatusCode::CONFLICT,
         };
         let detail = match &refusal {
             Refusal::NotArmed(_) => "it can not start".to_owned(),
@@ -132,6 +143,7 @@ impl From<PlaneError> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = (self.0, self.body()).into_response();
+        response.extensions_mut().insert(Refused(self.reason()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
         if self.0 == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -3,12 +3,13 @@
 mod abort;
 mod body;
 mod experiments;
+mod lever;
 mod proxies;
 mod report;
 mod status;
 mod table;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -19,10 +20,11 @@ use tokio::sync::{Semaphore, watch};
 pub(crate) use self::table::{Answer, Content, Route, Taken};
 use crate::access::{About, Access, identify, permit};
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, Event, ExperimentView, Mark, Marked, ProxyRequest, ProxyView, Reloaded,
-    StartRequest, Status,
+    AbortReport, AbortedExperiment, Empty, EngageRequest, Engaged, Event, ExperimentView, LeverView, Mark, Marked,
+    ProxyRequest, ProxyView, Reloaded, StartRequest, Status,
 };
 use crate::app::App;
+use crate::audit::audit;
 use crate::guard::{Guard, guard};
 use crate::pool::Pool;
 use crate::problem::Failure;
@@ -120,6 +122,17 @@ pub(crate) fn table() -> Vec<Route> {
             .takes_optional::<Empty>()
             .gives::<AbortReport>(200)
             .fails(&[415]),
+        Route::get("/v1/lever", lever::view, "How the safety lever stands").gives::<LeverView>(200),
+        Route::post("/v1/lever/engage", lever::engage, "End everything, and let nothing start until it is released")
+            .least(Role::Aborter)
+            .takes::<EngageRequest>()
+            .gives::<Engaged>(200)
+            .fails(&[415, 422]),
+        Route::post("/v1/lever/release", lever::release, "Let experiments start again")
+            .least(Role::Admin)
+            .takes::<Empty>()
+            .gives::<LeverView>(200)
+            .fails(&[409, 415]),
         Route::get("/v1/events", events::events, "Everything that happens from now on (SSE; `data` is an Event)")
             .streams::<Event>(200)
             .fails(&[503]),
@@ -133,6 +146,13 @@ pub(crate) fn table() -> Vec<Route> {
             .fails(&[503])
             .harmless(),
     ]
+}
+
+/// Whether a route shows nothing but figures and health.
+pub(crate) fn is_harmless(path: &str) -> bool {
+    static HARMLESS: LazyLock<Vec<&str>> =
+        LazyLock::new(|| table().iter().filter(|route| route.harmless).map(|route| route.path).collect());
+    HARMLESS.contains(&path)
 }
 
 /// The control port.
@@ -162,11 +182,12 @@ fn router(table: Vec<Route>, port: Port, names: Guard, access: Option<Arc<Access
         .method_not_allowed_fallback(|| async {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method: see the Allow header")
         })
-        .with_state(port);
+        .with_state(port.clone());
     // outermost last: what is no proper request is nobody's, and who asks is known before what is there is told
     let routes = match access {
         Some(access) => routes.layer(from_fn_with_state(access, identify)),
         None => routes,
     };
-    routes.layer(from_fn_with_state(names, guard))
+    // outside of all: what is refused is on record too
+    routes.layer(from_fn_with_state(names, guard)).layer(from_fn_with_state(port, audit))
 }

@@ -3,6 +3,7 @@
 
 mod aborts;
 mod access;
+mod audits;
 mod clients;
 mod documents;
 mod experiments;

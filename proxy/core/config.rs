@@ -12,6 +12,8 @@ pub struct Config {
     pub environment: Option<String>,
     /// `[control]`
     pub control: ControlConfig,
+    /// `[audit]`
+    pub audit: AuditConfig,
     /// `[metrics] listen`
     pub metrics_listen: Option<String>,
     /// `[safety]`
@@ -35,6 +37,31 @@ pub struct ControlConfig {
     pub tokens: Option<PathBuf>,
     /// Names besides localhost and the listening address that the Host header may carry.
     pub hosts: Vec<String>,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Where records go.
+    pub to: AuditTo,
+    /// Whose log it is, in checkpoints; none: the host's name.
+    pub origin: Option<String>,
+    /// A file with the key that checkpoints are signed with, resolved against the configuration's.
+    pub key: Option<PathBuf>,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AuditTo {
+    /// `audit.log` in the state directory.
+    #[default]
+    State,
+    /// A file, resolved against the configuration's.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// `http://host:port/path`
+    Http(String),
 }
 
 /// `[safety]`

@@ -194,6 +194,12 @@ impl Entry {
         act(&mut lock(&self.tenants))
     }
 
+    /// Its start in words.
+    pub(crate) fn told_start(&self) -> String {
+        let does = if self.card().observed { "only observes" } else { "acts" };
+        format!("it {does}; seed {}", self.seed)
+    }
+
     /// What happened, in order.
     pub(crate) fn moments(&self) -> Vec<Moment> {
         lock(&self.moments).clone()

@@ -18,11 +18,13 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::abort::{Release, released};
 use crate::arm::{self, Ground, Resolved};
+use crate::audit::{Act, Audit, END};
 use crate::book::{Book, Entry};
 use crate::compile::Compiler;
 use crate::events::Events;
 use crate::evidence::{self, Runs};
 use crate::lease;
+use crate::lever::Lever;
 use crate::live::{Armed, Running};
 use crate::report::Moment;
 use crate::resident::{self, Resident};
@@ -30,7 +32,7 @@ use crate::run::Ending;
 use crate::stamp::rfc3339;
 use crate::store::Store;
 use crate::verdict::Cause;
-use crate::view::{AbortReport, Event, ExperimentView, Mark, MarkKind, Marked, Refusal, State, Verdict};
+use crate::view::{AbortReport, Event, ExperimentView, LeverView, Mark, MarkKind, Marked, Refusal, State, Verdict};
 
 pub use crate::abort::Aborting;
 
@@ -38,6 +40,8 @@ pub use crate::abort::Aborting;
 const TICK: Duration = Duration::from_millis(50);
 /// How often a caller that waits for an abort looks.
 const LOOK: Duration = Duration::from_micros(200);
+/// How often the end of the program looks whether runs are closed.
+const NAP: Duration = Duration::from_millis(2);
 /// Events and ends that may wait for the writing thread.
 const NOTES: usize = 4096;
 
@@ -54,8 +58,10 @@ pub struct Setup {
     /// Limits.
     pub safety: Safety,
     /// Where runs are kept; each gets `runs/<id>/` with scenario.json, run.json, ledger.jsonl, events.jsonl, report.json,
-    /// report.md.
+    /// report.md. The lever is there too.
     pub state: PathBuf,
+    /// Who did what.
+    pub audit: Audit,
 }
 
 /// Who starts an experiment and what keeps it alive.
@@ -85,6 +91,8 @@ pub(crate) struct Inner {
     pub(crate) environment: String,
     pub(crate) safety: Safety,
     pub(crate) store: Store,
+    pub(crate) audit: Audit,
+    pub(crate) lever: Lever,
     pub(crate) events: Events,
     pub(crate) runs: Runs,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -120,8 +128,13 @@ impl Engine {
 
     /// An engine without a thread of its own: its owner drives it.
     pub(crate) fn with_runtime(setup: Setup, runtime: tokio::runtime::Handle) -> io::Result<Engine> {
-        let Setup { plane, stand, ledger, environment, safety, state } = setup;
-        let store = Store::open(&state, &rfc3339(plane.clock().wall(), 3));
+        let store = Store::open(&setup.state, &rfc3339(setup.plane.clock().wall(), 3));
+        Engine::with_store(setup, store, runtime)
+    }
+
+    /// The same with runs kept elsewhere.
+    pub(crate) fn with_store(setup: Setup, store: Store, runtime: tokio::runtime::Handle) -> io::Result<Engine> {
+        let Setup { plane, stand, ledger, environment, safety, state, audit } = setup;
         let (notes, noted) = sync_channel(NOTES);
         let inner = Arc::new(Inner {
             compiler: Mutex::new(Compiler::new(safety.max_active_faults)),
@@ -130,6 +143,8 @@ impl Engine {
             environment,
             safety,
             store: store.clone(),
+            audit,
+            lever: Lever::open(&state),
             events: Events::new(notes),
             runs: Runs::default(),
             runtime,
@@ -303,6 +318,51 @@ impl Engine {
         }
     }
 
+    /// Engages the safety lever and switches everything off; returns at once, like an abort. From now on every start is
+    /// refused. [`Engine::keep_lever`] makes it survive this process.
+    pub fn engage(&self, reason: &str, by: &str) -> Aborting {
+        let inner = &self.inner;
+        inner.lever.engage(reason, by, rfc3339(inner.plane.clock().wall(), 3)); // before the master switch: see `Armed::start`
+        let aborting = inner.abort_all(&format!("the safety lever was engaged: {reason}"));
+        self.tell("lever", &format!("engaged by {by}: {reason}"));
+        aborting
+    }
+
+    /// Writes down how the lever stands. Errors: in words; it holds for this process all the same.
+    pub fn keep_lever(&self) -> Result<(), String> {
+        self.inner.lever.keep()
+    }
+
+    /// Releases the safety lever: experiments may start again. Errors: it can't be written down, and stays engaged.
+    pub fn release_lever(&self, by: &str) -> Result<(), String> {
+        self.inner.lever.release()?;
+        self.tell("lever", &format!("released by {by}"));
+        Ok(())
+    }
+
+    /// How the safety lever stands.
+    pub fn lever(&self) -> LeverView {
+        self.inner.lever.view()
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// Waits until every run is closed, `patience` at most, and puts the end of the program on record.
+    pub fn finish(&self, patience: Duration) {
+        let is_closed = || lock(&self.inner.book).iter().all(|entry| !entry.card().state.is_under_way());
+        let naps = patience.as_millis() / NAP.as_millis();
+        for _ in 0..naps {
+            if is_closed() {
+                break;
+            }
+            std::thread::sleep(NAP);
+        }
+        let _ = self.inner.audit.write(Act::own("finish", None, "squall ends")); // whatever waits is written before
+    }
+
     /// Ends one experiment: its switch goes off before anything else; answers after `patience` at the latest.
     pub fn abort(&self, id: &str, reason: &str, patience: Duration) -> Result<AbortReport, Refusal> {
         Ok(self.wait(&self.begin_abort(Some(id), reason)?, patience))
@@ -353,8 +413,9 @@ impl Engine {
         self.inner.events.subscribe()
     }
 
-    /// Puts an event that belongs to no experiment on the stream, such as `config`.
+    /// Puts an event that belongs to no experiment on the stream and on record, such as `config`.
     pub fn tell(&self, kind: &str, text: &str) {
+        self.inner.audit.note(Act::own(kind, None, text));
         self.inner.events.tell(&**self.inner.plane.clock(), None, kind, text.into());
     }
 
@@ -385,7 +446,26 @@ impl Inner {
     pub(crate) fn tell(&self, entry: &Entry, kind: &str, text: String) {
         let elapsed = entry.elapsed(self.now().mono);
         entry.note(Moment { at: elapsed, kind: kind.into(), text: text.clone() });
+        self.record(entry, kind, &text);
         self.events.tell(&**self.plane.clock(), Some((&entry.id, elapsed)), kind, text);
+    }
+
+    /// Puts what an experiment did, or what was done to it, on record.
+    fn record(&self, entry: &Entry, kind: &str, text: &str) {
+        let act = || Act::own(kind, Some(&entry.id), text).plan(&entry.checked.digest);
+        match kind {
+            "state" | "guard" | "near" | "mark" | "residue" => self.audit.note(act()),
+            "abort" => self.audit.seal(act()),
+            _ => {} // the run's own events.jsonl has them
+        }
+    }
+
+    /// Whether more may be injected than now. Errors: the lever is engaged, or nobody would know of it.
+    pub(crate) fn may_expose(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.lever.engaged() {
+            return Err(Refusal::Lever(why));
+        }
+        self.audit.check().map_err(|why| Refusal::NotArmed(vec![why]))
     }
 
     /// An id that neither this process nor the state directory knows.
@@ -410,6 +490,10 @@ impl Inner {
             state if state.is_under_way() => return Err(Refusal::State(format!("`{}` runs already", entry.id))),
             state => return Err(Refusal::State(format!("`{}` is {}; submit it again", entry.id, state.word()))),
         }
+        if let Some(why) = self.lever.engaged() {
+            return Err(Refusal::Lever(why));
+        }
+        let unwritable = self.audit.check().err();
         let proxies = self.plane.proxies();
         let drops = self.drops(observed);
         let environment = &*self.environment;
@@ -417,8 +501,13 @@ impl Inner {
         let resolved = arm::resolve(&entry.checked, &ground);
         let reachable = arm::reachable(&self.safety.must_not_reach);
         match resolved {
-            Ok(resolved) if reachable.is_empty() => Ok(Approved { entry, resolved, keep, observed }),
-            resolved => Err(Refusal::NotArmed(resolved.err().into_iter().flatten().chain(reachable).collect())),
+            Ok(resolved) if reachable.is_empty() && unwritable.is_none() => {
+                Ok(Approved { entry, resolved, keep, observed })
+            }
+            resolved => {
+                let against = resolved.err().into_iter().flatten().chain(reachable).chain(unwritable);
+                Err(Refusal::NotArmed(against.collect()))
+            }
         }
     }
 
@@ -491,6 +580,7 @@ impl Inner {
     }
 
     fn resume(&self, entry: &Entry) -> Result<(), Refusal> {
+        self.may_expose()?;
         let Some(switch) = entry.switch() else { return Err(Refusal::State(format!("`{}` does not run", entry.id))) };
         {
             let mut card = entry.card();
@@ -606,6 +696,7 @@ impl Inner {
                 card.reason =
                     Some("squall failed to close it (a bug); its faults are lifted, its report is lost".into());
                 drop(card);
+                inner.audit.seal(Act::own(END, Some(&entry.id), "failed: invalid").plan(&entry.checked.digest));
                 inner.tell(&entry, "state", "failed: invalid".into());
             }
         };

@@ -2,7 +2,6 @@
 //! writing, off every path that traffic or an abort takes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -18,7 +17,7 @@ use tracing::warn;
 
 use crate::compile::Actives;
 use crate::stamp::Anchor;
-use crate::store::Store;
+use crate::store::{Appender, Store};
 
 /// Lines that one run's ledger takes; the counts beyond stay exact.
 const MAX_LINES: u64 = 4_000_000;
@@ -309,10 +308,9 @@ fn take(
 }
 
 /// The open files of one run; none: they could not be opened, which was said once.
-#[derive(Debug)]
 struct Files {
-    ledger: Option<BufWriter<File>>,
-    events: Option<File>,
+    ledger: Option<BufWriter<Appender>>,
+    events: Option<Appender>,
     lines: u64,
     /// Lines that may still be in the buffer, and whose they are.
     pending: u64,
@@ -331,7 +329,7 @@ impl Files {
         Files { ledger: None, events: Files::open(store, id, "events.jsonl"), lines: 0, pending: 0, of: None }
     }
 
-    fn open(store: &Store, id: &str, file: &str) -> Option<File> {
+    fn open(store: &Store, id: &str, file: &str) -> Option<Appender> {
         let opened = store.append(id, file);
         opened.inspect_err(|error| warn!("run {id} goes on, but its {file} can not be written: {error}")).ok()
     }

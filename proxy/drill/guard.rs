@@ -5,6 +5,9 @@ use squall_core::time::Time;
 
 use crate::metrics::{Figures, Sliding, show, word};
 
+/// A reading that is this near to its bound, 1 being the bound, is a near miss.
+const NEAR: f64 = 0.8;
+
 /// A guard at work.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
@@ -26,6 +29,8 @@ pub(crate) struct Guard {
     pub(crate) last: Option<f64>,
     /// The reading farthest towards its bound or beyond.
     pub(crate) worst: Option<f64>,
+    /// A near miss was told.
+    near: bool,
 }
 
 impl Guard {
@@ -47,6 +52,7 @@ impl Guard {
             fired: 0,
             last: None,
             worst: None,
+            near: false,
         })
     }
 
@@ -80,6 +86,31 @@ impl Guard {
         Some(format!("guard `{}`: {} is {}, {}", self.name, word(self.metric), show(self.metric, value), self.bound()))
     }
 
+    /// How far its worst reading came towards its bound: 1 at the bound, more beyond it; none: nothing can be near a bound of 0.
+    pub(crate) fn closest(&self) -> Option<f64> {
+        let worst = self.worst?;
+        let above = self.above.filter(|bound| *bound > 0.0).map(|bound| worst / bound);
+        let below = self.below.filter(|_| worst > 0.0).map(|bound| bound / worst);
+        above.into_iter().chain(below).reduce(f64::max)
+    }
+
+    /// Whether it came near its bound, or beyond it for a while, and did not fire.
+    pub(crate) fn is_near_miss(&self) -> bool {
+        self.fired == 0 && self.closest().is_some_and(|closest| closest >= NEAR)
+    }
+
+    /// What it says when it comes near for the first time.
+    pub(crate) fn near(&mut self) -> Option<String> {
+        if self.near || !self.is_near_miss() {
+            return None;
+        }
+        self.near = true;
+        let (name, metric) = (&self.name, self.metric);
+        let worst = self.worst.map_or_else(String::new, |worst| show(metric, worst));
+        let percent = self.closest().unwrap_or_default() * 100.0;
+        Some(format!("guard `{name}` came near: {} is {worst}, {percent:.0} % of its {}", word(metric), self.bound()))
+    }
+
     /// Starts anew: after a pause nothing of what came before counts.
     pub(crate) fn reset(&mut self) {
         self.sliding.clear();
@@ -104,7 +135,7 @@ impl Guard {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::trial::guard;
+    use crate::trial::{guard, latencies};
     use squall_core::time::SECOND;
 
     fn requests(ok: u64, failed: u64) -> Figures {
@@ -146,6 +177,36 @@ mod tests {
             }
             assert_eq!(guard.look(second * SECOND, &requests(ok, failed)), None, "at {second}");
         }
+    }
+
+    #[test]
+    fn a_near_miss_is_told_once_and_is_none_once_it_has_fired() {
+        let mut near = Guard::new(&guard("errors", Metric::ErrorRate, 0.2).over(1).spec(), 0).unwrap();
+        let (mut ok, mut failed, mut told) = (0, 0, Vec::new());
+        let mut second = |guard: &mut Guard, share: u64| {
+            (ok, failed) = (ok + 100 - share, failed + share);
+            let fired = guard.look(told.len() as u64 * SECOND, &requests(ok, failed)).is_some();
+            told.push((share, fired, guard.near()));
+        };
+        [0, 0, 15, 17, 19].into_iter().for_each(|share| second(&mut near, share));
+        assert!(near.is_near_miss());
+        second(&mut near, 90);
+        assert!(!near.is_near_miss() && near.fired == 1);
+        let said: Vec<(u64, &str)> = told.iter().filter_map(|(at, _, text)| Some((*at, text.as_deref()?))).collect();
+        assert_eq!(said, [(17, "guard `errors` came near: error_rate is 17.00 %, 85 % of its limit above 20.00 %")]);
+    }
+
+    #[test]
+    fn nothing_is_near_a_bound_of_nothing_and_a_lower_bound_is_neared_from_above() {
+        let mut none = Guard::new(&guard("errors", Metric::ErrorRate, 0.0).spec(), 0).unwrap();
+        none.look(0, &requests(0, 0));
+        none.look(SECOND, &requests(100, 0));
+        assert_eq!((none.worst, none.closest(), none.is_near_miss()), (Some(0.0), None, false));
+        let mut slow = Guard::new(&guard("alive", Metric::Throughput, 0.0).below(10.0).spec(), 0).unwrap();
+        let answered = |n| Figures { latency: latencies(n, 1), ..requests(n, 0) };
+        slow.look(0, &answered(0));
+        slow.look(10 * SECOND, &answered(110));
+        assert!(slow.is_near_miss() && slow.near().unwrap().contains("91 % of its limit below 10"), "{slow:?}");
     }
 
     #[test]

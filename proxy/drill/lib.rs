@@ -3,7 +3,9 @@
 //! A run's core (`run`) is without I/O and works on whatever time it is given; `live` drives it on real clocks. Faults
 //! are lifted by the workers themselves through the switch, so that nothing here has to work for a fault to end.
 
+pub mod audit;
 pub mod engine;
+pub mod lever;
 pub mod resident;
 pub mod view;
 
@@ -23,6 +25,7 @@ mod metrics;
 mod phases;
 mod probe;
 mod report;
+mod residue;
 mod run;
 mod schedule;
 mod stamp;

@@ -11,6 +11,7 @@ use squall_core::time::{NEVER, Now, Time};
 
 use crate::abort::{Release, released};
 use crate::arm::Resolved;
+use crate::audit::{Act, END, START};
 use crate::book::{Entry, sum};
 use crate::bring::Brought;
 use crate::compile::{Actives, Identity};
@@ -20,6 +21,7 @@ use crate::lease;
 use crate::metrics::{Figures, Watch};
 use crate::probe::{self, Found};
 use crate::report::{self, Story};
+use crate::residue::{self, Residue};
 use crate::run::{Effect, Ending, Inputs, Run};
 use crate::stamp::Anchor;
 use crate::steps::Waiting;
@@ -67,6 +69,10 @@ impl Armed {
         let cell = inner.plane.cell();
         let switch = cell.switch();
         entry.set_switch(Some(switch.clone()));
+        // engaged before it shuts everything off: whoever is not shut off sees it here
+        if let Some(why) = inner.lever.engaged() {
+            return Err(Refusal::Lever(why));
+        }
         let brought = Brought::bring(&inner.plane, &*inner.stand, &entry.checked, entry.seed);
         let brought = brought.map_err(|why| Refusal::NotArmed(vec![why]))?;
         let proxies = resolved.watches.iter().flat_map(|watch| &watch.proxies);
@@ -97,6 +103,13 @@ impl Armed {
         let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
         let found = sync_channel(entry.checked.probes.len().max(1));
         let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
+        inner.audit.write(Act::own(START, Some(&entry.id), entry.told_start()).plan(&entry.checked.digest)).map_err(
+            |why| {
+                inner.runs.remove(&entry.id);
+                inner.store.take_back(&entry.id);
+                Refusal::NotArmed(vec![why])
+            },
+        )?;
         Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found, limits: Arc::new(limits) })
     }
 }
@@ -155,7 +168,7 @@ impl Running {
             marked,
             figures: self.figures(inner),
             found: self.found.1.try_iter().collect(),
-            ended: self.entry.ending(),
+            ended: self.entry.ending().or_else(|| unwitnessed(inner, now)),
             is_on: switch.as_ref().is_some_and(|switch| switch.is_on(now)),
             lease: switch.as_ref().map_or(NEVER, |switch| switch.lease()),
             limit: switch.as_ref().map_or(NEVER, |switch| switch.limit()),
@@ -241,6 +254,12 @@ impl Running {
     }
 }
 
+/// What nobody would know of ends.
+fn unwitnessed(inner: &Inner, now: Now) -> Option<Ending> {
+    let reason = format!("aborted: {}", inner.audit.failure()?);
+    Some(Ending { cause: Cause::Audit, reason, at: now.mono })
+}
+
 impl Stopping {
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.running.entry
@@ -257,7 +276,12 @@ impl Stopping {
         let (now, figures) = (inner.now(), running.figures(inner));
         running.run.settle(self.ending.at, &figures);
         self.wait_for_ledger(inner);
-        let story = self.story(inner, now);
+        let residue = self.residue(inner);
+        inner.tell(&self.running.entry, "residue", residue.text.clone());
+        let mut story = self.story(inner, now, residue);
+        let outcome = format!("{}: {}; {}", story.state.word(), story.verdict.word(), story.reason);
+        let end = Act::own(END, Some(&story.entry.id), outcome).plan(&story.entry.checked.digest);
+        story.audit = inner.audit.write(end).map(|()| inner.audit.checkpoint());
         let (report, text) = (story.json(), story.markdown());
         let Stopping { running, .. } = self;
         let Running { entry, brought, began, .. } = running;
@@ -321,7 +345,19 @@ impl Stopping {
         sum(actives.map(|active| active.read()))
     }
 
-    fn story(&self, inner: &Inner, now: Now) -> Story {
+    /// What is left of it.
+    fn residue(&self, inner: &Inner) -> Residue {
+        let entry = &self.running.entry;
+        let tenants = entry.tenants(|tenants| tenants.clone());
+        let actives = self.running.actives.iter().flatten().map(|active| &*active.name.proxy);
+        let mut proxies: Vec<&str> = actives.chain(tenants.iter().map(|tenant| &*tenant.active.name.proxy)).collect();
+        proxies.sort_unstable();
+        proxies.dedup();
+        let confirmed = entry.release().is_none_or(|release| release.report(Vec::new()).permitted_us.is_some());
+        residue::check(&*inner.plane, &entry.id, &proxies, self.tally().held, confirmed)
+    }
+
+    fn story(&self, inner: &Inner, now: Now, residue: Residue) -> Story {
         let Stopping { running, ending } = self;
         let entry = &running.entry;
         let timeline = entry.card().timeline;
@@ -329,7 +365,7 @@ impl Stopping {
         let expects = running.run.judge(elapsed);
         let facts = self.facts(elapsed, expects.iter().map(|(_, _, outcome)| outcome.clone()).collect());
         let (verdict, why) = verdict(&facts);
-        let held = self.tally().held;
+        let held = residue.held;
         let state = match ending.cause {
             _ if held > 0 => State::Failed,
             Cause::Planned => State::Completed,
@@ -365,6 +401,8 @@ impl Stopping {
             moments: entry.moments(),
             release: entry.release().map(|release| release.report(Vec::new())),
             ledger: report::ledger(&running.evidence, &self.tally()),
+            audit: Ok(None),
+            residue,
             entry: entry.clone(),
         }
     }

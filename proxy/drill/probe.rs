@@ -10,7 +10,7 @@ use squall_core::scenario::{ProbeCheck, ProbeMode, ProbeSpec};
 use squall_core::time::Time;
 use squall_core::unit::Duration;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, post};
 
 /// A check before the first fault or after the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

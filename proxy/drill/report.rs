@@ -9,12 +9,14 @@ use squall_core::plane::{ServiceReading, WorkloadReading};
 use squall_core::scenario::{Checked, During, ExpectSpec, FaultSpec, Metric};
 use squall_core::time::Time;
 
+use crate::audit::Checkpoint;
 use crate::before::BeforeStory;
 use crate::book::{Entry, sum};
 use crate::compile::Actives;
 use crate::evidence::Evidence;
 use crate::marks::{MarkKind, Marked, time_to};
 use crate::metrics::{Watch, show, word};
+use crate::residue::Residue;
 use crate::run::Run;
 use crate::schedule::seconds;
 use crate::verdict::Outcome;
@@ -50,6 +52,10 @@ pub(crate) struct Story {
     /// How what was held at the end was let go.
     pub(crate) release: Option<AbortReport>,
     pub(crate) ledger: LedgerStory,
+    /// What was left of it.
+    pub(crate) residue: Residue,
+    /// Where the audit log stood after its end, or why it could not be written.
+    pub(crate) audit: Result<Option<Checkpoint>, String>,
 }
 
 /// Something that happened.
@@ -105,6 +111,10 @@ pub(crate) struct GuardStory {
     pub(crate) worst: Option<f64>,
     /// The worst reading in words.
     pub(crate) shown: String,
+    /// How far the worst reading came towards the bound: 1 at the bound.
+    pub(crate) closest: Option<f64>,
+    /// It came near, or beyond for less long than it takes, and did not fire.
+    pub(crate) near_miss: bool,
 }
 
 /// A probe with its results.
@@ -184,9 +194,13 @@ impl Story {
             "timeline": self.moments, "faults": self.faults, "services": self.services,
             "workloads": self.workloads,
             "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
-            "release": self.release, "residue": { "held": total.held, "clean": total.held == 0 },
+            "release": self.release, "residue": self.residue,
             "ledger": self.ledger, "runbook": checked.runbook, "waited_s": seconds(self.waited),
             "before": self.before, "people": self.people,
+            "audit": match &self.audit {
+                Ok(checkpoint) => json!(checkpoint),
+                Err(why) => json!({ "failure": why }),
+            },
         });
         if self.is_observed() {
             report["observed"] = json!(true);
@@ -289,6 +303,8 @@ pub(crate) fn guards(run: &Run, watches: &[Watch]) -> Vec<GuardStory> {
         last: guard.last,
         worst: guard.worst,
         shown: guard.worst.map_or_else(|| "no reading".into(), |value| show(guard.metric, value)),
+        closest: guard.closest(),
+        near_miss: guard.is_near_miss(),
     });
     guards.collect()
 }

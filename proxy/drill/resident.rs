@@ -58,6 +58,7 @@ impl Resident {
     /// The experiment is over, or the kind can not be run.
     pub fn add(&self, spec: FaultSpec) -> Result<u64, Refusal> {
         let switch = self.alive()?;
+        self.inner.may_expose()?;
         let mut compiler = self.inner.compiler();
         let active = compiler.lodge(&self.identity(switch), &self.entry.checked, &spec)?;
         let (serial, active) = (active.serial, Arc::new(active));
@@ -82,6 +83,7 @@ impl Resident {
     /// The experiment is over, the kind can not be run, or the fault is gone.
     pub fn change(&self, serial: u64, spec: FaultSpec) -> Result<(), Refusal> {
         self.alive()?;
+        self.inner.may_expose()?;
         let fault = spec.fault.clone().map_err(|why| Refusal::NotArmed(vec![why]))?;
         let mut compiler = self.inner.compiler();
         let changed = self.entry.tenants(|tenants| {

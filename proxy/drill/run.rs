@@ -347,7 +347,9 @@ impl Run {
     fn watch(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) -> Option<Ending> {
         for guard in &mut self.guards {
             let figures = inputs.figures.get(guard.watch).and_then(Option::as_ref);
-            let Some(text) = figures.and_then(|figures| guard.look(now.mono, figures)) else { continue };
+            let fired = figures.and_then(|figures| guard.look(now.mono, figures));
+            effects.extend(guard.near().map(|text| Effect::Tell("near", text)));
+            let Some(text) = fired else { continue };
             if self.observed {
                 effects.push(Effect::Tell("guard", format!("would have fired: {text}")));
                 continue;

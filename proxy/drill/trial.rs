@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod course;
+mod crash;
 mod fakes;
 mod running;
 mod words;
 
+pub(crate) use fakes::{HandClock, Log, latencies, state};
 pub(crate) use words::{expect, fault, guard, probe, scenario, steady, step, window};

@@ -17,6 +17,8 @@ pub(crate) enum Cause {
     Lease,
     /// Its hard end.
     Limit,
+    /// The audit log can't be written: nobody would know of it.
+    Audit,
     /// What a guard watches could not be read.
     Data,
     /// squall could not carry it out.
@@ -140,7 +142,8 @@ fn refuted(facts: &Facts) -> Vec<String> {
 }
 
 fn inconclusive(facts: &Facts) -> Vec<String> {
-    let early = matches!(facts.cause, Cause::Person | Cause::Lease | Cause::Limit).then(|| facts.reason.clone());
+    let early =
+        matches!(facts.cause, Cause::Person | Cause::Lease | Cause::Limit | Cause::Audit).then(|| facts.reason.clone());
     let few = facts.expects.iter().filter_map(|outcome| match outcome {
         Outcome::TooFew(why) => Some(why.clone()),
         _ => None,
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn each_rule_gives_its_verdict() {
         type Change = fn(&mut Facts);
-        let table: [(&str, Verdict, Change); 21] = [
+        let table: [(&str, Verdict, Change); 22] = [
             ("unsteady before", Verdict::Inconclusive, |facts| {
                 facts.cause = Cause::Unsteady;
                 facts.probes.push("down".into());
@@ -217,6 +220,7 @@ mod tests {
             ("ended by a person", Verdict::Inconclusive, |facts| facts.cause = Cause::Person),
             ("lease ran out", Verdict::Inconclusive, |facts| facts.cause = Cause::Lease),
             ("time limit", Verdict::Inconclusive, |facts| facts.cause = Cause::Limit),
+            ("no witness", Verdict::Inconclusive, |facts| facts.cause = Cause::Audit),
             ("too few events", Verdict::Inconclusive, |facts| facts.expects.push(Outcome::TooFew("p99".into()))),
         ];
         for (case, expected, change) in table {

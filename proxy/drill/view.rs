@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use squall_core::plan::TallyReading;
 
+pub use crate::lever::LeverView;
 pub use crate::marks::{Mark, MarkKind, Marked};
 
 /// `draft → approved → armed → running ⇄ paused → stopping → completed | stopped | failed | cancelled`
@@ -164,8 +165,8 @@ pub struct Event {
     pub elapsed: Option<f64>,
     /// Id of the experiment, where there is one.
     pub experiment: Option<String>,
-    /// What happened: `state`, `before`, `fault`, `guard`, `probe`, `step`, `mark`, `abort`, `drained`,
-    /// `config`.
+    /// What happened: `state`, `before`, `fault`, `guard`, `near`, `probe`, `step`, `mark`, `abort`, `drained`,
+    /// `residue`, `lever`, `config`.
     pub kind: String,
     /// In words.
     pub text: String,
@@ -182,6 +183,8 @@ pub enum Refusal {
     NotArmed(Vec<String>),
     /// Already as many as may run.
     TooMany(usize),
+    /// The safety lever is engaged; why.
+    Lever(String),
 }
 
 impl std::fmt::Display for Refusal {
@@ -190,6 +193,7 @@ impl std::fmt::Display for Refusal {
             Refusal::Unknown(id) => write!(f, "there is no experiment `{id}`"),
             Refusal::State(why) => f.write_str(why),
             Refusal::NotArmed(why) => f.write_str(&why.join("; ")),
+            Refusal::Lever(why) => write!(f, "the safety lever is engaged: {why}; nothing starts until it is released"),
             Refusal::TooMany(max) => write!(f, "{max} experiments are running already; `squall abort ID` ends one"),
         }
     }

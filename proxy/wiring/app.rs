@@ -7,6 +7,7 @@ use squall_control::app::{App, Experiments, Format};
 use squall_core::diagnostic::Diagnostic;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::{Checked, ProxySpec};
+use squall_drill::audit::Act;
 
 use super::{Wired, render};
 use crate::language;
@@ -47,6 +48,13 @@ impl App for Wired {
 
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
         Wired::reload(self)
+    }
+
+    fn attempted(&self, act: Act, often: bool) {
+        match often {
+            true => self.engine.audit().often(act),
+            false => self.engine.audit().note(act),
+        }
     }
 
     fn config(&self) -> String {

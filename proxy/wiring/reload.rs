@@ -25,6 +25,20 @@ impl Wired {
     /// # Errors
     /// Everything that is wrong with the file, or the proxy that could not be opened; the old configuration stays.
     pub fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
+        let reloaded = self.bring_in_line();
+        let told = match &reloaded {
+            Ok(changes) if changes.is_empty() => "reloaded: nothing has changed".to_owned(),
+            Ok(changes) => format!("reloaded: {}", changes.join("; ")),
+            Err(mistakes) => {
+                let first = mistakes.first().map_or("", |mistake| mistake.message.as_str());
+                format!("not reloaded: {first} ({} mistakes in all)", mistakes.len())
+            }
+        };
+        self.engine.tell("config", &told);
+        reloaded
+    }
+
+    fn bring_in_line(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
         let Some(file) = &self.file else {
             return Err(vec![Diagnostic::error("this squall was started without a configuration file")]);
         };
@@ -62,6 +76,7 @@ fn fixed_parts(old: &Config, new: &Config) -> Vec<Diagnostic> {
     let parts = [
         ("environment", old.environment == new.environment),
         ("[control]", old.control == new.control),
+        ("[audit]", old.audit == new.audit),
         ("[metrics]", old.metrics_listen == new.metrics_listen),
         ("[safety]", old.safety == new.safety),
     ];

@@ -1,6 +1,6 @@
 //! What is in force, as a `squall.toml` that gives the same again.
 
-use squall_core::config::{Config, ControlConfig, Safety};
+use squall_core::config::{AuditConfig, AuditTo, Config, ControlConfig, Safety};
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::{MICRO, MILLI, SECOND, Time};
@@ -11,6 +11,7 @@ pub(super) fn toml(config: &Config, environment: &str, proxies: &[ProxyInfo]) ->
     let mut root = Table::new();
     root.insert("environment".into(), environment.into());
     insert(&mut root, "control", control(&config.control));
+    insert(&mut root, "audit", audit(&config.audit));
     let metrics = config.metrics_listen.iter().map(|listen| ("listen".to_owned(), Value::from(listen.as_str())));
     insert(&mut root, "metrics", metrics.collect());
     insert(&mut root, "safety", safety(&config.safety));
@@ -44,6 +45,18 @@ fn control(control: &ControlConfig) -> Table {
     }
     words(&mut table, "hosts", &control.hosts);
     table
+}
+
+fn audit(audit: &AuditConfig) -> Table {
+    let to = match &audit.to {
+        AuditTo::State => None,
+        AuditTo::File(path) => Some(path.display().to_string()),
+        AuditTo::Stdout => Some("stdout".to_owned()),
+        AuditTo::Http(url) => Some(url.clone()),
+    };
+    let key = audit.key.as_ref().map(|key| key.display().to_string());
+    let fields = [("to", to), ("origin", audit.origin.clone()), ("key", key)];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
 }
 
 fn safety(safety: &Safety) -> Table {

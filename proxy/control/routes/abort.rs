@@ -40,7 +40,7 @@ pub(super) async fn one(
 }
 
 /// Waits until everything is written, or as long as the answer may take.
-async fn follow(progress: Box<dyn AbortProgress>) -> AbortReport {
+pub(super) async fn follow(progress: Box<dyn AbortProgress>) -> AbortReport {
     let end = Instant::now() + PATIENCE;
     loop {
         let report = progress.report();

@@ -19,6 +19,7 @@ pub(super) async fn status(State(port): State<Port>) -> Result<Json<Status>, Fai
         environment: app.environment(),
         proxies: app.plane().proxies().into_iter().map(proxy).collect::<Vec<Proxy>>(),
         experiments: app.experiments().list().into_iter().map(line).collect(),
+        lever: app.experiments().lever(),
     };
     port.pool.run(Lane::Quick, status).await.map(Json)
 }

@@ -1,5 +1,6 @@
 //! Requests in, answers out: routes, statuses and headers as the original has them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
@@ -9,10 +10,14 @@ use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN, USER_AGENT, X_CONTENT_TYPE
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::Value;
 
+use squall_drill::audit::Act;
+
 use super::Port;
 use super::failure::Failure;
 use super::input::{self, Object};
 use super::registry::{Registry, Wanted, checked_list};
+use crate::audit::{Refused, attempted, outcome};
+use crate::connections::Link;
 
 /// The version that clients are told: what is implemented here.
 const VERSION: &str = "{\"version\": \"2.12.0\"}\n";
@@ -49,6 +54,20 @@ impl Route {
             ["metrics"] => Route::Metrics,
             _ => return None,
         })
+    }
+
+    /// For the record: the form of the path, and the names in it.
+    fn shown(&self) -> (&'static str, Option<String>) {
+        match self {
+            Route::Proxies => ("/proxies", None),
+            Route::Populate => ("/populate", None),
+            Route::Proxy(proxy) => ("/proxies/{proxy}", Some(proxy.clone())),
+            Route::Toxics(proxy) => ("/proxies/{proxy}/toxics", Some(proxy.clone())),
+            Route::Toxic(proxy, toxic) => ("/proxies/{proxy}/toxics/{toxic}", Some(format!("{proxy}/{toxic}"))),
+            Route::Reset => ("/reset", None),
+            Route::Version => ("/version", None),
+            Route::Metrics => ("/metrics", None),
+        }
     }
 
     fn methods(&self) -> &'static [Method] {
@@ -98,12 +117,30 @@ impl Done {
 
 /// Answers every request of this port.
 pub(super) async fn answer(State(port): State<Port>, request: Request) -> Response {
+    let (method, link) = (request.method().clone(), request.extensions().get::<Arc<Link>>().cloned());
     let Some(route) = Route::of(request.uri().path()) else {
-        return plain(StatusCode::NOT_FOUND, "404 page not found\n");
+        let response = plain(StatusCode::NOT_FOUND, "404 page not found\n");
+        record(&port, &method, None, link.as_deref(), &response);
+        return response;
     };
-    let mut response = matched(&port, route, request).await;
+    let mut response = matched(&port, route.clone(), request).await;
+    record(&port, &method, Some(&route), link.as_deref(), &response);
     response.headers_mut().insert("x-toxiproxy-request-id", request_id());
     response
+}
+
+/// Puts what a request came to on record; there is nothing to tell callers apart by.
+fn record(port: &Port, method: &Method, route: Option<&Route>, link: Option<&Link>, response: &Response) {
+    let is_allowed = response.status().as_u16() < 400;
+    if is_allowed && matches!(route, Some(Route::Metrics | Route::Version)) {
+        return; // figures, asked for all the time
+    }
+    let (path, object) = route.map_or(("(no route)", None), Route::shown);
+    let why = response.extensions().get::<Refused>().map(|refused| refused.0.clone());
+    let (decision, reason) = outcome(response.status(), why);
+    let action = format!("{method} toxiproxy:{path}");
+    let act = Act { actor: "local".into(), action, object, decision, reason, ..Act::default() };
+    attempted(act, link, method == Method::GET, |act, often| port.registry.attempted(act, often));
 }
 
 async fn matched(port: &Port, route: Route, request: Request) -> Response {
@@ -229,11 +266,15 @@ fn populate_failed(failure: &Failure, proxies: &Option<Vec<Value>>) -> Response 
     let body = serde_json::json!({
         "error": failure.message, "status": failure.status.as_u16(), "proxies": proxies,
     });
-    with(failure.status, JSON, format!("{body}\n"))
+    let mut response = with(failure.status, JSON, format!("{body}\n"));
+    response.extensions_mut().insert(Refused(failure.message.clone()));
+    response
 }
 
 fn failed(failure: &Failure, kind: &'static str) -> Response {
-    with(failure.status, kind, failure.json())
+    let mut response = with(failure.status, kind, failure.json());
+    response.extensions_mut().insert(Refused(failure.message.clone()));
+    response
 }
 
 fn plain(status: StatusCode, body: &str) -> Response {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use squall_core::fault::Flow;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::ProxySpec;
+use squall_drill::audit::Act;
 use squall_drill::engine::Engine;
 use squall_drill::resident::Resident;
 
@@ -105,6 +106,14 @@ impl Registry {
     ) -> Registry {
         let max_percentage = max_percentage.unwrap_or(100.0);
         Registry { engine, plane, seed, lease, max_percentage, state: Mutex::default() }
+    }
+
+    /// Puts an attempt on record.
+    pub(super) fn attempted(&self, act: Act, often: bool) {
+        match often {
+            true => self.engine.audit().often(act),
+            false => self.engine.audit().note(act),
+        }
     }
 
     /// The state, brought up to date with what was done elsewhere: toxics that an abort has ended are gone, and so are

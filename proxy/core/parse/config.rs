@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::draft::{ConfigHead, ControlDraft, SafetyDraft, is_name};
+use super::draft::{AuditDraft, ConfigHead, ControlDraft, SafetyDraft, is_name};
 use super::node::{Node, Table};
 use super::reader::{Reader, item, tables};
 use super::world::World;
-use super::{address, stand};
-use crate::config::{Config, ControlConfig, Safety};
+use super::{address, probe, stand};
+use crate::config::{AuditConfig, AuditTo, Config, ControlConfig, Safety};
 use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
 use crate::time::MILLI;
 
@@ -29,7 +29,9 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, world: &World) -> Option<C
     if let Some(metrics) = &head.metrics {
         check_listen(reader, inner("metrics"), "metrics", "listen", Some(&metrics.listen));
     }
+    let audit = head.audit.map(|draft| audit(reader, inner("audit"), draft, &base));
     Some(Config {
+        audit: audit.unwrap_or_default(),
         environment: head.environment.map(|name| name.0),
         control: control.unwrap_or_default(),
         metrics_listen: head.metrics.map(|metrics| metrics.listen),
@@ -56,6 +58,30 @@ fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path)
         tokens: draft.tokens.map(|path| base.join(path)),
         hosts: draft.hosts,
     }
+}
+
+fn audit(reader: &mut Reader, table: &Table, draft: AuditDraft, base: &Path) -> AuditConfig {
+    let to = match draft.to {
+        None => AuditTo::State,
+        Some(to) if to == "stdout" => AuditTo::Stdout,
+        Some(to) if to.contains("://") => {
+            if let Err(why) = probe::check_url(&to) {
+                reader.error(table, "audit", "to", why);
+            }
+            AuditTo::Http(to)
+        }
+        Some(to) => {
+            if to.is_empty() {
+                reader.error(table, "audit", "to", "expected a file, `stdout` or `http://host:port/path`");
+            }
+            AuditTo::File(base.join(to))
+        }
+    };
+    let is_plain = |origin: &String| (1..=200).contains(&origin.len()) && !origin.chars().any(char::is_control);
+    if draft.origin.as_ref().is_some_and(|origin| !is_plain(origin)) {
+        reader.error(table, "audit", "origin", "expected 1 to 200 bytes without control characters");
+    }
+    AuditConfig { to, origin: draft.origin, key: draft.key.map(|path| base.join(path)) }
 }
 
 /// The control port is no proxy's listener, and no proxy leads there.

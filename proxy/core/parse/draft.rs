@@ -372,6 +372,8 @@ pub(crate) struct ConfigHead {
     pub(crate) environment: Option<Name>,
     /// The control port.
     pub(crate) control: Option<ControlDraft>,
+    /// Who did what.
+    pub(crate) audit: Option<AuditDraft>,
     /// Health and metrics only.
     pub(crate) metrics: Option<MetricsDraft>,
     /// Limits.
@@ -396,6 +398,18 @@ pub(crate) struct ControlDraft {
     /// Names besides localhost and the listening address that the Host header may carry.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
+}
+
+/// `[audit]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditDraft {
+    /// A file, relative to this one; `stdout`; or `http://host:port/path`. Else `audit.log` in the state directory.
+    pub(crate) to: Option<String>,
+    /// Whose log it is, in checkpoints: the host's name unless written.
+    pub(crate) origin: Option<String>,
+    /// A file of at least 32 bytes that checkpoints are signed with (HMAC-SHA256), relative to this file.
+    pub(crate) key: Option<String>,
 }
 
 /// `[metrics]`

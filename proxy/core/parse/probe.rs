@@ -310,7 +310,7 @@ pub(crate) fn check_alerts(reader: &mut Reader, tables: &[(usize, Table)], check
     }
 }
 
-fn check_url(url: &str) -> Result<(), String> {
+pub(super) fn check_url(url: &str) -> Result<(), String> {
     let Some(rest) = url.strip_prefix("http://") else {
         let tls = if url.starts_with("https://") { ": TLS is not available to probes" } else { "" };
         return Err(format!("{url:?} does not begin with `http://`{tls}"));

@@ -36,6 +36,25 @@ pub(crate) async fn check(check: &ProbeCheck, timeout: Time, limits: &Limits) ->
     })
 }
 
+/// Posts a body to a URL: squall's own messages to others. Any 2xx is an answer.
+pub(crate) async fn post(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    limit: std::time::Duration,
+    limits: &Limits,
+) -> Result<(), String> {
+    let body = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let ask = http::Ask { url, method: "POST", headers: Some(&headers), body: Some(body), token: None };
+    match tokio::time::timeout(limit, http::send(&ask, limits)).await {
+        Ok(Ok(answer)) if (200..300).contains(&answer.status) => Ok(()),
+        Ok(Ok(answer)) => Err(format!("answered {}", answer.status)),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
 async fn carry_out(check: &ProbeCheck, secret: Option<&str>, limits: &Limits) -> Result<(), String> {
     match check {
         ProbeCheck::Http { url, method, headers, body, status, expect, .. } => {

@@ -194,9 +194,19 @@ fn watched(out: &mut String, story: &Story) -> fmt::Result {
         writeln!(out, "\n## Guards\n")?;
         let rows = story.guards.iter().map(|guard| {
             let (metric, bound) = (guard.metric.to_owned(), guard.bound.clone());
-            [guard.name.clone(), metric, guard.source.into(), bound, guard.shown.clone(), guard.fired.to_string()]
+            let closest = guard.closest.map_or_else(|| "-".into(), |closest| format!("{:.0} %", closest * 100.0));
+            let closest = if guard.near_miss { format!("**{closest}: near miss**") } else { closest };
+            [
+                guard.name.clone(),
+                metric,
+                guard.source.into(),
+                bound,
+                guard.shown.clone(),
+                guard.fired.to_string(),
+                closest,
+            ]
         });
-        table(out, ["guard", "metric", "of", "bound", "worst", "fired"], rows)?;
+        table(out, ["guard", "metric", "of", "bound", "worst", "fired", "of its limit"], rows)?;
     }
     if story.probes.is_empty() {
         return Ok(());
@@ -287,17 +297,22 @@ fn end(out: &mut String, story: &Story) -> fmt::Result {
             "- no new injection after {stopped} us; {released} held were let go {permitted}, the last byte written {drained}"
         )?;
     }
-    let held = match story.total().held {
-        0 => "nothing is held any more".into(),
-        held => format!("**{held} units are still held**"),
-    };
-    writeln!(out, "- {held}")?;
+    let residue = &story.residue;
+    let mark = if residue.proven { "" } else { "**" };
+    writeln!(out, "- {mark}{}{mark}", residue.text)?;
     let ledger = &story.ledger;
     writeln!(
         out,
         "- ledger: {} of {} injections recorded, {} lost because it could not keep up, {} not in the file",
         ledger.recorded, ledger.injections, ledger.lost, ledger.unwritten
-    )
+    )?;
+    match &story.audit {
+        Ok(Some(point)) => {
+            writeln!(out, "- audit log of {}: {} records, the last is `{}`", point.origin, point.size, point.head)
+        }
+        Ok(None) => Ok(()),
+        Err(why) => writeln!(out, "- **{}**", plain(why)),
+    }
 }
 
 fn table<const N: usize>(out: &mut String, header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> fmt::Result {

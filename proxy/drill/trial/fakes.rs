@@ -1,7 +1,9 @@
 //! A data plane and a stand in memory, on a clock that is moved by hand.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -13,10 +15,16 @@ use squall_core::plane::{DataPlane, PlaneError, ProxyInfo, Service, ServiceReadi
 use squall_core::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
 use squall_core::time::{Clock, MILLI, Now, SECOND, Time};
 
+use crate::audit::{self, Audit, Record, Sink};
+
 /// Moved by hand. Starts at 1000 s.
 pub(crate) struct HandClock(AtomicU64);
 
 impl HandClock {
+    pub(crate) fn new() -> Arc<HandClock> {
+        Arc::new(HandClock(AtomicU64::new(1000 * SECOND)))
+    }
+
     pub(crate) fn forward(&self, ns: Time) {
         self.0.fetch_add(ns, Ordering::SeqCst);
     }
@@ -32,6 +40,73 @@ impl Clock for HandClock {
     }
 }
 
+/// A state directory that nobody else has.
+pub(crate) fn state() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::SeqCst);
+    std::env::temp_dir().join(format!("squall-drill-{}-{n}", std::process::id()))
+}
+
+/// An audit log in memory, on a disk that can be full.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: Arc<AtomicBool>,
+    begun: Arc<AtomicBool>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    pub(crate) fn audit(&self, clock: Arc<dyn Clock>) -> Audit {
+        let told = self.told.clone();
+        self.begun.store(false, Ordering::SeqCst);
+        let tell = move |text: &str| told.lock().unwrap().push(text.to_owned());
+        Audit::over(Box::new(self.clone()), "here".into(), Some(b"key".to_vec()), clock, tell).unwrap()
+    }
+
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap().clone()
+    }
+
+    /// Every record; the chain must hold.
+    #[track_caller]
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let read = audit::read(&*self.bytes(), |record, _| records.push(record.clone())).unwrap();
+        assert_eq!((read.torn, read.broken), (0, None));
+        records
+    }
+
+    /// What was told: checkpoints and what happened to the log.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Log {
+    fn ready(&mut self) -> Result<Option<audit::Read>, String> {
+        let first = !self.begun.swap(true, Ordering::SeqCst);
+        Ok(first.then(|| audit::read(&*self.bytes(), |_, _| ()).unwrap()))
+    }
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.lock().unwrap().extend_from_slice(line);
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn name(&self) -> String {
+        "memory".into()
+    }
+}
+
 pub(crate) struct Plane {
     cell: Arc<Cell>,
     pub(crate) hand: Arc<HandClock>,
@@ -39,19 +114,25 @@ pub(crate) struct Plane {
     pub(crate) open: Mutex<BTreeMap<String, (ProxyInfo, Reading)>>,
     /// Proxies that can't be bound.
     pub(crate) taken: Mutex<Vec<String>>,
+    /// Where what is opened now listens.
+    pub(crate) listens: Mutex<String>,
+    /// Nothing comes through what is opened now.
+    pub(crate) deaf: AtomicBool,
     /// What was opened and closed, in order.
     pub(crate) log: Mutex<Vec<String>>,
 }
 
 impl Plane {
     pub(crate) fn new() -> Arc<Plane> {
-        let hand = Arc::new(HandClock(AtomicU64::new(1000 * SECOND)));
+        let hand = HandClock::new();
         Arc::new(Plane {
             cell: Arc::default(),
             clock: hand.clone(),
             hand,
             open: Mutex::default(),
             taken: Mutex::default(),
+            listens: Mutex::new("127.0.0.1:4000".into()),
+            deaf: AtomicBool::new(false),
             log: Mutex::default(),
         })
     }
@@ -92,8 +173,12 @@ impl DataPlane for Plane {
         if self.taken.lock().unwrap().contains(&spec.name) {
             return Err(PlaneError::Bind(spec.listen.clone(), "address in use".into()));
         }
+        if spec.name.starts_with("squall-residue") && !self.deaf.load(Ordering::SeqCst) {
+            // nothing lies between: what is asked of it is that it passes bytes
+            return Ok(ProxyInfo { spec: spec.clone(), listen: spec.upstream.clone(), address: None });
+        }
         self.log.lock().unwrap().push(format!("open {} to {}", spec.name, spec.upstream));
-        let info = ProxyInfo { spec: spec.clone(), listen: "127.0.0.1:4000".into(), address: None };
+        let info = ProxyInfo { spec: spec.clone(), listen: self.listens.lock().unwrap().clone(), address: None };
         self.open.lock().unwrap().insert(spec.name.clone(), (info.clone(), Reading::default()));
         Ok(info)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use squall_core::plane::DataPlane;
 use squall_core::scenario::{GuardAction, Metric, Protocol, WorkloadKind};
 use squall_core::time::{Clock, MICRO, MILLI, SECOND, Time};
 
-use super::fakes::{Doubles, Plane};
+use super::fakes::{Doubles, Log, Plane, state};
 use super::words::{ScenarioWords, proxy};
 use super::{expect, fault, guard, scenario, steady, step, window};
+use crate::audit::Record as Logged;
 use crate::engine::{Engine, Keep, Setup};
 use crate::live::Running;
 use crate::view::{Event, ExperimentView, Mark, MarkKind, Refusal, State, Verdict};
@@ -32,6 +33,7 @@ struct Rig {
     ledger: Ledger,
     events: tokio::sync::broadcast::Receiver<Event>,
     state: PathBuf,
+    audit: Log,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -39,12 +41,6 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.state);
     }
-}
-
-fn state() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let n = NEXT.fetch_add(1, Ordering::SeqCst);
-    std::env::temp_dir().join(format!("squall-drill-{}-{n}", std::process::id()))
 }
 
 fn rig() -> Rig {
@@ -55,7 +51,9 @@ fn rig_with(safety: Safety, state: PathBuf) -> Rig {
     let (plane, doubles) = (Plane::new(), Arc::new(Doubles::default()));
     let (ledger, from) = Ledger::new(64);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let audit = Log::default();
     let setup = Setup {
+        audit: audit.audit(plane.clock().clone()),
         plane: plane.clone(),
         stand: doubles.clone(),
         ledger: from,
@@ -65,7 +63,7 @@ fn rig_with(safety: Safety, state: PathBuf) -> Rig {
     };
     let engine = Engine::with_runtime(setup, runtime.handle().clone()).unwrap();
     let events = engine.events();
-    Rig { plane, doubles, engine, runs: Vec::new(), ledger, events, state, _runtime: runtime }
+    Rig { plane, doubles, engine, runs: Vec::new(), ledger, events, state, audit, _runtime: runtime }
 }
 
 impl Rig {
@@ -189,7 +187,8 @@ fn a_drill_from_start_to_report() {
     assert!(text.contains("| s | 3 | 2 | 1 |"), "{text}");
     assert_eq!(text.lines().next(), Some("eligible 30 / selected 30 / injected 30 / affected 30"));
     assert_eq!(report["summary"], json!({"eligible": 30, "selected": 30, "injected": 30, "affected": 30}));
-    assert_eq!(report["residue"], json!({"held": 0, "clean": true}));
+    let residue = &report["residue"];
+    assert_eq!((&residue["held"], &residue["clean"], &residue["proven"]), (&json!(0), &json!(true), &json!(true)));
     assert_eq!(report["ledger"], json!({"injections": 30, "recorded": 30, "lost": 0, "unwritten": 0}));
     assert_eq!(report["expectations"][0]["outcome"], "met");
     assert_eq!(report["forecast"][0]["outcome"], "too_high");
@@ -198,9 +197,13 @@ fn a_drill_from_start_to_report() {
     assert_eq!((&value["what"], &value["count"], &value["early"]), (&json!("delayed"), &json!(30), &json!(0)));
     let error = value["error"]["p99"].as_f64().unwrap();
     assert!((100.0..=100.1).contains(&error), "{error}");
-    for part in
-        ["## Timeline", "fault `late` opens at 1.000 s", "## Forecast", "nothing is held any more", "| seed | 7 |"]
-    {
+    for part in [
+        "## Timeline",
+        "fault `late` opens at 1.000 s",
+        "## Forecast",
+        "pass-through proven: nothing is held",
+        "| seed | 7 |",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(rig.plane.names().is_empty() && rig.plane.cell().plan().load().is_empty());
@@ -529,6 +532,9 @@ fn what_is_still_held_at_the_end_fails_the_run() {
     let view = rig.over(&id);
     assert_eq!(view.state, State::Failed);
     assert!(view.reason.unwrap().ends_with("1 units are still held"));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(report["residue"]["proven"], json!(false));
+    assert!(text.contains("**pass-through not proven: 1 units are still held**"), "{text}");
 }
 
 #[test]
@@ -720,4 +726,150 @@ fn what_may_be_observed() {
     assert!(rig.engine.observe(&datagrams, Keep::Owned).is_ok());
     let elsewhere = rig.submit(short().with(|checked| checked.environments = vec!["staging".into()]));
     assert!(rig.engine.observe(&elsewhere, Keep::Owned).is_err(), "environments hold for it too");
+}
+
+/// What the log says, word by word: action, object, reason.
+fn logged(rig: &Rig) -> Vec<(String, String, String)> {
+    rig.engine.audit().check().unwrap();
+    let told = |record: Logged| (record.action, record.object.unwrap_or_default(), record.reason.unwrap_or_default());
+    rig.audit.records().into_iter().map(told).collect()
+}
+
+#[test]
+fn the_log_has_a_run_from_its_start_to_its_end_and_the_report_where_it_stood() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("slow", Metric::P99, 1e6).then(GuardAction::Alert)));
+    rig.go(2.0);
+    rig.hit("p", 30, 0);
+    rig.go(6.1);
+    rig.over(&id);
+    let logged = logged(&rig);
+    let of = |action: &str| -> Vec<&str> {
+        let own = logged.iter().filter(|(word, object, _)| word == action && *object == id);
+        own.map(|(_, _, reason)| reason.as_str()).collect()
+    };
+    assert_eq!(of("start"), ["it acts; seed 7"]);
+    assert_eq!(of("end"), ["completed: upheld; it reached its planned end"]);
+    assert_eq!(of("guard").len(), 1);
+    let states = ["draft", "approved: none is required", "armed", "running", "stopping: it reached its planned end"];
+    assert_eq!(of("state")[..5], states);
+    let place =
+        |wanted: &str| logged.iter().position(|(action, _, reason)| action == wanted || reason == wanted).unwrap();
+    assert!(place("armed") < place("start") && place("start") < place("running"), "before anything acts: {logged:#?}");
+    let point = &rig.engine.report(&id).unwrap().0["audit"];
+    let at = usize::try_from(point["size"].as_u64().unwrap()).unwrap();
+    assert_eq!((&*logged[at - 1].0, &point["origin"]), ("end", &json!("here")));
+    assert_eq!(rig.audit.records()[at - 1].plan_hash.as_deref(), Some("d1"));
+}
+
+#[test]
+fn without_a_log_nothing_starts_what_runs_ends_and_an_abort_works() {
+    let mut rig = rig();
+    let id = rig.start(short());
+    rig.go(2.0);
+    assert!(rig.engine.view(&id).unwrap().faults[0].active);
+    rig.engine.audit().check().unwrap(); // what came before is written
+    rig.audit.fill(true);
+    rig.engine.tell("config", "something happens");
+    assert!(rig.engine.audit().check().is_err());
+    rig.engine.tick(&mut rig.runs);
+    assert!(rig.plane.cell().plan().load().is_empty(), "the next look ends it");
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Stopped, Some(Verdict::Inconclusive)));
+    assert!(view.reason.unwrap().starts_with("aborted: the audit log can't be written: memory: "));
+    assert!(rig.engine.report(&id).unwrap().1.contains("**the audit log can't be written"));
+    let late = rig.submit(short());
+    let why = against(rig.engine.start(&late, Keep::Owned));
+    assert!(why.len() == 1 && why[0].starts_with("the audit log can't be written"), "{why:?}");
+    assert!(rig.engine.abort_all("fire", Duration::from_secs(1)).permitted_us.is_some());
+
+    rig.audit.fill(false);
+    rig.engine.start(&late, Keep::Owned).unwrap();
+    let actions: Vec<String> = logged(&rig).into_iter().map(|(action, ..)| action).collect();
+    let gap = actions.iter().position(|action| action == "gap").unwrap();
+    assert_eq!(actions[gap + 1], "config", "what was kept follows");
+    assert!(actions[gap..].contains(&"end".to_owned()), "{actions:?}");
+}
+
+#[test]
+fn a_start_whose_record_is_not_kept_leaves_nothing_behind() {
+    let rig = rig();
+    let id = rig.submit(short());
+    rig.audit.fill(true); // found out only when the record is written
+    assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::NotArmed(why)) if why.len() == 1));
+    assert!(rig.plane.names().is_empty() && rig.plane.cell().plan().load().is_empty());
+    assert!(!rig.state.join("runs").join(&id).join("run.json").exists());
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Approved);
+}
+
+#[test]
+fn the_lever_ends_what_runs_and_nothing_starts_until_it_is_released() {
+    let mut rig = rig();
+    rig.plane.worker();
+    let id = rig.start(short());
+    rig.go(2.0);
+    let switch = rig.actives("p")[0].switch.clone();
+    let aborting = rig.engine.engage("the site is down", "ann");
+    assert!(!switch.is_on(rig.plane.hand.now()));
+    assert_eq!(aborting.report().experiments, [id.clone()]);
+    rig.engine.keep_lever().unwrap();
+    assert_eq!(rig.over(&id).reason.as_deref(), Some("aborted: the safety lever was engaged: the site is down"));
+
+    let late = rig.submit(short());
+    let refused = Refusal::Lever("the site is down".into());
+    assert_eq!(rig.engine.start(&late, Keep::Owned), Err(refused.clone()));
+    assert_eq!(rig.engine.observe(&late, Keep::Owned), Err(refused.clone()));
+    assert_eq!(rig.engine.resident("toxics", None, None).err(), Some(refused.clone()));
+
+    let again = rig_with(Safety::default(), rig.state.clone());
+    let late = again.submit(short());
+    assert_eq!(again.engine.start(&late, Keep::Owned), Err(refused), "it survives a restart");
+    again.engine.release_lever("root").unwrap();
+    again.engine.start(&late, Keep::Owned).unwrap();
+    assert!(!rig_with(Safety::default(), again.state.clone()).engine.lever().engaged);
+}
+
+#[test]
+fn a_fault_that_comes_while_the_lever_is_engaged_is_refused_and_one_that_was_there_is_gone() {
+    let rig = rig();
+    let resident = rig.engine.resident("toxics", None, None).unwrap();
+    let spec = || short().checked().faults.remove(0);
+    let serial = resident.add(spec()).unwrap();
+    rig.engine.engage("enough", "ann");
+    assert!(!resident.renew());
+    assert!(resident.add(spec()).is_err() && resident.change(serial, spec()).is_err());
+}
+
+#[test]
+fn pass_through_that_no_bytes_prove_is_called_so() {
+    let mut rig = rig();
+    let id = rig.start(short().with(|checked| checked.faults[0].min_hits = 0));
+    let unbound = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    rig.plane.deaf.store(true, Ordering::SeqCst);
+    *rig.plane.listens.lock().unwrap() = unbound.to_string();
+    rig.go(8.2);
+    assert_eq!(rig.over(&id).state, State::Completed);
+    let residue = rig.engine.report(&id).unwrap().0["residue"].clone();
+    let text = residue["text"].as_str().unwrap();
+    assert!(
+        residue["proven"] == json!(false) && text.starts_with("pass-through not proven: no bytes came back equal: ")
+    );
+    assert_eq!(rig.told("residue"), [text]);
+    let logged = logged(&rig);
+    assert!(logged.iter().any(|(action, _, reason)| action == "residue" && reason == text), "{logged:#?}");
+}
+
+#[test]
+fn a_near_miss_is_in_report_events_and_log() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("slow", Metric::P99, 12e6)));
+    rig.go(2.0);
+    rig.hit("p", 30, 0);
+    rig.go(6.1);
+    assert_eq!(rig.over(&id).verdict, Some(Verdict::Upheld));
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!((&report["guards"][0]["near_miss"], &report["guards"][0]["fired"]), (&json!(true), &json!(0)));
+    assert!(text.contains(" %: near miss**"), "{text}");
+    assert_eq!(rig.told("near").len(), 1);
+    assert!(logged(&rig).iter().any(|(action, object, _)| action == "near" && *object == id));
 }

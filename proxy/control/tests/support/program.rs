@@ -12,8 +12,9 @@ use squall_core::plan::{FaultRef, TallyReading};
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Checked, ProxySpec};
 use squall_core::time::{Clock, Now, SECOND};
+use squall_drill::audit::Act;
 use squall_drill::engine::Keep;
-use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, Mark, Marked, Refusal, State};
+use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, LeverView, Mark, Marked, Refusal, State};
 use tokio::sync::broadcast;
 
 use crate::api::ProxyRequest;
@@ -26,6 +27,9 @@ pub(in crate::tests) struct Program {
     pub(in crate::tests) keeps: Mutex<Vec<Keep>>,
     pub(in crate::tests) sets: Mutex<Vec<(String, String)>>,
     pub(in crate::tests) aborts: Mutex<Vec<Option<String>>>,
+    /// What was put on record; true: of a kind that comes often.
+    pub(in crate::tests) acts: Mutex<Vec<(Act, bool)>>,
+    pub(in crate::tests) lever: Mutex<LeverView>,
     pub(in crate::tests) events: broadcast::Sender<Event>,
     /// Starts wait here while it is closed.
     pub(in crate::tests) starts: Gate,
@@ -93,6 +97,8 @@ impl Default for Program {
             keeps: Mutex::default(),
             sets: Mutex::default(),
             aborts: Mutex::default(),
+            acts: Mutex::default(),
+            lever: Mutex::default(),
             events: broadcast::channel(16).0,
             starts: Gate::default(),
             drains: Arc::default(),
@@ -215,6 +221,10 @@ impl App for Program {
     fn config(&self) -> String {
         "environment = \"local\"\n".into()
     }
+
+    fn attempted(&self, act: Act, often: bool) {
+        self.acts.lock().unwrap().push((act, often));
+    }
 }
 
 impl DataPlane for Program {
@@ -327,6 +337,25 @@ impl Experiments for Program {
         }
         self.aborts.lock().unwrap().push(id.map(str::to_owned));
         Ok(Box::new(Aborting(ids, self.drains.clone())))
+    }
+
+    fn engage(&self, reason: &str, by: &str) -> Box<dyn AbortProgress> {
+        let (reason, by) = (Some(reason.to_owned()), Some(by.to_owned()));
+        *self.lever.lock().unwrap() = LeverView { engaged: true, reason, by, since: None };
+        self.begin_abort(None, "the lever").unwrap_or_else(|_| Box::new(Aborting(Vec::new(), self.drains.clone())))
+    }
+
+    fn keep_lever(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn release_lever(&self, _: &str) -> Result<(), String> {
+        *self.lever.lock().unwrap() = LeverView::default();
+        Ok(())
+    }
+
+    fn lever(&self) -> LeverView {
+        self.lever.lock().unwrap().clone()
     }
 
     fn list(&self) -> Vec<ExperimentView> {
