@@ -462,13 +462,9 @@ impl Conn {
         let origin = Origin { client: self.talk.client, destination: self.destination, at };
         let faults = self.chain.take().map(|chain| (chain, self.retuned));
         let (worker, local, client, talk) = (&self.worker, &self.local, self.client.share(), self.talk.clone());
-        match speaks_http {
-            true => http::begin(worker, local, client, talk, faults, origin),
-            false => {
-                let shaken = self.shaken.take().map_or_else(Shaken::default, |shaken| *shaken);
-                tls::begin(worker, local, client, talk, faults, origin, shaken);
-            }
-        }
+        let shaken = self.shaken.take().map_or_else(Shaken::default, |shaken| *shaken);
+        let begin = if speaks_http { http::begin } else { tls::begin };
+        begin(worker, local, client, talk, faults, origin, shaken);
         self.handed_over = true;
         Stage::Done
     }

@@ -17,8 +17,7 @@ use squall_core::time::{SECOND, Time};
 use super::carrier::{Carrier, Handle};
 use super::failure::Failure;
 use super::io::Io;
-use super::line::Line;
-use super::stream::Stream;
+use super::reach::{Origin, secure};
 use super::watch::{Task, Watcher};
 use crate::clock::SystemClock;
 use crate::dial::Dialling;
@@ -58,8 +57,8 @@ enum State {
 pub(crate) struct Route {
     pub(crate) dialling: Dialling,
     pub(crate) target: Arc<Target>,
-    /// What stands before everything else.
-    pub(crate) greeting: Vec<u8>,
+    /// For whom it is opened.
+    pub(crate) from: Origin,
     /// Made for a client of a transparent proxy.
     pub(crate) leaving: Option<Ticket>,
 }
@@ -174,9 +173,12 @@ impl Guard {
     }
 }
 
+/// What is offered to an upstream (RFC 7301) whose configuration names no protocols.
+const H2: &[u8] = b"h2";
+
 async fn run(channel: Guard, watcher: Rc<Watcher>, route: Route) {
     let timeout = route.target.spec.connect_timeout;
-    let Route { mut dialling, target: _, greeting, leaving: _leaving } = route;
+    let Route { mut dialling, target, from, leaving: _leaving } = route;
     watcher.set_deadline(dialling.until());
     let dialled = poll_fn(|cx| match dialling.poll(cx) {
         Poll::Pending if watcher.is_late() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -187,16 +189,17 @@ async fn run(channel: Guard, watcher: Rc<Watcher>, route: Route) {
         Err(error) => return channel.fail(Failure::to_connect(&error)),
     };
     watcher.set_deadline(Some(SystemClock::mono().saturating_add(timeout)));
-    let mut line = Line::new(Stream::plain(Io::upstream(socket, watcher.local.clone())));
-    line.put_slice(&greeting);
-    let flushed = poll_fn(|cx| match line.poll_flush(cx) {
-        Poll::Pending if watcher.is_late() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-        flushed => flushed,
+    let mut securing =
+        std::pin::pin!(secure(Io::upstream(socket, watcher.local.clone()), watcher.local.clone(), target, from, H2));
+    let secured = poll_fn(|cx| match securing.as_mut().poll(cx) {
+        Poll::Pending if watcher.is_late() => Poll::Ready(Err(Failure::to_connect(&io::ErrorKind::TimedOut.into()))),
+        secured => secured,
     });
-    if let Err(error) = flushed.await {
-        return channel.fail(Failure::to_connect(&error));
-    }
-    let carrier = Carrier::to_upstream(line.stream);
+    let stream = match secured.await {
+        Ok(stream) => stream,
+        Err(failure) => return channel.fail(failure),
+    };
+    let carrier = Carrier::to_upstream(stream);
     let failure = speak(&channel, &watcher, &carrier).await;
     carrier.end();
     if let Some(failure) = failure {

@@ -1,13 +1,16 @@
 //! Reaching an upstream for one exchange: over a connection that rests, or a new one.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use squall_core::http::{Fields, Request, Response};
+use squall_core::http::{Fields, Request, Response, StatusCode};
 use squall_core::way::{HeaderVersion, HttpVersion};
+use tokio::io::AsyncWriteExt;
 
 use super::channel2::{Channel, Route};
 use super::ends::{Answered, Broken, Length, Piece, Server, Sink, Source};
@@ -19,7 +22,7 @@ use super::server2::Server2;
 use super::stream::Stream;
 use super::upgrade::to_upgrade;
 use super::watch::Watcher;
-use crate::dial::{Dialling, dial};
+use crate::dial::{Dialling, Upstream, dial};
 use crate::header::{Proxied, write};
 use crate::original::Ticket;
 use crate::plane::Target;
@@ -65,6 +68,13 @@ pub(crate) enum Reaching {
         shared: bool,
         leaving: Option<Ticket>,
     },
+    /// TLS begins.
+    Securing {
+        securing: Pin<Box<dyn Future<Output = Result<Stream, Failure>>>>,
+        target: Arc<Target>,
+        shared: bool,
+        leaving: Option<Ticket>,
+    },
     /// Over a connection that others may share.
     Opening {
         channel: Rc<Channel>,
@@ -104,7 +114,7 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
     let leaving = own.map(|socket| worker.common.leaving.note(socket)).transpose();
     let leaving = leaving.map_err(|error| Failure::to_connect(&error))?;
     if two {
-        let route = Route { dialling, target: target.clone(), greeting: greeting(&target, from), leaving };
+        let route = Route { dialling, target: target.clone(), from, leaving };
         let channel = Channel::open(worker, local, route);
         if shared {
             worker.pool.add(local.proxy.id, &target, channel.clone());
@@ -152,6 +162,16 @@ impl Reaching {
                     _leaving: None,
                 }));
             }
+            Reaching::Securing { securing, target, shared, leaving } => {
+                let line = Line::new(ready!(securing.as_mut().poll(cx))?);
+                return Poll::Ready(Ok(Reached {
+                    server: Over::One(Server1::new(line, watcher.worker.clone())),
+                    target: target.clone(),
+                    used: false,
+                    shared: *shared,
+                    _leaving: leaving.take(),
+                }));
+            }
             Reaching::Dialling { dialling, target, from, shared, leaving } => (dialling, target, from, shared, leaving),
         };
         let dialled = match dialling.poll(cx) {
@@ -163,9 +183,15 @@ impl Reaching {
         };
         watcher.set_deadline(None);
         let socket = dialled.map_err(|error| Failure::to_connect(&error))?;
-        let greeting = greeting(target, *from);
-        let mut line = Line::new(Stream::plain(Io::upstream(socket, watcher.local.clone())));
-        line.put_slice(&greeting);
+        let io = Io::upstream(socket, watcher.local.clone());
+        if target.upstream_tls.is_some() {
+            let securing = Box::pin(secure(io, watcher.local.clone(), target.clone(), *from, HTTP_11));
+            let (target, shared, leaving) = (target.clone(), *shared, leaving.take());
+            *self = Reaching::Securing { securing, target, shared, leaving };
+            return self.poll(watcher, cx);
+        }
+        let mut line = Line::new(Stream::plain(io));
+        line.put_slice(&greeting(target, *from));
         let server = Over::One(Server1::new(line, watcher.worker.clone()));
         Poll::Ready(Ok(Reached {
             server,
@@ -174,6 +200,38 @@ impl Reaching {
             shared: *shared,
             _leaving: leaving.take(),
         }))
+    }
+}
+
+/// What is offered to an upstream (RFC 7301) whose configuration names no protocols.
+const HTTP_11: &[u8] = b"http/1.1";
+
+/// Greets an upstream that was reached, and begins TLS with it where it is to have that.
+pub(super) async fn secure(
+    mut io: Io,
+    local: Rc<Local>,
+    target: Arc<Target>,
+    from: Origin,
+    offered: &[u8],
+) -> Result<Stream, Failure> {
+    let within = Duration::from_nanos(target.spec.connect_timeout);
+    let greeting = greeting(&target, from);
+    if !greeting.is_empty() {
+        io.write_all(&greeting).await.map_err(|error| Failure::to_connect(&error))?;
+    }
+    let Some(tls) = &target.upstream_tls else { return Ok(Stream::plain(io)) };
+    let reached = match &target.upstream {
+        Upstream::Address(address) => Some(*address),
+        Upstream::Original => from.destination,
+        Upstream::Host(..) | Upstream::Unix(_) => None,
+    };
+    match tls.connect(io, reached, Some(offered), false, within).await {
+        Ok(stream) => Ok(Stream::Connected(Box::new(stream))),
+        Err(failure) => {
+            tracing::debug!(proxy = &*local.proxy.name, "{failure}");
+            local.meter.tls_server_failed.add(1);
+            Err(Failure { status: StatusCode::BAD_GATEWAY, error: "tls_protocol_error", why: failure.to_string() })
+        }
     }
 }
 

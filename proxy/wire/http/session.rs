@@ -2,10 +2,14 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use squall_core::chain::{Chain, Dialogue, Talk};
 use squall_core::http::{Method, Request, Scheme};
-use squall_core::time::Time;
+use squall_core::time::{SECOND, Time};
+use squall_core::tls::Hello;
 
 use super::client1::{Client1, Next};
 use super::ends::{Client, Length};
@@ -19,8 +23,13 @@ use super::session2;
 use super::stream::Stream;
 use super::watch::{Task, Watcher};
 use crate::clock::SystemClock;
+use crate::reset;
 use crate::socket::Socket;
+use crate::tls::{self, Shaken};
 use crate::worker::{Local, Worker};
+
+/// How long a connection whose handshake has failed waits for its client to close.
+const PATIENCE: Time = SECOND;
 
 /// Takes a connection over, with the faults that it has met.
 pub(crate) fn begin(
@@ -30,10 +39,13 @@ pub(crate) fn begin(
     talk: Talk,
     faults: Option<(Box<Chain>, Time)>,
     from: Origin,
+    shaken: Shaken,
 ) {
     let (chain, retuned) = faults.map_or((None, 0), |(chain, retuned)| (Some(chain), retuned));
     let watcher = Watcher::new(worker, local, Some((talk.clone().beneath(), chain, retuned)));
-    let session = Session { watcher: watcher.clone(), ordinal: talk.ordinal, from };
+    let hello = talk.hello;
+    let session =
+        Session { watcher: watcher.clone(), socket: socket.share(), ordinal: talk.ordinal, from, hello, shaken };
     let io = Io::client(socket, watcher.clone());
     tokio::task::spawn_local(Task::new(watcher, session.serve(io)));
 }
@@ -41,8 +53,13 @@ pub(crate) fn begin(
 /// Counts the connection out when it ends, however it does.
 struct Session {
     watcher: Rc<Watcher>,
+    socket: Socket,
     ordinal: u64,
     from: Origin,
+    /// How the client began TLS.
+    hello: Option<Box<Hello>>,
+    /// What is to be wrong with the handshake.
+    shaken: Shaken,
 }
 
 impl Drop for Session {
@@ -53,10 +70,62 @@ impl Drop for Session {
 
 impl Session {
     async fn serve(self, io: Io) {
-        let mut client = Client1::new(Line::new(Stream::plain(io)), self.watcher.clone());
+        let target = self.watcher.local.proxy.target.load_full();
+        let Some(tls) = &target.tls else { return self.speak(Stream::plain(io), Scheme::Http).await };
+        let within = Duration::from_nanos(target.spec.connect_timeout);
+        let flaw = self.shaken.flaw.as_ref().map(|(flaw, _)| *flaw);
+        match tls.accept(io, flaw, within).await {
+            Err(failure) => self.unshaken(&failure).await,
+            Ok((stream, _)) => {
+                let speaks_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let stream = Stream::Accepted(Box::new(stream));
+                if !speaks_two {
+                    return self.speak(stream, Scheme::Https).await;
+                }
+                session2::serve(&self.watcher, self.ordinal, self.from, stream, Bytes::new()).await;
+            }
+        }
+    }
+
+    /// The handshake has failed: by a flaw that a fault gave it, or by itself. An alert may be on its way.
+    async fn unshaken(&self, failure: &tls::Failure) {
+        let Watcher { worker, local, .. } = &*self.watcher;
+        tracing::debug!(proxy = &*local.proxy.name, client = ?self.from.client, "{failure}");
+        let beneath =
+            self.watcher.beneath().and_then(|faults| faults.chain.end().map(|(how, by)| (how.is_reset(), by.clone())));
+        let flawed = self.shaken.flaw.as_ref().map(|(_, by)| (false, by.clone()));
+        match beneath.or(flawed) {
+            None => local.meter.tls_client_failed.add(1),
+            Some((resets, by)) => {
+                local.meter.injected.add(1);
+                if let Some(client) = self.from.client {
+                    worker.common.note_end(worker.id, client, &by);
+                }
+                if resets {
+                    return reset::arm(&self.socket);
+                }
+            }
+        }
+        self.socket.close_writing();
+        self.watcher.set_deadline(Some(SystemClock::mono() + PATIENCE));
+        let mut stale = true;
+        poll_fn(|cx| {
+            while !self.watcher.is_late() {
+                match ready!(self.socket.poll_read(cx, &mut stale, &mut worker.inlet.borrow_mut())) {
+                    Ok(n) if n > 0 => {}
+                    _ => break,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    async fn speak(self, stream: Stream, scheme: Scheme) {
+        let mut client = Client1::new(Line::new(stream), self.watcher.clone());
         let mut number = 0;
         loop {
-            let mut request = Request::default();
+            let mut request = Request { scheme, ..Request::default() };
             client.rest();
             match poll_fn(|cx| client.poll_next(&mut request, number == 0, cx)).await {
                 Next::Request(taken) => self.exchange(&mut client, request, taken, number).await,
@@ -79,8 +148,7 @@ impl Session {
         client.conclude().await;
     }
 
-    async fn exchange(&self, client: &mut Client1, mut request: Request, taken: Taken, number: u64) {
-        request.scheme = Scheme::Http;
+    async fn exchange(&self, client: &mut Client1, request: Request, taken: Taken, number: u64) {
         let length = match taken.framing {
             Framing::None | Framing::UntilClose => Length::None,
             Framing::Length(n) => Length::Known(n),
@@ -89,7 +157,8 @@ impl Session {
         // what stands behind an upgrade could be taken for another request
         let upgrade = (taken.upgrade && length == Length::None) || request.method == Method::CONNECT;
         let dialogue = Dialogue { number, request, size: length.known(), response: None, answered: None };
-        let talk = Talk::exchange(self.ordinal, self.from.client, SystemClock::mono(), dialogue);
+        let mut talk = Talk::exchange(self.ordinal, self.from.client, SystemClock::mono(), dialogue);
+        talk.hello.clone_from(&self.hello);
         carry(&self.watcher, client, talk, Brought { length, upgrade, from: self.from }).await;
     }
 }
