@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use squall_core::chain::Talk;
-use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Ruling, Until, Upstream};
+use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Until, Upstream};
 use squall_core::http::{Method, Request, Response, StatusCode, Version};
 use squall_core::plan::{Active, FaultRef};
 use squall_core::time::Time;
@@ -71,6 +71,8 @@ struct Exchange<'a, C> {
     /// Times that the request is delivered besides the first, and its body, kept for them.
     copies: u8,
     kept: Vec<Bytes>,
+    /// Bytes of the request's body that are announced more or fewer than come.
+    off_by: i64,
     request: Leg,
     answer: Leg,
     /// The answer's head was sent.
@@ -92,6 +94,7 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         instead: None,
         copies: 0,
         kept: Vec::new(),
+        off_by: 0,
         request: if has_body { Leg::new(Flow::Upstream) } else { Leg::finished(Flow::Upstream) },
         answer: Leg::new(Flow::Downstream),
         headed: false,
@@ -107,8 +110,11 @@ impl<C: Client> Exchange<'_, C> {
     async fn run(&mut self) -> Result<(), Halt> {
         self.ask(Phase::BeforeConnect, None::<&mut Reached>).await?;
         let mut server = self.connect(true).await?;
-        self.ask(Phase::BeforeUpstream, None::<&mut Reached>).await?;
-        self.ask(Phase::MidBody, None::<&mut Reached>).await?;
+        for phase in [Phase::BeforeUpstream, Phase::MidBody] {
+            if let Some(patch) = self.ask(phase, None::<&mut Reached>).await? {
+                self.renew_request(patch).await?;
+            }
+        }
         self.send_head(&mut server);
         let mut again = server.is_used() && self.may_try_again();
         let answered = loop {
@@ -164,7 +170,62 @@ impl<C: Client> Exchange<'_, C> {
 
     fn request_length(&self) -> Length {
         let resized = self.watcher.exchange().is_some_and(|faults| faults.chain.resizes(Flow::Upstream));
-        if resized && self.brought.length != Length::None { Length::Open } else { self.brought.length }
+        match self.brought.length {
+            Length::None => Length::None,
+            _ if resized => Length::Open,
+            Length::Known(n) => Length::Known(n.saturating_add_signed(self.off_by)),
+            length => length,
+        }
+    }
+
+    /// Another body in the place of the request's, or another length.
+    async fn renew_request(&mut self, patch: Patch) -> Result<(), Halt> {
+        self.off_by += patch.length_off_by;
+        if self.brought.length == Length::None || self.brought.upgrade {
+            return Ok(());
+        }
+        let new = match patch.body {
+            None => return Ok(()),
+            Some(NewBody::Put(bytes)) => {
+                while !self.gather_request(KEPT).await?.1 {}
+                bytes
+            }
+            Some(NewBody::Rewrite { most, by }) => {
+                let (pieces, whole) = self.gather_request(most).await?;
+                match rewrite(&pieces, whole, &*by) {
+                    Some(new) => new,
+                    None => {
+                        self.request.put_ahead(pieces, whole);
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        self.brought.length = Length::Known(new.len() as u64);
+        self.request.put_ahead([new], true);
+        Ok(())
+    }
+
+    /// Takes of the request's body what is no longer than that, or more of it; whether that is all.
+    async fn gather_request(&mut self, most: usize) -> Result<(Vec<Bytes>, bool), Halt> {
+        if self.with_request(|request| request.fields.has("expect")) {
+            self.client.interim(&Response { status: StatusCode::CONTINUE, ..Response::default() });
+        }
+        let (mut pieces, mut sum) = (Vec::new(), 0);
+        while sum <= most {
+            let piece = poll_fn(|cx| {
+                let _the_client_tells = self.client.poll_written(cx);
+                self.client.poll_piece(cx)
+            });
+            match piece.await.map_err(|_| Halt::Client)? {
+                Piece::Data(bytes) => {
+                    sum += bytes.len();
+                    pieces.push(bytes);
+                }
+                Piece::End(_) => return Ok((pieces, true)),
+            }
+        }
+        Ok((pieces, false))
     }
 
     /// Sends the request's body and waits for the answer's head; interim ones pass.
@@ -478,11 +539,10 @@ impl<C: Client> Exchange<'_, C> {
             }
             NewBody::Rewrite { most, by } => {
                 let (pieces, whole) = self.gather(server, most).await?;
-                let old = pieces.concat();
-                match by.rewrite(&old).filter(|_| whole) {
+                match rewrite(&pieces, whole, &*by) {
                     Some(new) => {
                         let length = Length::Known(new.len() as u64);
-                        self.answer.put_ahead([new.into()], true);
+                        self.answer.put_ahead([new], true);
                         Ok(length)
                     }
                     None => {
@@ -537,16 +597,7 @@ impl<C: Client> Exchange<'_, C> {
         if !self.kept.is_empty() || self.request.is_done() {
             return Ok(true);
         }
-        let (mut pieces, mut sum, mut whole) = (Vec::new(), 0, false);
-        while !whole && sum <= KEPT {
-            match poll_fn(|cx| self.client.poll_piece(cx)).await.map_err(|_| Halt::Client)? {
-                Piece::Data(bytes) => {
-                    sum += bytes.len();
-                    pieces.push(bytes);
-                }
-                Piece::End(_) => whole = true,
-            }
-        }
+        let (pieces, whole) = self.gather_request(KEPT).await?;
         self.request.put_ahead(pieces.iter().cloned(), whole);
         if whole {
             self.kept = pieces;
@@ -626,6 +677,15 @@ impl<C: Client> Exchange<'_, C> {
             self.client.finish(None);
         }
     }
+}
+
+/// A whole body changed; none: it goes on as it was.
+fn rewrite(pieces: &[Bytes], whole: bool, by: &dyn Rewrite) -> Option<Bytes> {
+    if !whole {
+        by.too_long();
+        return None;
+    }
+    by.rewrite(&pieces.concat()).map(Bytes::from)
 }
 
 /// The field that says which fault has made or changed an answer.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use squall_core::chain::{Chain, Dialogue, Talk};
 use squall_core::http::{Method, Request, Scheme};
 use squall_core::time::{SECOND, Time};
-use squall_core::tls::Hello;
 
 use super::client1::{Client1, Next};
 use super::ends::{Client, Length};
@@ -43,9 +42,7 @@ pub(crate) fn begin(
 ) {
     let (chain, retuned) = faults.map_or((None, 0), |(chain, retuned)| (Some(chain), retuned));
     let watcher = Watcher::new(worker, local, Some((talk.clone().beneath(), chain, retuned)));
-    let hello = talk.hello;
-    let session =
-        Session { watcher: watcher.clone(), socket: socket.share(), ordinal: talk.ordinal, from, hello, shaken };
+    let session = Session { watcher: watcher.clone(), socket: socket.share(), ordinal: talk.ordinal, from, shaken };
     let io = Io::client(socket, watcher.clone());
     tokio::task::spawn_local(Task::new(watcher, session.serve(io)));
 }
@@ -56,8 +53,6 @@ struct Session {
     socket: Socket,
     ordinal: u64,
     from: Origin,
-    /// How the client began TLS.
-    hello: Option<Box<Hello>>,
     /// What is to be wrong with the handshake.
     shaken: Shaken,
 }
@@ -158,7 +153,7 @@ impl Session {
         let upgrade = (taken.upgrade && length == Length::None) || request.method == Method::CONNECT;
         let dialogue = Dialogue { number, request, size: length.known(), response: None, answered: None };
         let mut talk = Talk::exchange(self.ordinal, self.from.client, SystemClock::mono(), dialogue);
-        talk.hello.clone_from(&self.hello);
+        talk.hello = self.watcher.hello();
         carry(&self.watcher, client, talk, Brought { length, upgrade, from: self.from }).await;
     }
 }

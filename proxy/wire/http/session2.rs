@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use squall_core::chain::{Dialogue, Talk};
+use squall_core::fault::Settings;
 use squall_core::http::Method;
 use squall_core::time::{SECOND, Time};
 
@@ -72,7 +73,7 @@ impl Session2 {
     async fn speak(&self) {
         let (watcher, carrier) = (&self.shared.watcher, &self.shared.carrier);
         watcher.set_deadline(Some(SystemClock::mono() + HANDSHAKE));
-        let handshake = builder().handshake::<_, Bytes>(Handle(carrier.clone()));
+        let handshake = builder(&watcher.settings()).handshake::<_, Bytes>(Handle(carrier.clone()));
         let mut handshake = std::pin::pin!(handshake);
         let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
             Poll::Pending if watcher.is_late() || carrier.is_flooded() => Poll::Ready(None),
@@ -134,7 +135,7 @@ impl Session2 {
         let number = shared.begun.replace(shared.begun.get() + 1);
         shared.open.set(shared.open.get() + 1);
         let watcher = Watcher::new(&shared.watcher.worker, &shared.watcher.local, None);
-        let (ordinal, from) = (self.ordinal, self.from);
+        let (ordinal, from, hello) = (self.ordinal, self.from, shared.watcher.hello());
         let own = watcher.clone();
         let (head, body) = request.into_parts();
         let whole = body.is_end_stream();
@@ -149,7 +150,8 @@ impl Session2 {
                 Ok((request, length)) => {
                     let upgrade = request.method == Method::CONNECT;
                     let dialogue = Dialogue { number, request, size: length.known(), response: None, answered: None };
-                    let talk = Talk::exchange(ordinal, from.client, SystemClock::mono(), dialogue);
+                    let mut talk = Talk::exchange(ordinal, from.client, SystemClock::mono(), dialogue);
+                    talk.hello = hello;
                     carry(&own, &mut client, talk, Brought { length, upgrade, from }).await;
                 }
             }
@@ -159,17 +161,24 @@ impl Session2 {
     }
 }
 
-fn builder() -> Builder {
+/// `told`: what faults have the client told instead of what holds.
+fn builder(told: &Settings) -> Builder {
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(STREAMS)
-        .initial_window_size(STREAM_WINDOW)
+        .max_concurrent_streams(told.max_concurrent_streams.unwrap_or(STREAMS))
+        .initial_window_size(told.initial_window_size.unwrap_or(STREAM_WINDOW))
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEAD)
+        .max_header_list_size(told.max_header_list_size.unwrap_or(HEAD))
         .max_send_buffer_size(OUT)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .max_local_error_reset_streams(Some(PROVOKED))
         .enable_connect_protocol();
+    if let Some(size) = told.header_table_size {
+        builder.header_table_size(size);
+    }
+    if let Some(size) = told.max_frame_size {
+        builder.max_frame_size(size);
+    }
     builder
 }
 

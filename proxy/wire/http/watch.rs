@@ -10,9 +10,10 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use squall_core::chain::{Chain, Level, Polled, Talk};
-use squall_core::fault::Flow;
+use squall_core::fault::{Flow, Settings};
 use squall_core::plan::Slice;
 use squall_core::time::{Now, Time};
+use squall_core::tls::Hello;
 
 use crate::clock::SystemClock;
 use crate::pump::FLOWS;
@@ -234,6 +235,20 @@ impl Watcher {
             }
             (None, ..) => {}
         }
+    }
+
+    /// How the client of this connection began TLS, if it did.
+    pub(crate) fn hello(&self) -> Option<Box<Hello>> {
+        self.talk.borrow().as_ref()?.hello.clone()
+    }
+
+    /// What faults have an HTTP/2 client told of this connection's settings.
+    pub(crate) fn settings(&self) -> Settings {
+        let (talk, slice) = (self.talk.borrow(), self.local.slice.borrow());
+        let (Some(talk), Some(slice)) = (&*talk, &*slice) else { return Settings::default() };
+        let settings = slice.settings(talk, self.worker.now(), &mut self.worker.records.borrow_mut());
+        self.worker.records_added();
+        settings
     }
 
     /// The faults on the connection's bytes, if there are any.
