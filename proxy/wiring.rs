@@ -20,6 +20,7 @@ use squall_core::matcher::NeverFault;
 use squall_core::observe::Ledger;
 use squall_core::plane::{DataPlane, ProxyInfo};
 use squall_drill::engine::{Engine, Setup};
+use squall_drill::notify::Webhook;
 use squall_stand::LocalStand;
 use squall_wire::{Options, Plane};
 
@@ -81,7 +82,7 @@ impl Wired {
             Some(state) => state.clone(),
             None => runtime::own_state().map_err(|error| Failure::input(format!("no state directory: {error}")))?,
         };
-        let own_limits = limits.clone();
+        let (own_limits, hook_limits) = (limits.clone(), limits.clone());
         let (ledger, records) = Ledger::new(LEDGER_BATCHES);
         let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
         let never_fault = NeverFault::compile(&config.safety.never_fault);
@@ -102,6 +103,13 @@ impl Wired {
             state: state.clone(),
         };
         let engine = Engine::new(setup).map_err(|error| Failure::input(format!("no experiments: {error}")))?;
+        if let Some(notify) = &config.notify {
+            let secret =
+                notify.secret.as_deref().map(|secret| audit::read_key("[notify] secret", secret)).transpose()?;
+            let (url, environment) = (notify.webhook.clone(), environment.clone());
+            let hook = Webhook { url, secret, environment, limits: hook_limits };
+            engine.notify(hook).map_err(|error| Failure::input(format!("no notifications: {error}")))?;
+        }
         let config = Mutex::new(config);
         let (ready, registry) = (AtomicBool::new(false), OnceLock::new());
         Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready, toxics, registry }))

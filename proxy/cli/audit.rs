@@ -122,7 +122,7 @@ impl Verify {
         let point: Checkpoint =
             serde_json::from_str(text).map_err(|error| Failure::input(format!("--checkpoint: {error}")))?;
         if let Some(key) = &self.key
-            && !point.is_signed_with(&read_key(key)?)
+            && !point.is_signed_with(&read_key("--key", key)?)
         {
             return Err(Failure { exit: Exit::Refuted, message: "the checkpoint is not signed with this key".into() });
         }

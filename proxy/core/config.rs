@@ -14,6 +14,8 @@ pub struct Config {
     pub control: ControlConfig,
     /// `[audit]`
     pub audit: AuditConfig,
+    /// `[notify]`; none: nobody is told.
+    pub notify: Option<NotifyConfig>,
     /// `[metrics] listen`
     pub metrics_listen: Option<String>,
     /// `[safety]`
@@ -48,6 +50,15 @@ pub struct AuditConfig {
     pub origin: Option<String>,
     /// A file with the key that checkpoints are signed with, resolved against the configuration's.
     pub key: Option<PathBuf>,
+}
+
+/// `[notify]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyConfig {
+    /// `http://host:port/path`
+    pub webhook: String,
+    /// A file with the key of the signature, resolved against the configuration's.
+    pub secret: Option<PathBuf>,
 }
 
 /// Where audit records go.

@@ -214,7 +214,7 @@ impl Document {
 /// Proxies alone make a configuration too.
 fn looks_like_config(root: &Table) -> bool {
     let scenario = ["name", "fault", "hypothesis", "workload", "guard"].iter().any(|key| root.has(key));
-    let config = ["audit", "control", "metrics", "safety", "environment"].iter().any(|key| root.has(key));
+    let config = ["audit", "control", "metrics", "notify", "safety", "environment"].iter().any(|key| root.has(key));
     !scenario && (config || root.has("proxy"))
 }
 

@@ -27,6 +27,7 @@ use squall_core::time::{Clock, Time};
 use crate::stamp::rfc3339;
 
 pub use checkpoint::Checkpoint;
+pub(crate) use checkpoint::{hex, hmac};
 pub use line::{Act, Decision, Head, Record};
 pub(crate) use sink::Sink;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::evidence::{self, Runs};
 use crate::lease;
 use crate::lever::Lever;
 use crate::live::{Armed, Running};
+use crate::notify::{self, Webhook};
 use crate::report::Moment;
 use crate::resident::{self, Resident};
 use crate::run::Ending;
@@ -343,6 +344,11 @@ impl Engine {
     /// How the safety lever stands.
     pub fn lever(&self) -> LeverView {
         self.inner.lever.view()
+    }
+
+    /// Has what matters told to a webhook from now on. Errors: the system gives no thread.
+    pub fn notify(&self, hook: Webhook) -> io::Result<()> {
+        notify::start(hook, self.events(), self.inner.audit.clone())
     }
 
     /// The audit log.

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod engine;
 pub mod lever;
+pub mod notify;
 pub mod resident;
 pub mod view;
 

@@ -24,7 +24,7 @@ pub(super) fn start(config: &Config, state: &Path, limits: Limits, clock: Arc<dy
         AuditTo::Http(url) => To::Http(url.clone()),
     };
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let key = key.as_deref().map(read_key).transpose()?;
+    let key = key.as_deref().map(|key| read_key("[audit] key", key)).transpose()?;
     let settings = Settings { to, origin: origin.clone().unwrap_or_else(host), key, limits };
     // where nobody has chosen a place the log goes with the process, and so do its checkpoints
     let is_kept = config.control.state.is_some() || config.audit != AuditConfig::default();
@@ -36,12 +36,12 @@ pub(super) fn start(config: &Config, state: &Path, limits: Limits, clock: Arc<dy
     Audit::start(settings, clock, told).map_err(|error| Failure::input(format!("no audit log: {error}")))
 }
 
-/// A key that checkpoints are signed with.
-pub(crate) fn read_key(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A key that something is signed with; `what` names it in messages.
+pub(crate) fn read_key(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
-    let key = std::fs::read(path).map_err(|error| Failure::input(format!("the audit log's key {shown}: {error}")))?;
+    let key = std::fs::read(path).map_err(|error| Failure::input(format!("{what}: {shown}: {error}")))?;
     match key.len() >= KEY {
         true => Ok(key),
-        false => Err(Failure::input(format!("the audit log's key {shown} has {} bytes, it needs {KEY}", key.len()))),
+        false => Err(Failure::input(format!("{what}: {shown} has {} bytes, it needs {KEY}", key.len()))),
     }
 }

@@ -77,6 +77,7 @@ fn fixed_parts(old: &Config, new: &Config) -> Vec<Diagnostic> {
         ("environment", old.environment == new.environment),
         ("[control]", old.control == new.control),
         ("[audit]", old.audit == new.audit),
+        ("[notify]", old.notify == new.notify),
         ("[metrics]", old.metrics_listen == new.metrics_listen),
         ("[safety]", old.safety == new.safety),
     ];

@@ -1,6 +1,6 @@
 //! What is in force, as a `squall.toml` that gives the same again.
 
-use squall_core::config::{AuditConfig, AuditTo, Config, ControlConfig, Safety};
+use squall_core::config::{AuditConfig, AuditTo, Config, ControlConfig, NotifyConfig, Safety};
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::{MICRO, MILLI, SECOND, Time};
@@ -12,6 +12,7 @@ pub(super) fn toml(config: &Config, environment: &str, proxies: &[ProxyInfo]) ->
     root.insert("environment".into(), environment.into());
     insert(&mut root, "control", control(&config.control));
     insert(&mut root, "audit", audit(&config.audit));
+    insert(&mut root, "notify", config.notify.as_ref().map(notify).unwrap_or_default());
     let metrics = config.metrics_listen.iter().map(|listen| ("listen".to_owned(), Value::from(listen.as_str())));
     insert(&mut root, "metrics", metrics.collect());
     insert(&mut root, "safety", safety(&config.safety));
@@ -56,6 +57,12 @@ fn audit(audit: &AuditConfig) -> Table {
     };
     let key = audit.key.as_ref().map(|key| key.display().to_string());
     let fields = [("to", to), ("origin", audit.origin.clone()), ("key", key)];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
+}
+
+fn notify(notify: &NotifyConfig) -> Table {
+    let secret = notify.secret.as_ref().map(|secret| secret.display().to_string());
+    let fields = [("webhook", Some(notify.webhook.clone())), ("secret", secret)];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?)))).collect()
 }
 

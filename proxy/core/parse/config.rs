@@ -7,7 +7,7 @@ use super::node::{Node, Table};
 use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, probe, stand};
-use crate::config::{AuditConfig, AuditTo, Config, ControlConfig, Safety};
+use crate::config::{AuditConfig, AuditTo, Config, ControlConfig, NotifyConfig, Safety};
 use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
 use crate::time::MILLI;
 
@@ -30,7 +30,14 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, world: &World) -> Option<C
         check_listen(reader, inner("metrics"), "metrics", "listen", Some(&metrics.listen));
     }
     let audit = head.audit.map(|draft| audit(reader, inner("audit"), draft, &base));
+    let notify = head.notify.map(|draft| {
+        if let Err(why) = probe::check_url(&draft.webhook) {
+            reader.error(inner("notify"), "notify", "webhook", why);
+        }
+        NotifyConfig { webhook: draft.webhook, secret: draft.secret.map(|path| base.join(path)) }
+    });
     Some(Config {
+        notify,
         audit: audit.unwrap_or_default(),
         environment: head.environment.map(|name| name.0),
         control: control.unwrap_or_default(),

@@ -374,6 +374,8 @@ pub(crate) struct ConfigHead {
     pub(crate) control: Option<ControlDraft>,
     /// Who did what.
     pub(crate) audit: Option<AuditDraft>,
+    /// Who is told of starts, guards, aborts, verdicts and the lever.
+    pub(crate) notify: Option<NotifyDraft>,
     /// Health and metrics only.
     pub(crate) metrics: Option<MetricsDraft>,
     /// Limits.
@@ -410,6 +412,16 @@ pub(crate) struct AuditDraft {
     pub(crate) origin: Option<String>,
     /// A file of at least 32 bytes that checkpoints are signed with (HMAC-SHA256), relative to this file.
     pub(crate) key: Option<String>,
+}
+
+/// `[notify]`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NotifyDraft {
+    /// `http://host:port/path`: a POST for each start, guard, abort, verdict and turn of the lever.
+    pub(crate) webhook: String,
+    /// A file of at least 32 bytes that each body is signed with (HMAC-SHA256), relative to this file.
+    pub(crate) secret: Option<String>,
 }
 
 /// `[metrics]`

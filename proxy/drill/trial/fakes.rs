@@ -214,6 +214,8 @@ pub(crate) struct Doubles {
     pub(crate) seen: Arc<Mutex<WorkloadReading>>,
     /// Services and workloads that run.
     pub(crate) alive: Arc<AtomicU64>,
+    /// The next look at a workload panics.
+    pub(crate) panics: Arc<AtomicBool>,
     /// Workloads can't be started.
     pub(crate) broken: AtomicBool,
 }
@@ -228,11 +230,11 @@ impl Doubles {
 
     fn add(&self) -> Alive {
         self.alive.fetch_add(1, Ordering::SeqCst);
-        Alive(self.alive.clone(), self.seen.clone())
+        Alive(self.alive.clone(), self.seen.clone(), self.panics.clone())
     }
 }
 
-struct Alive(Arc<AtomicU64>, Arc<Mutex<WorkloadReading>>);
+struct Alive(Arc<AtomicU64>, Arc<Mutex<WorkloadReading>>, Arc<AtomicBool>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
@@ -251,6 +253,7 @@ impl Service for Alive {
 
 impl Workload for Alive {
     fn reading(&self) -> WorkloadReading {
+        assert!(!self.2.swap(false, Ordering::SeqCst), "the test wants it");
         self.1.lock().unwrap().clone()
     }
     fn finish(&self, _: Duration) -> WorkloadReading {

@@ -811,7 +811,7 @@ fn the_lever_ends_what_runs_and_nothing_starts_until_it_is_released() {
     let switch = rig.actives("p")[0].switch.clone();
     let aborting = rig.engine.engage("the site is down", "ann");
     assert!(!switch.is_on(rig.plane.hand.now()));
-    assert_eq!(aborting.report().experiments, [id.clone()]);
+    assert_eq!(aborting.report().experiments, std::slice::from_ref(&id));
     rig.engine.keep_lever().unwrap();
     assert_eq!(rig.over(&id).reason.as_deref(), Some("aborted: the safety lever was engaged: the site is down"));
 
@@ -872,4 +872,22 @@ fn a_near_miss_is_in_report_events_and_log() {
     assert!(text.contains(" %: near miss**"), "{text}");
     assert_eq!(rig.told("near").len(), 1);
     assert!(logged(&rig).iter().any(|(action, object, _)| action == "near" && *object == id));
+}
+
+#[test]
+fn a_panic_in_one_run_lifts_it_is_on_record_and_leaves_the_others_alone() {
+    let mut rig = rig();
+    let other = rig.engine.resident("toxics", None, None).unwrap();
+    other.add(fault("late").checked_alone()).unwrap();
+    let id = rig.start(short());
+    rig.go(2.0);
+    let switch = rig.actives("p").into_iter().find(|active| *active.name.experiment == *id).unwrap().switch.clone();
+    rig.doubles.panics.store(true, Ordering::SeqCst);
+    rig.engine.tick(&mut rig.runs);
+    assert!(!switch.is_on(rig.plane.hand.now()));
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Failed, Some(Verdict::Invalid)));
+    assert!(other.renew() && !rig.plane.cell().plan().load().is_empty(), "the other one goes on");
+    let ends: Vec<String> = logged(&rig).into_iter().filter(|(action, ..)| action == "end").map(|end| end.2).collect();
+    assert!(ends.len() == 1 && ends[0].starts_with("failed: invalid; squall failed to carry it out"), "{ends:?}");
 }

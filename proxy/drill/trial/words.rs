@@ -72,6 +72,10 @@ pub(crate) fn fault(name: &str) -> FaultWords {
 pub(crate) struct FaultWords(FaultSpec);
 
 impl FaultWords {
+    /// Without a scenario around it.
+    pub(crate) fn checked_alone(self) -> FaultSpec {
+        self.0
+    }
     pub(crate) fn window(mut self, window: Window) -> Self {
         self.0.window = window;
         self
