@@ -27,8 +27,8 @@ impl Line {
     }
 }
 
-/// One stream with noop and under latency, beside the same without toxic: what arrives once the delay has passed twice, for
-/// as long again.
+/// One stream with noop and under latency, beside the same without toxic: what arrives once the delay has passed twice, over
+/// several delays more, because what a delay line lets go comes in waves where sender and receiver share a core.
 pub async fn one_stream(upstream: SocketAddr, effort: Effort) {
     let squall = Peer::toxiproxy(free_port());
     let latency = |ms: u64| format!(r#"{{"type":"latency","attributes":{{"latency":{ms}}}}}"#);
@@ -41,7 +41,7 @@ pub async fn one_stream(upstream: SocketAddr, effort: Effort) {
     for _ in 0..effort.rounds {
         for line in &mut lines {
             let settle = line.delay * 2 + Duration::from_millis(200);
-            line.rates.push(load::arriving(line.at, settle, effort.time + line.delay * 2).await.expect("a stream"));
+            line.rates.push(load::arriving(line.at, settle, effort.time + line.delay * 6).await.expect("a stream"));
             tokio::time::sleep(Duration::from_millis(100)).await; // both ends let go of what was under way
         }
     }

@@ -13,7 +13,7 @@ use slab::Slab;
 use squall_core::cell::Shard;
 use squall_core::observe::Record;
 use squall_core::plan::{Active, Slice};
-use squall_core::time::{Clock, MILLI, NEVER, Now, Time};
+use squall_core::time::{Clock, MICRO, MILLI, NEVER, Now, Time};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -47,6 +47,9 @@ const WRITTEN_AT_ONCE: usize = 64;
 const DOOR_AGAIN: Time = 20 * MILLI;
 /// Entries of the timer that are served before sockets get a turn.
 const TIMER_BATCH: usize = 256;
+/// And for how long, ns: entries that each move much data, and are always due by then, must not keep what the sockets have
+/// to say waiting, or nothing comes in while a delay line lets go.
+const TIMER_TURN: Time = 500 * MICRO;
 
 /// What the plane or another worker asks for.
 #[derive(Debug)]
@@ -639,13 +642,14 @@ impl Worker {
 
     async fn keep_time(self: Rc<Self>) {
         loop {
+            let until = SystemClock::mono() + TIMER_TURN;
             for served in 0.. {
-                if served == TIMER_BATCH {
+                let due = self.timers.head();
+                let mut now = SystemClock::mono();
+                if served == TIMER_BATCH || now >= until {
                     tokio::task::yield_now().await;
                     break;
                 }
-                let due = self.timers.head();
-                let mut now = SystemClock::mono();
                 if due > now.saturating_add(LEAD) {
                     break;
                 }
