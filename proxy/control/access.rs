@@ -58,7 +58,7 @@ impl Access {
                 .tokens()
                 .verify(shown, self.clock.wall())
                 .map_err(|refused| refused.told())
-                .and_then(|token| Ok(token.identity(&peer.to_string()))),
+                .map(|token| token.identity(&peer.to_string())),
             Ok(None) => self.known(peer).ok_or("a token is needed: `Authorization: Bearer sqt_…`"),
             Err(why) => Err(why),
         };

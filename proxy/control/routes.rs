@@ -74,7 +74,7 @@ pub(crate) fn table() -> Vec<Route> {
             .gives::<Vec<ExperimentView>>(200),
         Route::post("/v1/experiments", experiments::submit, "Hand in a scenario")
             .takes_scenario()
-            .is_about(About::Handed)
+            .about(About::Handed)
             .gives::<ExperimentView>(201)
             .fails(&[409, 415, 422]),
         Route::get("/v1/experiments/{id}", experiments::one, "One experiment")
@@ -112,13 +112,13 @@ pub(crate) fn table() -> Vec<Route> {
         Route::post("/v1/experiments/{id}/renew", experiments::renew, "Renew its lease").controls(),
         Route::post("/v1/experiments/{id}/abort", abort::one, "End it: faults off at once")
             .least(Role::Viewer)
-            .is_about(About::All)
+            .about(About::All)
             .takes_optional::<Empty>()
             .gives::<AbortedExperiment>(200)
             .fails(&[404, 409, 415]),
         Route::post("/v1/abort", abort::all, "End everything: faults off at once")
             .least(Role::Viewer)
-            .is_about(About::All)
+            .about(About::All)
             .takes_optional::<Empty>()
             .gives::<AbortReport>(200)
             .fails(&[415]),

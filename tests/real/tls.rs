@@ -323,7 +323,7 @@ fn faults_on_bytes_act_beneath_tls() {
     let mut late = tunnel.line(); // its handshake waits too
     late.works();
     tunnel.squall.stop(&id);
-    let tally = tunnel.squall.over(&id).faults[0].tally.clone();
+    let tally = tunnel.squall.over(&id).faults[0].tally;
     assert!(tally.selected >= 2 && tally.injected >= 4, "{tally:?}");
 
     // what is held goes on when it is lifted

@@ -89,7 +89,7 @@ impl Route {
         Route { needs: Needs { role, ..self.needs }, ..self }
     }
 
-    pub(crate) fn is_about(self, about: About) -> Route {
+    pub(crate) fn about(self, about: About) -> Route {
         Route { needs: Needs { about, ..self.needs }, ..self }
     }
 
