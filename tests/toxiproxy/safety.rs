@@ -106,6 +106,28 @@ fn an_environment_that_allows_no_experiment_allows_no_toxic() {
     assert_eq!(toxi.get("/proxies/p")["enabled"], true);
 }
 
+#[test]
+fn with_the_lever_engaged_toxics_are_lifted_and_new_ones_refused() {
+    let toxi = Toxi::new();
+    let proxy = toxi.proxy("p");
+    let late = r#"{"type":"latency","attributes":{"latency":600000}}"#;
+    toxi.ask("POST", "/proxies/p/toxics", late).is(200);
+    let (mut client, mut server) = toxi.line(proxy);
+    server.say(b"held");
+    client.hears_nothing_for(50);
+    let squall = |words: &[&str]| toxi.room.squall(&[words, &["--control", &toxi.control]].concat()).exits(0).out;
+    squall(&["lever", "engage", "--reason", "sale begins at noon"]);
+    assert_eq!(client.hear(4), b"held");
+    let refused = toxi.ask("POST", "/proxies/p/toxics", late).is(503);
+    assert!(refused.json()["error"].as_str().is_some_and(|why| why.contains("sale begins at noon")), "{refused:#?}");
+    assert_eq!(toxi.get("/proxies/p")["toxics"], serde_json::json!([]));
+    // proxies are no experiment
+    toxi.ask("POST", "/proxies/p", r#"{"enabled":false}"#).is(200);
+    toxi.ask("POST", "/reset", "").is(204);
+    squall(&["lever", "release"]);
+    toxi.ask("POST", "/proxies/p/toxics", late).is(200);
+}
+
 /// As whoever has started the original by this name expects.
 #[test]
 fn the_first_signal_ends_it_at_once_with_what_was_held_delivered() {

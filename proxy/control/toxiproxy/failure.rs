@@ -71,12 +71,15 @@ mod tests {
 
     #[test]
     fn a_start_that_the_engine_refuses_is_503_with_the_reason() {
-        let why = "the safety lever is engaged: \"no experiments today\"";
-        let failure = Failure::from(Refusal::NotArmed(vec![why.into(), "and more".into()]));
+        let failure = Failure::from(Refusal::NotArmed(vec!["one reason".into(), "and another".into()]));
         assert_eq!(failure.status, StatusCode::SERVICE_UNAVAILABLE);
         let body: serde_json::Value = serde_json::from_str(&failure.json()).unwrap_or_default();
-        assert_eq!(body, serde_json::json!({ "error": format!("{why}; and more"), "status": 503 }));
-        for refusal in [Refusal::State("`toxiproxy-1` is over".into()), Refusal::TooMany(3)] {
+        assert_eq!(body, serde_json::json!({ "error": "one reason; and another", "status": 503 }));
+        for refusal in [
+            Refusal::State("`toxiproxy-1` is over".into()),
+            Refusal::TooMany(3),
+            Refusal::Lever("maintenance until noon".into()),
+        ] {
             let failure = Failure::from(refusal.clone());
             assert_eq!((failure.status, failure.message), (StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()));
         }

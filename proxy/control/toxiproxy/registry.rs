@@ -438,7 +438,8 @@ impl Registry {
     }
 
     /// The experiment that toxics belong to, begun with the first of them. This is where the engine may say no: whatever
-    /// forbids experiments on this host is a `Refusal` of the start, which clients get as 503 with the reason.
+    /// forbids experiments on this host, the safety lever first of all, is a `Refusal` of the start, which clients get as 503
+    /// with the reason.
     fn resident<'a>(&self, state: &'a mut State) -> Result<&'a Resident, Failure> {
         match &mut state.resident {
             Some(resident) => Ok(resident),
