@@ -59,7 +59,7 @@ pub struct UpstreamTls {
     /// The name that is asked for (SNI) and that the certificate must have: the upstream's host unless written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
-    /// Protocols that are offered (ALPN): `h2` and `http/1.1` on HTTP proxies unless written, elsewhere the one that was
+    /// Protocols that are offered (ALPN): on HTTP proxies the version of HTTP that is spoken, elsewhere the one that was
     /// chosen with the client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,

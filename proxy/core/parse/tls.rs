@@ -9,6 +9,7 @@ use super::stand::only_for;
 use crate::read;
 use crate::scenario::Protocol;
 use crate::tls::{Mode, SYSTEM, Tls, UpstreamTls};
+use crate::way::HttpVersion;
 
 /// What HTTP is spoken over, by preference.
 const OF_HTTP: [&str; 2] = ["h2", "http/1.1"];
@@ -81,8 +82,18 @@ pub(crate) fn upstream(reader: &mut Reader, table: &Table, path: &str, draft: &P
     if tls.postgres && protocol != Protocol::Tcp {
         reader.error(table, &path, "postgres", "PostgreSQL is not spoken over HTTP");
     }
-    if tls.alpn.is_empty() && protocol != Protocol::Tcp {
-        tls.alpn = OF_HTTP.map(str::to_owned).into();
+    if protocol != Protocol::Tcp {
+        let spoken = match draft.http.as_ref().map(|http| http.upstream).unwrap_or_default() {
+            HttpVersion::One => "http/1.1",
+            HttpVersion::Two => "h2",
+        };
+        if tls.alpn.is_empty() {
+            tls.alpn = vec![spoken.to_owned()];
+        } else if tls.alpn != [spoken] {
+            let message =
+                format!("squall speaks `{spoken}` with this upstream (`http.upstream`): nothing else may be offered");
+            reader.error(table, &path, "alpn", message);
+        }
     }
     file(reader, table, &path, "cert", CERTIFICATE, &mut tls.cert);
     file(reader, table, &path, "key", KEY, &mut tls.key);
