@@ -125,9 +125,13 @@ fn runs_that_are_over_and_drafts_leave_no_descriptor_open() {
     let room = Room::new();
     let redis = Redis::start(&room);
     let squall = Serve::before(&room, redis.address);
+    // but for the pipes that workers keep for splicing: whatever carries much makes some, up to a limit
+    let is_kept = |to: &std::path::Path| to.to_string_lossy().starts_with("pipe:");
     let open = || {
         let pid = squall.program.pid().as_raw_nonzero();
-        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+        let all = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let targets = all.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        targets.filter(|to| !is_kept(to)).count()
     };
     let fault = "[[fault]]\nkind = \"latency\"\nproxy = \"default\"\ndelay = \"1ms\"\n";
     let run = || {

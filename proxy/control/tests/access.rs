@@ -67,7 +67,7 @@ impl Guarded {
     }
 
     fn walk(&self, route: &Route, token: Option<&str>) -> u16 {
-        let path = route.path.replace("{name}", "nobody").replace("{id}", "nobody-1");
+        let path = route.path.replace("{name}", "nobody").replace("{id}", "nobody-1").replace("{fault}", "late");
         let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
         let mut stream = self.port.connect();
         let head = format!("{} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{bearer}\r\n", route.method);
