@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use squall_core::http::{Fields, Method, Request, Response};
+use squall_core::http::{Fields, Method, Request, Response, StatusCode};
 
 use super::ends::{Answered, Broken, Length, Piece, Server, Sink, Source};
-use super::h1::{self, Decoder, Framing, Keep, Limits, Passing, Scan, Side};
+use super::h1::{self, Decoder, Framing, Keep, Limits, Passing, Refusal, Scan, Side};
 use super::line::Line;
 use crate::worker::Worker;
 
@@ -23,6 +23,8 @@ pub(crate) struct Server1 {
     decoder: Option<Decoder>,
     /// Whether the connection may carry another exchange after this one.
     persists: bool,
+    /// The request asked to leave HTTP.
+    asked_to_switch: bool,
     /// Bytes of an answer have come.
     heard: bool,
 }
@@ -48,6 +50,7 @@ impl Server1 {
             sending: Sending::Done,
             decoder: None,
             persists: true,
+            asked_to_switch: false,
             heard: false,
         }
     }
@@ -82,6 +85,7 @@ impl Server for Server1 {
     fn request(&mut self, request: &Request, length: Length) {
         self.method = request.method.clone();
         let upgrade = length == Length::Tunnel;
+        self.asked_to_switch = upgrade && request.method != Method::CONNECT;
         let framing = self.framing(length);
         self.sending = match (length, framing) {
             (_, Framing::Chunked) => Sending::Chunks,
@@ -100,6 +104,11 @@ impl Server for Server1 {
                 self.line.read.advance(taken.used);
                 self.scan = Scan::default();
                 let switches = into.status.as_u16() == 101;
+                if switches && !self.asked_to_switch {
+                    self.persists = false;
+                    let why = "101 that nobody asked for";
+                    return Poll::Ready(Err(Refusal { status: StatusCode::BAD_GATEWAY, why }.into()));
+                }
                 if into.status.is_informational() && !switches {
                     return Poll::Ready(Ok(Answered { length: Length::None }));
                 }

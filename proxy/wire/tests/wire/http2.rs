@@ -2,7 +2,7 @@
 
 mod ends;
 mod floods;
-mod peers;
+pub(crate) mod peers;
 mod raw;
 mod spec;
 

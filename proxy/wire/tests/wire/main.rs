@@ -4,6 +4,7 @@
 mod endings;
 mod faults;
 mod headers;
+mod http1;
 mod http2;
 mod listeners;
 mod relay;

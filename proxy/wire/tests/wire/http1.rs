@@ -1,0 +1,6 @@
+//! HTTP/1 on real sockets: what passes, what faults do to it, and what a hostile peer gets.
+
+mod faults;
+mod hostile;
+mod plain;
+mod script;
