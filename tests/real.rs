@@ -1,6 +1,7 @@
 //! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, curl, h2load, nginx and gRPC, and the golden drills.
 
 mod addresses;
+mod brownout;
 mod distribution;
 mod dns;
 mod drill;
