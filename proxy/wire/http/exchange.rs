@@ -569,7 +569,10 @@ impl<C: Client> Exchange<'_, C> {
                     sum += bytes.len();
                     pieces.push(bytes);
                 }
-                Piece::End(_) => return Ok((pieces, true)),
+                Piece::End(trailers) => {
+                    self.answer.put_behind(trailers);
+                    return Ok((pieces, true));
+                }
             }
         }
         Ok((pieces, false))
@@ -609,8 +612,7 @@ impl<C: Client> Exchange<'_, C> {
     async fn deliver_again(&mut self) -> Result<(), Halt> {
         let mut server = self.connect(true).await?;
         if self.brought.length != Length::None {
-            self.request = Leg::new(Flow::Upstream);
-            self.request.put_ahead(self.kept.iter().cloned(), true);
+            self.request = Leg::again(Flow::Upstream, self.kept.iter().cloned());
         }
         self.send_head(&mut server);
         let (_, length) = self.await_head(&mut server).await?;

@@ -27,10 +27,14 @@ pub(crate) struct Leg {
     trailers: Option<Fields>,
     /// The source has come to its end.
     drained: bool,
+    /// The end has been taken.
+    ended: bool,
     /// The sink has been told of it.
     done: bool,
     /// What comes is thrown away.
     discards: bool,
+    /// It has passed the faults before.
+    repeats: bool,
 }
 
 /// What stopped a body.
@@ -43,12 +47,28 @@ pub(crate) enum Stop {
 
 impl Leg {
     pub(crate) fn new(flow: Flow) -> Leg {
-        Leg { flow, ahead: VecDeque::new(), trailers: None, drained: false, done: false, discards: false }
+        Leg {
+            flow,
+            ahead: VecDeque::new(),
+            trailers: None,
+            drained: false,
+            ended: false,
+            done: false,
+            discards: false,
+            repeats: false,
+        }
     }
 
     /// There is no body, or another stands in its place.
     pub(crate) fn finished(flow: Flow) -> Leg {
-        Leg { drained: true, done: true, ..Leg::new(flow) }
+        Leg { drained: true, ended: true, done: true, ..Leg::new(flow) }
+    }
+
+    /// A body that has passed the faults before, to go once more.
+    pub(crate) fn again(flow: Flow, pieces: impl IntoIterator<Item = Bytes>) -> Leg {
+        let mut leg = Leg { repeats: true, ..Leg::new(flow) };
+        leg.put_ahead(pieces, true);
+        leg
     }
 
     /// Whether everything has been handed on.
@@ -60,6 +80,11 @@ impl Leg {
     pub(crate) fn put_ahead(&mut self, pieces: impl IntoIterator<Item = Bytes>, whole: bool) {
         self.ahead.extend(pieces);
         self.drained |= whole;
+    }
+
+    /// What stands behind a body that was taken from the source before.
+    pub(crate) fn put_behind(&mut self, trailers: Option<Fields>) {
+        self.trailers = trailers;
     }
 
     /// Nothing is handed on any more.
@@ -85,7 +110,9 @@ impl Leg {
                 Poll::Ready(ready) => ready.map_err(Stop::Sink)?,
             }
             let moved = match self.discards {
-                false if watcher.exchange().is_some() => self.poll_faulted(source, sink, watcher, cx)?,
+                false if !self.repeats && watcher.exchange().is_some() => {
+                    self.poll_faulted(source, sink, watcher, cx)?
+                }
                 _ => self.poll_plain(source, sink, cx)?,
             };
             if !moved {
@@ -140,7 +167,7 @@ impl Leg {
             Ready::Close | Ready::Reset => return Err(Stop::Injected),
             Ready::Nothing => {}
         }
-        if (self.drained && self.ahead.is_empty()) || faults.chain.room(self.flow) == 0 {
+        if self.ended || faults.chain.room(self.flow) == 0 {
             return Ok(false); // a fault holds: it wakes this task
         }
         if watcher.worker.common.held.load(Ordering::Relaxed) >= watcher.worker.common.held_limit {
@@ -178,12 +205,14 @@ impl Leg {
             return Ok(Some(Piece::Data(bytes)));
         }
         if self.drained {
+            self.ended = true;
             return Ok(Some(Piece::End(self.trailers.take())));
         }
         match source.poll_piece(cx) {
             Poll::Pending => Ok(None),
             Poll::Ready(Ok(piece)) => {
-                self.drained |= matches!(piece, Piece::End(_));
+                self.ended = matches!(piece, Piece::End(_));
+                self.drained |= self.ended;
                 Ok(Some(piece))
             }
             Poll::Ready(Err(broken)) => Err(Stop::Source(broken)),

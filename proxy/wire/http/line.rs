@@ -53,7 +53,9 @@ impl Line {
         if self.read.is_empty() {
             self.read = BytesMut::new();
         }
-        self.last = BytesMut::new();
+        if self.waiting == 0 {
+            self.last = BytesMut::new();
+        }
     }
 
     /// Bytes that wait to be written.

@@ -1,1 +1,307 @@
-//! What faults do.
+//! What faults of the real kinds do to exchanges over the wire.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use squall_core::matcher::NeverFault;
+use squall_core::observe::Ledger;
+use squall_core::plane::DataPlane;
+use squall_core::time::MILLI;
+use squall_wire::{Options, Plane};
+
+use super::script::*;
+use crate::support::*;
+
+/// A plane with one proxy before an upstream, and faults in force.
+fn faulted(upstream: &Upstream, text: &str) -> (Plane, SocketAddr) {
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, upstream.address);
+    inject(&plane, text);
+    (plane, proxy)
+}
+
+/// What a new connection hears in answer to one request: to its end, and whether that was RST.
+fn dialogue(proxy: SocketAddr, request: &str) -> (String, bool) {
+    let mut client = Talker::to(proxy);
+    client.say(request);
+    client.rest()
+}
+
+const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_delay_holds_each_request_once_and_an_abort_lets_it_go() {
+    let upstream = fine();
+    let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='latency'\ndelay='60ms'");
+    let mut client = Talker::to(proxy);
+    let mut best = u64::MAX;
+    for n in 0..5 {
+        let began = plane.clock().now().mono;
+        // in two pieces: one delay all the same
+        client.say(&POST[..20]);
+        client.say(&POST[20..]);
+        assert_eq!(client.answer().1, "ok");
+        let took = plane.clock().now().mono - began;
+        assert!(took >= 60 * MILLI, "{n}: {took}");
+        best = best.min(took);
+    }
+    assert!(best < 120 * MILLI, "delayed more than once: {best}");
+    let fault = inject(&plane, "[[fault]]\nkind='latency'\ndelay='1h'");
+    let before = upstream.requests();
+    client.say(GET);
+    eventually("held", || fault.tally.read().held == 1);
+    assert_eq!(upstream.requests(), before);
+    carried_out(&plane, plane.cell().abort_all());
+    assert_eq!(client.answer().1, "ok");
+    assert_eq!(released(&plane), 1);
+}
+
+#[test]
+fn a_hundred_held_exchanges_are_let_go_with_their_bytes() {
+    let upstream = fine();
+    let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='trickle'\nfirst_byte='1h'\ndirection='upstream'");
+    let mut clients: Vec<Talker> = (0..100).map(|_| Talker::to(proxy)).collect();
+    let body = "x".repeat(5_000);
+    for client in &mut clients {
+        client.say(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n{body}"));
+    }
+    let held = || plane.cell().plan().load().slice("p").unwrap().actives[0].tally.read().held;
+    eventually("all are held", || held() == 100 && plane.held_bytes() == 500_000);
+    carried_out(&plane, plane.cell().abort_all());
+    for client in &mut clients {
+        assert_eq!(client.answer().1, "ok");
+    }
+    assert_eq!(released(&plane), 100);
+    assert_eq!((plane.held_bytes(), plane.panics()), (0, 0));
+}
+
+#[test]
+fn an_error_before_the_upstream_is_not_heard_there_and_pollutes_nothing() {
+    let upstream = fine();
+    let text =
+        "[[fault]]\nkind='error'\nphase='before_upstream'\nhttp_status=503\nbody='{{path}}'\nheaders={retry-after='2'}";
+    let (plane, proxy) = faulted(&upstream, &format!("{text}\nmatch={{method=['POST']}}"));
+    let mut client = Talker::to(proxy);
+    let (head, body) = client.ask(POST);
+    assert_eq!((status(&head), &*body), (503, "/"));
+    assert_eq!(value(&head, "x-squall-fault"), Some("test/script"));
+    assert_eq!(value(&head, "retry-after"), Some("2"));
+    assert_eq!(upstream.requests(), 0);
+    // the body that nobody read looks like a request
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let outer = format!("POST /outer HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", inner.len());
+    let (all, reset) = dialogue(proxy, &format!("{outer}{inner}{LAST}"));
+    assert!(all.starts_with("HTTP/1.1 503") && !reset, "{all}");
+    let mut slow = Talker::to(proxy);
+    assert_eq!(status(&slow.ask(&outer).0), 503);
+    let _closed_already = std::io::Write::write_all(&mut slow.stream(), inner.as_bytes());
+    assert!(!slow.rest().0.contains("HTTP/1.1 200"));
+    assert!(!upstream.heard().contains("smuggled"), "{}", upstream.heard());
+    let reading = plane.reading("p").unwrap();
+    assert_eq!((reading.http.answers_injected, reading.http.answers[5]), (3, 0));
+    inject(&plane, &format!("{text}\nstealth=true"));
+    let (head, _) = Talker::to(proxy).ask(GET);
+    assert_eq!((status(&head), value(&head, "x-squall-fault")), (503, None));
+}
+
+#[test]
+fn an_error_after_the_upstream_comes_once_it_has_acted() {
+    let upstream = fine();
+    let (_plane, proxy) =
+        faulted(&upstream, "[[fault]]\nkind='error'\nphase='after_upstream'\nhttp_status=500\nbody='no'");
+    let mut client = Talker::to(proxy);
+    for _ in 0..2 {
+        let (head, body) = client.ask(POST);
+        assert_eq!((status(&head), &*body), (500, "no"));
+    }
+    assert_eq!(upstream.heard().matches("\r\n\r\n12345").count(), 2, "{}", upstream.heard());
+}
+
+const TEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
+const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n";
+
+#[test]
+fn a_cut_in_the_middle_of_a_body_ends_it_behind_the_exact_byte() {
+    for (how, is_reset) in [("fin", false), ("reset", true)] {
+        let upstream = upstream(|_, _| Say::Keep(TEN.into()));
+        let text = format!("[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='4B'\nhow='{how}'");
+        let (plane, proxy) = faulted(&upstream, &text);
+        let (all, reset) = dialogue(proxy, GET);
+        assert!(all.ends_with("\r\n\r\n0123") && reset == is_reset, "{how}: {all} {reset}");
+        let reading = plane.reading("p").unwrap();
+        assert_eq!((reading.http.cut_injected, reading.http.cut), (1, 0), "{how}");
+    }
+    let upstream = upstream(|_, _| Say::Keep(TEN.into()));
+    let (plane, proxy) =
+        faulted(&upstream, "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='4B'\nhow='stall'");
+    let mut client = Talker::to(proxy);
+    client.say(GET);
+    assert_eq!(status(&client.head()), 200);
+    assert_eq!(client.exactly(4), b"0123");
+    carried_out(&plane, plane.cell().abort_all());
+    assert_eq!(client.exactly(6), b"456789");
+    assert_eq!(client.ask(GET).1, "0123456789");
+}
+
+#[test]
+fn a_body_in_chunks_can_seem_whole_or_lack_its_end() {
+    let (half, all) = ("5\r\n01234\r\n", "5\r\n01234\r\n5\r\n56789\r\n");
+    let cases = [
+        ("after='5B'\nhow='complete'", half, "0\r\n\r\n"),
+        ("after='5B'\nhow='short_chunk'", half, "400\r\n"),
+        ("how='no_terminator'", all, ""),
+    ];
+    for (how, before, end) in cases {
+        let upstream = upstream(|_, _| Say::Keep(CHUNKS.into()));
+        let text = format!("[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\n{how}");
+        let (_plane, proxy) = faulted(&upstream, &text);
+        let (all, reset) = dialogue(proxy, GET);
+        assert!(all.ends_with(&format!("\r\n\r\n{before}{end}")) && !reset, "{how}: {all} {reset}");
+    }
+}
+
+#[test]
+fn events_are_ended_between_two_of_them() {
+    let events = upstream(|_, _| {
+        let body = "data: 1\n\ndata: 2\n\ndata: 3\n\n";
+        Say::Close(format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n{body}").into())
+    });
+    let (_plane, proxy) = faulted(&events, "[[fault]]\nkind='sse'\nhow='truncate'\nafter=2");
+    let (all, _) = dialogue(proxy, GET);
+    assert!(all.contains("data: 1") && all.contains("data: 2") && !all.contains("data: 3"), "{all}");
+}
+
+#[test]
+fn answers_are_replaced_and_patched() {
+    let json = upstream(|_, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: \"a\"\r\nContent-Length: 7\r\n\r\n";
+        Say::Keep(format!("{head}{{\"a\":1}}").into())
+    });
+    let (plane, proxy) = faulted(&json, "[[fault]]\nkind='replace'\nbody='another, which is longer'");
+    let mut client = Talker::to(proxy);
+    for _ in 0..2 {
+        let (head, body) = client.ask(GET);
+        assert_eq!((status(&head), &*body), (200, "another, which is longer"));
+    }
+    inject(&plane, "[[fault]]\nkind='patch'\nhttp_status=202\njson='{\"b\":2}'\nset={x-b='1'}\nremove=['etag']");
+    let (head, body) = client.ask(GET);
+    assert_eq!((status(&head), &*body), (202, "{\"a\":1,\"b\":2}"));
+    assert_eq!((value(&head, "x-b"), value(&head, "etag")), (Some("1"), None));
+    assert_eq!(value(&head, "x-squall-fault"), Some("test/script"));
+    assert_eq!(json.connections(), 1);
+}
+
+#[test]
+fn the_request_over_a_limit_is_refused_and_only_so_many_count() {
+    let upstream = fine();
+    let (plane, proxy) =
+        faulted(&upstream, "[[fault]]\nkind='rate_limit'\nalgorithm='fixed_window'\nlimit=2\nwindow='1h'");
+    let mut client = Talker::to(proxy);
+    let statuses: Vec<u16> = (0..3).map(|_| status(&client.ask(GET).0)).collect();
+    assert_eq!((statuses, upstream.requests()), (vec![200, 200, 429], 2));
+    inject(&plane, "[[fault]]\nkind='error'\nhttp_status=503\nfirst=1");
+    let statuses: Vec<u16> = (0..3).map(|_| status(&client.ask(GET).0)).collect();
+    assert_eq!(statuses, [503, 200, 200]);
+}
+
+#[test]
+fn a_request_is_delivered_twice_with_its_body() {
+    for request in [GET, POST] {
+        let upstream = fine();
+        let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='duplicate'");
+        let mut client = Talker::to(proxy);
+        assert_eq!(client.ask(request).1, "ok");
+        eventually("twice", || upstream.requests() == 2);
+        assert_eq!(client.ask(request).1, "ok");
+        let body = request.split("\r\n\r\n").nth(1).unwrap();
+        eventually("and twice more, with their bodies", || {
+            upstream.requests() == 4 && upstream.heard().matches(&format!("\r\n\r\n{body}")).count() >= 4
+        });
+        assert_eq!(plane.reading("p").unwrap().http.cut, 0);
+    }
+}
+
+#[test]
+fn an_answer_that_is_dropped_leaves_the_upstream_with_the_deed() {
+    for (how, is_reset) in [("fin", false), ("reset", true)] {
+        let upstream = fine();
+        let (_plane, proxy) = faulted(&upstream, &format!("[[fault]]\nkind='drop_answer'\nhow='{how}'"));
+        assert_eq!(dialogue(proxy, POST), (String::new(), is_reset), "{how}");
+        assert!(upstream.heard().ends_with("12345"), "{how}");
+    }
+}
+
+#[test]
+fn rules_on_the_answer_and_paths_that_are_never_faulted_hold() {
+    let upstream = upstream(|_, request| {
+        let status = if request.contains("/missing") { "404 Not Found" } else { "200 OK" };
+        Say::Keep(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok").into())
+    });
+    let (ledger, _records) = Ledger::new(64);
+    let never_fault = NeverFault::compile(&["/health".to_owned()]);
+    let plane = Plane::new(Options { workers: 1, never_fault, ..Options::new(ledger) }).unwrap();
+    let proxy = before(&plane, upstream.address);
+    inject(&plane, "[[fault]]\nkind='error'\nphase='after_upstream_head'\nhttp_status=500\nmatch={status=[404]}");
+    let mut client = Talker::to(proxy);
+    assert_eq!(status(&client.ask(GET).0), 200);
+    assert_eq!(status(&Talker::to(proxy).ask(&GET.replacen('/', "/missing", 1)).0), 500);
+    inject(&plane, "[[fault]]\nkind='error'\nhttp_status=503");
+    assert_eq!(status(&client.ask(&GET.replacen('/', "/health", 1)).0), 200);
+    assert_eq!(status(&client.ask(GET).0), 503);
+}
+
+#[test]
+fn a_fault_comes_on_in_the_middle_of_a_long_answer() {
+    const TOTAL: usize = 64 << 20;
+    let long = server(|mut stream| {
+        use std::io::{Read, Write};
+        let _head = stream.read(&mut [0; 100]);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
+        let _cut_off = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; TOTAL]));
+    });
+    let (plane, _records) = plane(1);
+    let mut client = Talker::to(before(&plane, long));
+    // another is in force already, and stays far
+    inject(&plane, "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='1GiB'\nhow='reset'");
+    client.say(GET);
+    client.head();
+    client.exactly(1000);
+    let fault =
+        inject(&plane, "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='100B'\nhow='reset'");
+    let (rest, reset) = client.rest();
+    assert!(reset && rest.len() < TOTAL - 1000, "{} {reset}", rest.len());
+    assert_eq!(fault.tally.read().injected, 1);
+}
+
+#[test]
+fn trailers_stay_behind_an_answer_that_is_kept() {
+    let upstream = upstream(|_, _| {
+        let chunks =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n";
+        Say::Keep(chunks.into())
+    });
+    let (_plane, proxy) = faulted(&upstream, "[[fault]]\nkind='latency'\nphase='after_upstream'\ndelay='1ms'");
+    let mut client = Talker::to(proxy);
+    for _ in 0..2 {
+        client.say(GET);
+        client.head();
+        assert_eq!(client.exactly(12), b"2\r\nab\r\n0\r\nx-");
+        assert_eq!(client.head(), "sum: 1\r\n\r\n");
+    }
+}
+
+#[test]
+fn faults_beneath_act_on_the_connection() {
+    let upstream = fine();
+    let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='latency'\nlayer='bytes'\ndelay='30ms'");
+    let mut client = Talker::to(proxy);
+    let began = plane.clock().now().mono;
+    assert_eq!(client.ask(POST).1, "ok");
+    assert!(plane.clock().now().mono - began >= 30 * MILLI);
+    let stuck: Arc<_> = inject(&plane, "[[fault]]\nkind='latency'\nlayer='bytes'\ndelay='1h'");
+    client.say(GET);
+    eventually("held", || stuck.tally.read().held >= 1);
+    carried_out(&plane, plane.cell().abort_all());
+    assert_eq!(client.answer().1, "ok");
+    assert_eq!(plane.held_bytes(), 0);
+}

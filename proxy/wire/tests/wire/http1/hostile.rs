@@ -1,1 +1,121 @@
-//! Peers that are not well.
+//! Upstreams and clients that break off, lie about lengths, or send what can be read in more than one way.
+
+use std::net::Shutdown;
+
+use squall_core::plane::DataPlane;
+
+use super::script::*;
+use crate::support::*;
+
+/// What a client takes an answer for: its status and body, or none where it was not whole.
+fn taken(all: &str) -> Option<(u16, String)> {
+    let (head, body) = all.split_once("\r\n\r\n")?;
+    let head = format!("{head}\r\n\r\n");
+    if value(&head, "transfer-encoding").is_some() {
+        let whole = body.ends_with("0\r\n\r\n");
+        let data = body.lines().filter(|line| line.starts_with("data")).collect();
+        return whole.then(|| (status(&head), data));
+    }
+    let whole = value(&head, "content-length").is_none_or(|length| length.parse() == Ok(body.len()));
+    whole.then(|| (status(&head), body.to_owned()))
+}
+
+const SHAPES: [&str; 2] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\ndata01",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata01\r\n0\r\n\r\n",
+];
+
+#[test]
+fn an_answer_that_breaks_off_at_any_byte_is_never_taken_for_whole() {
+    for whole in SHAPES {
+        let bytes = whole.as_bytes();
+        let upstream = upstream(move |n, _| {
+            let part = bytes[..n / 2].to_vec();
+            if n % 2 == 0 { Say::Close(part) } else { Say::Reset(part) }
+        });
+        let (plane, _records) = plane(1);
+        let proxy = before(&plane, upstream.address);
+        for n in 0..2 * bytes.len() {
+            let mut client = Talker::to(proxy);
+            client.say(GET.replacen("GET", "POST", 1)); // not asked again
+            let (all, _) = client.rest();
+            let got = taken(&all);
+            assert!(got.as_ref().is_none_or(|(status, _)| *status == 502), "{n}: {got:?} from {all:?}");
+            assert!(whole.starts_with("HTTP/1.1 200") && !all.contains("data01\r\n0"), "{n}: {all:?}");
+        }
+        assert_eq!(upstream.connections(), 2 * bytes.len());
+        let reading = plane.reading("p").unwrap();
+        assert_eq!((reading.http.cut, plane.panics()), (2 * bytes.len() as u64, 0));
+    }
+}
+
+#[test]
+fn a_client_that_closes_at_any_byte_of_a_request_leaves_nothing_behind() {
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n";
+    for whole in [POST, chunked] {
+        let upstream = fine();
+        let (plane, _records) = plane(1);
+        let proxy = before(&plane, upstream.address);
+        for n in 0..whole.len() {
+            let mut client = Talker::to(proxy);
+            client.say(&whole[..n]);
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            let (all, _) = client.rest();
+            assert!(!all.starts_with("HTTP/1.1 200"), "{n}: {all}");
+        }
+        eventually("nobody is left", || plane.connections() == 0 && upstream.over() == upstream.connections());
+        assert_eq!(plane.panics(), 0);
+        assert_eq!(Talker::to(proxy).ask(whole).1, "ok");
+    }
+}
+
+#[test]
+fn heads_beyond_measure_are_refused() {
+    let upstream = fine();
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, upstream.address);
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(100_000));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(64 << 10));
+    for (request, expected) in [(many, 431), (long, 414)] {
+        let mut client = Talker::to(proxy);
+        // it may be refused before all of it is sent
+        let _refused_already = std::io::Write::write_all(&mut client.stream(), request.as_bytes());
+        assert_eq!(status(&client.head()), expected);
+    }
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn what_can_be_read_in_more_than_one_way_never_reaches_the_upstream() {
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let fields = [
+        "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: ,chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Transfer-Encoding:\x0bchunked\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 5 5\r\n",
+        "Host: b\r\n",
+        "X: a\0b\r\n",
+        "X: a\r\n folded\r\n",
+        "X: a\nTransfer-Encoding: chunked\r\n",
+    ];
+    let upstream = fine();
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, upstream.address);
+    for field in fields {
+        let mut client = Talker::to(proxy);
+        client.say(format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n0\r\n\r\n{inner}"));
+        let (all, _) = client.rest();
+        assert!(all.starts_with("HTTP/1.1 4") && all.matches("HTTP/1.1 ").count() == 1, "{field:?}: {all}");
+    }
+    let mut client = Talker::to(proxy);
+    client.say(format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"));
+    assert!(client.rest().0.starts_with("HTTP/1.1 4"));
+    assert_eq!(upstream.heard(), "");
+}

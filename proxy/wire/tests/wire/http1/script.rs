@@ -206,7 +206,10 @@ impl Talker {
                     continue;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => true,
-                Err(error) => panic!("{error} behind {:?}", String::from_utf8_lossy(&all)),
+                Err(error) => {
+                    let tail = &all[all.len().saturating_sub(1000)..];
+                    panic!("{error} behind {} bytes, last {:?}", all.len(), String::from_utf8_lossy(tail))
+                }
             };
             return (String::from_utf8_lossy(&all).into_owned(), ended);
         }
@@ -226,7 +229,7 @@ pub(crate) fn status(head: &str) -> u16 {
 /// Faults as a scenario writes them, on proxy `p` and in force from now on.
 pub(crate) fn faults(plane: &Plane, text: &str) -> Vec<Arc<Active>> {
     let proxy: ProxySpec = http("127.0.0.1:1".parse().unwrap(), HttpVersion::One);
-    let text = format!("name = 'test'\nduration = '1h'\n{}", text.replace("[[fault]]", "[[fault]]\nproxy = 'p'"));
+    let text = format!("name = 'test'\nmax_duration = '1h'\n{}", text.replace("[[fault]]", "[[fault]]\nproxy = 'p'"));
     let source = Arc::new(Source { name: "test.toml".to_owned(), text });
     let options = parse::Options { proxies: Some(vec![proxy.clone()]), ..parse::Options::default() };
     let (checked, _) = parse::scenario(&source, &options).unwrap_or_else(|told| panic!("{told:#?}"));
