@@ -36,13 +36,38 @@ pub struct Way {
 }
 
 /// `http`: how the requests of a proxy that speaks HTTP go on to the upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpWay {
     /// The version that is spoken with the upstream, whatever the clients speak: `1.1` unless written. Without TLS, `2` is
     /// spoken by prior knowledge (RFC 9113, 3.3).
     #[serde(default)]
     pub upstream: HttpVersion,
+    /// Whom the upstream is asked for: `preserve` (unless written) whom the client asked for, `upstream` the proxy's
+    /// upstream, else this host. Where that changes it, Location and the domains of cookies are changed back in answers.
+    #[serde(default = "preserve")]
+    pub host: String,
+    /// Whether the upstream is told of the client: `x-forwarded-for` is added to, `x-forwarded-proto` and
+    /// `x-forwarded-host` are set where nobody before has. `false` unless written.
+    #[serde(default)]
+    pub forwarded: bool,
+}
+
+impl HttpWay {
+    /// [`HttpWay::host`]: whom the client asked for.
+    pub const PRESERVE: &'static str = "preserve";
+    /// [`HttpWay::host`]: the proxy's upstream.
+    pub const UPSTREAM: &'static str = "upstream";
+}
+
+impl Default for HttpWay {
+    fn default() -> HttpWay {
+        HttpWay { upstream: HttpVersion::default(), host: preserve(), forwarded: false }
+    }
+}
+
+fn preserve() -> String {
+    HttpWay::PRESERVE.to_owned()
 }
 
 /// A version of HTTP.

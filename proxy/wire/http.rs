@@ -21,6 +21,7 @@ mod head2;
 mod io;
 mod leg;
 mod line;
+mod names;
 mod pool;
 mod reach;
 mod server1;

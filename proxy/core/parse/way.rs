@@ -8,7 +8,7 @@ use super::node::{Node, Table};
 use super::reader::{Reader, join};
 use super::tls;
 use crate::scenario::Protocol;
-use crate::way::{ORIGINAL, ProxyProtocol, Way};
+use crate::way::{HttpWay, ORIGINAL, ProxyProtocol, Way};
 
 /// Checks them.
 pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &ProxyDraft) -> Way {
@@ -50,6 +50,9 @@ pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
     if draft.http.is_some() && !matches!(draft.protocol, Some(Protocol::Http | Protocol::Auto)) {
         reader.error(table, path, "http", "`http` is for proxies with `protocol = \"http\"`");
     }
+    if let Some(http) = &draft.http {
+        check_host(reader, table, path, &http.host, &draft.upstream);
+    }
     Way {
         http: draft.http.clone(),
         proxy_protocol: draft.proxy_protocol.clone(),
@@ -58,6 +61,19 @@ pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
         mark: draft.mark,
         tls: tls::read(reader, table, path, draft),
         upstream_tls: tls::upstream(reader, table, path, draft),
+    }
+}
+
+/// Whom the upstream is asked for goes into every request.
+fn check_host(reader: &mut Reader, table: &Table, path: &str, host: &str, upstream: &str) {
+    let (inner, path) = (table.node("http").and_then(Node::as_table).unwrap_or(table), join(path, "http"));
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if host.is_empty() || host.len() > 255 || !host.chars().all(is_host) {
+        let message = format!("{host:?} is no host: `preserve`, `upstream`, or a name such as `api.example.com`");
+        reader.error(inner, &path, "host", message);
+    }
+    if host == HttpWay::UPSTREAM && (upstream.starts_with("unix:") || upstream == ORIGINAL) {
+        reader.error(inner, &path, "host", "this upstream has no host name to ask for: write one, or `preserve`");
     }
 }
 

@@ -19,6 +19,7 @@ use squall_core::time::Time;
 use super::ends::{Answered, Broken, Client, Length, Piece, Server, Sink, Source};
 use super::failure::Failure;
 use super::leg::{Leg, Stop};
+use super::names::{Names, dress};
 use super::reach::{Origin, Reached, reach};
 use super::watch::Watcher;
 use crate::clock::SystemClock;
@@ -71,6 +72,8 @@ struct Exchange<'a, C> {
     /// Times that the request is delivered besides the first, and its body, kept for them.
     copies: u8,
     kept: Vec<Bytes>,
+    /// The host that the upstream was asked for is another than the client's.
+    names: Option<Names>,
     /// Bytes of the request's body that are announced more or fewer than come.
     off_by: i64,
     request: Leg,
@@ -94,6 +97,7 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         instead: None,
         copies: 0,
         kept: Vec::new(),
+        names: None,
         off_by: 0,
         request: if has_body { Leg::new(Flow::Upstream) } else { Leg::finished(Flow::Upstream) },
         answer: Leg::new(Flow::Downstream),
@@ -115,6 +119,7 @@ impl<C: Client> Exchange<'_, C> {
                 self.renew_request(patch).await?;
             }
         }
+        self.dress();
         self.send_head(&mut server);
         let mut again = server.is_used() && self.may_try_again();
         let answered = loop {
@@ -134,6 +139,18 @@ impl<C: Client> Exchange<'_, C> {
             server.rest(&self.watcher.worker, &self.watcher.local);
         }
         finished
+    }
+
+    /// Tells the upstream of whom the client asked what the proxy's way says.
+    fn dress(&mut self) {
+        let target = self.watcher.local.proxy.target.load();
+        let Some(way) = &target.spec.way.http else { return };
+        let client = self.talk.client.map(|client| client.ip());
+        let upstream = &target.spec.upstream;
+        let mut faults = self.watcher.exchange();
+        let talk = faults.as_mut().map_or(&mut self.talk, |faults| &mut faults.talk);
+        let request = talk.dialogue_mut().map(|dialogue| &mut dialogue.request);
+        self.names = request.and_then(|request| dress(request, way, upstream, client));
     }
 
     /// A request without a body that may be sent twice.
@@ -339,12 +356,17 @@ impl<C: Client> Exchange<'_, C> {
         if length == Length::None {
             self.answer = Leg::finished(Flow::Downstream);
         }
+        if let Some(names) = &self.names {
+            names.undress(&mut response);
+        }
         self.client.answer(&response, length);
         self.headed = true;
         self.note_answer(response.status);
         poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;
         for _ in 0..std::mem::take(&mut self.copies) {
-            self.deliver_again().await?;
+            if self.deliver_again().await.is_err() {
+                break; // the client has its answer
+            }
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::support::*;
 
 /// A proxy `p` that speaks this version with its upstream.
 pub(crate) fn http(upstream: SocketAddr, version: HttpVersion) -> ProxySpec {
-    let way = Way { http: Some(HttpWay { upstream: version }), ..Way::default() };
+    let way = Way { http: Some(HttpWay { upstream: version, ..HttpWay::default() }), ..Way::default() };
     ProxySpec { protocol: Protocol::Http, way, ..spec("p", upstream) }
 }
 
