@@ -50,6 +50,31 @@ fn an_answer_that_breaks_off_at_any_byte_is_never_taken_for_whole() {
 }
 
 #[test]
+fn lengths_that_lie_and_ends_that_differ_are_felt_as_without_squall() {
+    // what is said before FIN, and whether the body that arrives is all of it
+    let head = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let cases = [
+        (format!("{}data01", head(6)), true),
+        (format!("{}data01", head(9)), false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata01".to_owned(), false),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\ndata01\r\n".to_owned(), false),
+        ("HTTP/1.1 200 OK\r\n\r\ndata01".to_owned(), true),
+    ];
+    for (says, is_whole) in cases {
+        let said = says.clone();
+        let upstream = upstream(move |_, _| Say::Close(said.clone().into()));
+        let (plane, _records) = plane(1);
+        for address in [upstream.address, before(&plane, upstream.address)] {
+            let mut client = Talker::to(address);
+            client.say(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+            let (all, reset) = client.rest();
+            assert_eq!((taken(&all).is_some(), reset), (is_whole, false), "{says:?} by {address}: {all:?}");
+            assert!(all.contains("data01"), "{says:?} by {address}: {all:?}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_closes_at_any_byte_of_a_request_leaves_nothing_behind() {
     let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n";
     for whole in [POST, chunked] {
