@@ -100,7 +100,12 @@ fn http_is_offered_over_tls() {
     let (checked, _) = scenario(&source(&with(fields)), &Options::default()).unwrap();
     let way = &checked.proxies[0].way;
     assert_eq!(way.tls.as_ref().unwrap().alpn, ["h2", "http/1.1"]);
-    assert_eq!(way.upstream_tls.as_ref().unwrap().alpn, ["h2", "http/1.1"]);
+    assert_eq!(way.upstream_tls.as_ref().unwrap().alpn, ["http/1.1"], "what is spoken with the upstream");
+    let two = format!("{fields}\nhttp = {{ upstream = \"2\" }}");
+    let (checked, _) = scenario(&source(&with(&two)), &Options::default()).unwrap();
+    assert_eq!(checked.proxies[0].way.upstream_tls.as_ref().unwrap().alpn, ["h2"]);
+    let other = fields.replace("verify = false", "verify = false, alpn = [\"h2\"]");
+    assert!(told(&with(&other)).contains("squall speaks `http/1.1` with this upstream"), "{}", told(&with(&other)));
 }
 
 #[test]
