@@ -156,6 +156,23 @@ fn a_drill_that_nobody_attends_goes_on_by_itself() {
 }
 
 #[test]
+fn the_shipped_drill_on_http_fails_calls_in_three_ways() {
+    let _turn = turn();
+    let room = Room::new();
+    let report = room.path("report").display().to_string();
+    let ended = room.squall(&["drill", "scenarios/http-drill.toml", "--report", &report]);
+    // on a machine that is busy with something else its delays may be off, and it says so
+    let is_late = ended.code == Some(3) && ended.out.contains("of its delays were off");
+    assert!(is_late || ended.code == Some(0) && ended.out.contains("http-drill-1: upheld"), "{ended:?}");
+    let report = std::fs::read_to_string(std::path::Path::new(&report).join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    for fault in report["faults"].as_array().unwrap() {
+        let of = |count: &str| fault["tally"][count].as_u64().unwrap();
+        assert!(of("injected") > 0 && of("selected") < of("eligible") / 2, "{fault}");
+    }
+}
+
+#[test]
 fn the_shipped_drill_for_people_runs_without_them() {
     let _turn = turn();
     let room = Room::new();
