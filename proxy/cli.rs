@@ -5,6 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::exit::Outcome;
 
 mod abort;
+mod approve;
 mod audit;
 mod ca;
 mod change;
@@ -35,6 +36,7 @@ mod schema;
 mod serve;
 mod start;
 mod status;
+mod submit;
 mod token;
 mod toxiproxy;
 
@@ -60,6 +62,12 @@ enum Command {
     Drill(drill::Args),
     /// Run a scenario on a `squall serve`, keeping its lease while waiting for the verdict
     Start(start::Args),
+    /// Hand in a scenario for approval, without starting it
+    Submit(submit::Args),
+    /// Agree to an experiment that somebody else has handed in and somebody else starts, exactly as it is
+    Approve(approve::Args),
+    /// Object to an experiment that has not started: it will not
+    Reject(approve::RejectArgs),
     /// End one experiment, or without an id everything: the faults are off when this returns
     Abort(abort::Args),
     /// Lift an experiment's faults and stop its timeline; only `resume` goes on
@@ -127,6 +135,9 @@ impl Cli {
             Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Drill(args) => drill::run(args),
             Command::Start(args) => start::run(args),
+            Command::Submit(args) => submit::run(args),
+            Command::Approve(args) => approve::run(args),
+            Command::Reject(args) => approve::reject(args),
             Command::Abort(args) => abort::run(args),
             Command::Pause(args) => pause::run(args, "pause"),
             Command::Resume(args) => pause::run(args, "resume"),

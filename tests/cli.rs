@@ -2,8 +2,9 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 25] = [
     "abort",
+    "approve",
     "check",
     "completions",
     "drill",
@@ -17,6 +18,7 @@ const COMMANDS: [&str; 22] = [
     "pause",
     "plan",
     "proxy",
+    "reject",
     "reload",
     "resume",
     "scenarios",
@@ -24,6 +26,7 @@ const COMMANDS: [&str; 22] = [
     "serve",
     "start",
     "status",
+    "submit",
     "token",
 ];
 

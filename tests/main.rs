@@ -8,6 +8,7 @@ mod bad;
 mod cli;
 mod drill;
 mod files;
+mod governance;
 mod kinds;
 mod outages;
 mod real;

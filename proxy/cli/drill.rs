@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use squall_core::parse;
 use squall_core::scenario::Checked;
+use squall_core::who::Identity;
 use squall_drill::engine::Keep;
 use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked};
 use tokio::sync::broadcast::{self, error::TryRecvError};
@@ -88,9 +89,9 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 /// One scenario, from its start to its verdict.
 fn one(wired: &Arc<Wired>, scenario: Checked, observe: bool, wishes: &Receiver<Wish>, print: &Print<'_>) -> Outcome {
     let engine = wired.engine();
-    let events = engine.events();
-    let id = engine.submit(scenario)?.id;
-    let view = if observe { engine.observe(&id, Keep::Owned)? } else { engine.start(&id, Keep::Owned)? };
+    let (events, who) = (engine.events(), Identity::local());
+    let id = engine.submit(scenario, &who)?.id;
+    let view = if observe { engine.observe(&id, Keep::Owned, &who)? } else { engine.start(&id, Keep::Owned, &who)? };
     tell!("{}", start::told(&view));
     for (name, address) in &view.proxies {
         tell!("proxy {name} {address}");

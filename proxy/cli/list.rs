@@ -6,6 +6,7 @@ use squall_drill::view::Verdict;
 use super::out::{say, table};
 use super::reach::Reach;
 use super::status::pretty;
+use super::submit::told;
 use crate::exit::{Exit, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +24,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         say!("{}", pretty(&experiments)?);
         return Ok(Exit::Done);
     }
-    let mut rows = vec![["ID", "NAME", "STATE", "VERDICT", "ELAPSED", "SEED"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["ID", "NAME", "STATE", "VERDICT", "ELAPSED", "SEED", "CONSENT"].map(str::to_owned).to_vec()];
     for view in experiments {
         rows.push(vec![
             view.id,
@@ -32,6 +33,7 @@ pub(crate) fn run(args: Args) -> Outcome {
             view.verdict.map_or("-", Verdict::word).to_owned(),
             elapsed(view.elapsed, view.planned),
             view.seed.to_string(),
+            told(&view.consent).unwrap_or_else(|| "-".into()),
         ]);
     }
     table(&rows);

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
+use squall_control::api::ExperimentLine;
 use squall_control::app::Format;
 use squall_control::client::{Client, ClientError};
 use squall_core::{parse, read};
-use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked};
+use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked, State};
 
 use super::files::{self, Setting};
 use super::follow::{self, Followed, Print};
@@ -18,8 +19,9 @@ use crate::library;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A scenario's file, or the name of one that squall brings (`squall scenarios`)
-    #[arg(value_name = "FILE|NAME")]
+    /// A scenario's file, the name of one that squall brings (`squall scenarios`), or the id or name of an experiment that
+    /// was handed in before (`squall submit`)
+    #[arg(value_name = "FILE|NAME|ID")]
     scenario: String,
     #[command(flatten)]
     how: How,
@@ -45,9 +47,30 @@ pub(crate) struct How {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
+    let client = match Path::new(&args.scenario).exists() || !args.set.is_empty() {
+        true => None,
+        false => args.reach.client().ok(), // without one, what is wrong with the name is said first
+    };
+    let handed_in = client.as_ref().and_then(|client| handed_in(client, &args.scenario));
+    if let Some((client, id)) = client.zip(handed_in) {
+        let wishes = interrupt::listen_with_enter()?;
+        return begin(client, id, None, &args.how, &wishes, &Print::default());
+    }
     let scenario = text(&args.scenario)?;
-    let client = args.reach.client()?;
-    on(client, &scenario, &files::settings(args.set), &args.how, &interrupt::listen_with_enter()?, &Print::default())
+    let (client, wishes) = (args.reach.client()?, interrupt::listen_with_enter()?);
+    on(client, &scenario, &files::settings(args.set), &args.how, &wishes, &Print::default())
+}
+
+/// The experiment of this id that waits for its start, or of this name if people have to approve it: the latest that they
+/// have, else the latest.
+fn handed_in(client: &Client, name: &str) -> Option<String> {
+    let waits = |line: &&ExperimentLine| matches!(line.state, State::Draft | State::Approved);
+    let status = client.status().ok()?;
+    let waiting: Vec<&ExperimentLine> = status.experiments.iter().filter(waits).collect();
+    let by_id = waiting.iter().find(|line| line.id == name);
+    let of_name = |line: &ExperimentLine| line.name == name && line.consent.required > 0;
+    let approved = || waiting.iter().find(|line| of_name(line) && line.state == State::Approved);
+    by_id.or_else(approved).or_else(|| waiting.iter().find(|line| of_name(line))).map(|line| line.id.clone())
 }
 
 /// A scenario as it is handed in.
@@ -59,6 +82,11 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn toml(text: String) -> Text {
         Text { text, format: Format::Toml }
+    }
+
+    /// Hands it in.
+    pub(crate) fn submit(&self, client: &Client, set: &[(String, String)]) -> Result<ExperimentView, Failure> {
+        Ok(client.submit(&self.text, self.format, set)?)
     }
 }
 
@@ -90,7 +118,20 @@ pub(crate) fn on(
     print: &Print<'_>,
 ) -> Outcome {
     let events = events(&client);
-    let id = client.submit(&scenario.text, scenario.format, set)?.id;
+    let id = scenario.submit(&client, set)?.id;
+    begin(client, id, Some(events), how, wishes, print)
+}
+
+/// Starts what was handed in, and waits for its verdict.
+fn begin(
+    client: Client,
+    id: String,
+    known: Option<Receiver<Event>>,
+    how: &How,
+    wishes: &Receiver<Wish>,
+    print: &Print<'_>,
+) -> Outcome {
+    let events = known.unwrap_or_else(|| events(&client));
     let max = how.max.as_deref();
     let view = if how.observe { client.observe(&id, max)? } else { client.start(&id, max)? };
     if how.detach {

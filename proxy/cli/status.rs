@@ -4,6 +4,7 @@ use squall_control::api::{ExperimentView, Status};
 
 use super::out::{raw, say, table};
 use super::reach::Reach;
+use super::submit;
 use crate::exit::{Exit, Failure, Outcome};
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +57,13 @@ fn show(status: &Status, place: &str) {
     for experiment in &status.experiments {
         let observed = if experiment.observed { " (only observed)" } else { "" };
         let waits = experiment.waiting.as_ref().map(|waiting| format!(", waits for step `{}`", waiting.step));
-        let state = format!("{}{observed}{}", experiment.state.word(), waits.unwrap_or_default());
+        let consent = submit::told(&experiment.consent).map(|told| format!(", {told}"));
+        let state = format!(
+            "{}{observed}{}{}",
+            experiment.state.word(),
+            waits.unwrap_or_default(),
+            consent.unwrap_or_default()
+        );
         rows.push(vec![experiment.id.clone(), experiment.name.clone(), state]);
     }
     table(&rows);

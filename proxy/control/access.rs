@@ -57,8 +57,8 @@ impl Access {
             Ok(Some(shown)) => file
                 .tokens()
                 .verify(shown, self.clock.wall())
-                .map_err(|refused| refused.told())
-                .map(|token| token.identity(&peer.to_string())),
+                .map(|token| token.identity(&peer.to_string()))
+                .map_err(|refused| refused.told()),
             Ok(None) => self.known(peer).ok_or("a token is needed: `Authorization: Bearer sqt_…`"),
             Err(why) => Err(why),
         };

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use squall_core::scenario::Protocol;
 use squall_core::tls::{Tls, UpstreamTls};
 use squall_core::way::{ProxyProtocol, Source, Transparent, Way};
+pub use squall_drill::approve::ApproveRequest;
 pub use squall_drill::view::{
-    AbortReport, Event, ExperimentView, FaultView, LeverView, Mark, MarkKind, Marked, State, Verdict, WaitingView,
+    AbortReport, ConsentView, Event, ExperimentView, FaultView, LeverView, Mark, MarkKind, Marked, State, Verdict,
+    WaitingView,
 };
 
 /// `GET /v1/status`
@@ -137,6 +139,9 @@ pub struct ExperimentLine {
     /// The step that it waits for.
     #[serde(default)]
     pub waiting: Option<WaitingView>,
+    /// Who handed it in, approved it, started it.
+    #[serde(default)]
+    pub consent: ConsentView,
 }
 
 /// The answer to an abort of one experiment: the experiment, and the figures.
@@ -158,6 +163,9 @@ pub struct StartRequest {
     /// When a detached experiment ends at the latest, as in "5m".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
+    /// The digest of what is meant; another one is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// It does everything but act: nothing is injected, and guards only say what they would have done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
@@ -181,6 +189,14 @@ pub struct Engaged {
     /// Why it may not survive a restart; none: it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_kept: Option<String>,
+}
+
+/// Body of `POST /v1/experiments/{id}/reject`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RejectRequest {
+    /// Why, 1 to 500 characters: kept with the experiment.
+    pub reason: String,
 }
 
 /// Body of the other POSTs: `{}`

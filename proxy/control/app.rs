@@ -3,6 +3,8 @@
 use squall_core::diagnostic::Diagnostic;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::{Checked, ProxySpec};
+use squall_core::who::Identity;
+use squall_drill::approve::Approving;
 use squall_drill::audit::Act;
 use squall_drill::engine::{Aborting, Engine, Keep};
 use squall_drill::view::{AbortReport, Event, ExperimentView, LeverView, Mark, Marked, Refusal};
@@ -54,11 +56,15 @@ pub enum Format {
 /// The experiments, as [`Engine`] runs them; tests have their own. See there for the methods.
 pub trait Experiments: Send + Sync {
     /// [`Engine::submit`]
-    fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal>;
+    fn submit(&self, scenario: Checked, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::start`]
-    fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    fn start(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::observe`]
-    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal>;
+    fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::approve`]
+    fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::reject`]
+    fn reject(&self, id: &str, reason: &str, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::canonical`]
     fn canonical(&self, id: &str) -> Result<String, Refusal>;
     /// [`Engine::change`]
@@ -104,16 +110,24 @@ impl AbortProgress for Aborting {
 }
 
 impl Experiments for Engine {
-    fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal> {
-        Engine::submit(self, scenario)
+    fn submit(&self, scenario: Checked, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::submit(self, scenario, by)
     }
 
-    fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        Engine::start(self, id, keep)
+    fn start(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::start(self, id, keep, by)
     }
 
-    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        Engine::observe(self, id, keep)
+    fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::observe(self, id, keep, by)
+    }
+
+    fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::approve(self, id, given, by)
+    }
+
+    fn reject(&self, id: &str, reason: &str, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::reject(self, id, reason, by)
     }
 
     fn canonical(&self, id: &str) -> Result<String, Refusal> {

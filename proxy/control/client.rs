@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 pub use self::events::Events;
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, EngageRequest, Engaged, ExperimentView, LeverView, Mark, Marked, Problem,
-    ProxyRequest, ProxyView, Reloaded, StartRequest, Status,
+    AbortReport, AbortedExperiment, ApproveRequest, Empty, EngageRequest, Engaged, ExperimentView, LeverView, Mark,
+    Marked, Problem, ProxyRequest, ProxyView, RejectRequest, Reloaded, StartRequest, Status,
 };
 use crate::app::Format;
 use crate::place::{self, Place};
@@ -174,8 +174,24 @@ impl Client {
     }
 
     fn begin(&self, id: &str, detached: Option<&str>, observe: bool) -> Result<ExperimentView, ClientError> {
-        let request = StartRequest { detach: detached.is_some(), max: detached.map(str::to_owned), observe };
+        let (detach, max) = (detached.is_some(), detached.map(str::to_owned));
+        let request = StartRequest { detach, max, observe, digest: None };
         self.post(&experiment(id, "/start")?, &request)
+    }
+
+    /// Agrees to it: `POST /v1/experiments/{id}/approve`
+    pub fn approve(&self, id: &str, request: &ApproveRequest) -> Result<ExperimentView, ClientError> {
+        self.post(&experiment(id, "/approve")?, request)
+    }
+
+    /// Objects to it: `POST /v1/experiments/{id}/reject`
+    pub fn reject(&self, id: &str, reason: &str) -> Result<ExperimentView, ClientError> {
+        self.post(&experiment(id, "/reject")?, &RejectRequest { reason: reason.to_owned() })
+    }
+
+    /// What it says: `GET /v1/experiments/{id}/scenario`
+    pub fn scenario(&self, id: &str) -> Result<String, ClientError> {
+        self.call(Method::GET, &experiment(id, "/scenario")?, None)?.text()
     }
 
     /// Says what happened: `POST /v1/experiments/{id}/marks`

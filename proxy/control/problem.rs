@@ -112,6 +112,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         let status = match refusal {
             Refusal::Unknown(_) => StatusCode::NOT_FOUND,
+            Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
             Refusal::State(_) | Refusal::NotArmed(_) | Refusal::TooMany(_) | Refusal::Lever(_) => StatusCode::CONFLICT,
         };
         let detail = match &refusal {

@@ -20,8 +20,8 @@ use tokio::sync::{Semaphore, watch};
 pub(crate) use self::table::{Answer, Content, Route, Taken};
 use crate::access::{About, Access, identify, permit};
 use crate::api::{
-    AbortReport, AbortedExperiment, Empty, EngageRequest, Engaged, Event, ExperimentView, LeverView, Mark, Marked,
-    ProxyRequest, ProxyView, Reloaded, StartRequest, Status,
+    AbortReport, AbortedExperiment, ApproveRequest, Empty, EngageRequest, Engaged, Event, ExperimentView, LeverView,
+    Mark, Marked, ProxyRequest, ProxyView, RejectRequest, Reloaded, StartRequest, Status,
 };
 use crate::app::App;
 use crate::audit::audit;
@@ -84,6 +84,19 @@ pub(crate) fn table() -> Vec<Route> {
             .gives::<serde_json::Value>(200)
             .says(200, "text/markdown")
             .fails(&[404, 406, 409]),
+        Route::get("/v1/experiments/{id}/scenario", experiments::scenario, "What it says, exactly as its digest is of")
+            .gives::<serde_json::Value>(200)
+            .fails(&[404]),
+        Route::post("/v1/experiments/{id}/approve", experiments::approve, "Agree to it as it is, for a while")
+            .least(Role::Approver)
+            .takes::<ApproveRequest>()
+            .gives::<ExperimentView>(200)
+            .fails(&[404, 409, 415, 422]),
+        Route::post("/v1/experiments/{id}/reject", experiments::reject, "Object to it: it will not start")
+            .least(Role::Approver)
+            .takes::<RejectRequest>()
+            .gives::<ExperimentView>(200)
+            .fails(&[404, 409, 415, 422]),
         Route::post("/v1/experiments/{id}/start", experiments::start, "Arm and start it")
             .takes::<StartRequest>()
             .gives::<ExperimentView>(200)

@@ -95,9 +95,19 @@ pub struct Safety {
     /// `host:port` tried before every start.
     pub must_not_reach: Vec<String>,
     /// Approvals by environment.
-    pub approvals: std::collections::BTreeMap<String, u32>,
+    pub approvals: std::collections::BTreeMap<String, Consent>,
     /// Experiments that may run at one moment.
     pub max_experiments: usize,
+}
+
+/// Who has to agree.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub enum Consent {
+    /// So many people.
+    People(u32),
+    /// One of each of these groups, all different people.
+    Groups(Vec<String>),
 }
 
 impl Default for Safety {

@@ -38,6 +38,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) drops: Result<(), String>,
     /// Nothing is to be injected.
     pub(crate) observed: bool,
+    /// Approvals that are missing; in words.
+    pub(crate) consent: Vec<String>,
 }
 
 /// A fault on one of its proxies.
@@ -115,13 +117,6 @@ pub(crate) fn resolve_changed(
     if arming.against.is_empty() { Ok(targets) } else { Err(arming.against) }
 }
 
-/// Approvals that a scenario needs here.
-pub(crate) fn approvals(checked: &Checked, environment: &str, safety: &Safety) -> u32 {
-    let floor = safety.approvals.get(environment).copied().unwrap_or(0);
-    let production = u32::from(environment == "production");
-    checked.approvals_required.max(floor).max(production)
-}
-
 /// Addresses of `must_not_reach` that answer. Waits half a second at most.
 pub(crate) fn reachable(addresses: &[String]) -> Vec<String> {
     let answers = |address: &String| {
@@ -159,10 +154,9 @@ impl Arming<'_> {
             let list = if list.is_empty() { "none".to_owned() } else { list };
             self.against.push(format!("this host is `{environment}`, and the scenario may run in: {list}"));
         }
-        let needed = approvals(checked, environment, ground.safety);
         // to look on needs nobody's consent; load on somebody's system does
-        if needed > 0 && !(ground.observed && checked.workloads.is_empty()) {
-            self.against.push(format!("it needs {needed} approval(s), which this version can not take"));
+        if !(ground.observed && checked.workloads.is_empty()) {
+            self.against.extend(ground.consent.iter().cloned());
         }
         self.check_exposure();
     }

@@ -7,8 +7,10 @@ use squall_core::cell::Switch;
 use squall_core::plan::TallyReading;
 use squall_core::scenario::Checked;
 use squall_core::time::{Now, Time};
+use squall_core::who::Identity;
 
 use crate::abort::Release;
+use crate::approve::{Consents, Required};
 use crate::compile::Actives;
 use crate::marks::Marked;
 use crate::report::Moment;
@@ -39,8 +41,8 @@ impl Book {
     }
 
     /// Takes in a scenario.
-    pub(crate) fn add(&mut self, id: String, checked: Checked, seed: u64) -> Arc<Entry> {
-        let entry = Arc::new(Entry::new(id.into(), checked, seed));
+    pub(crate) fn add(&mut self, id: String, checked: Checked, seed: u64, by: Identity) -> Arc<Entry> {
+        let entry = Arc::new(Entry::new(id.into(), checked, seed, by));
         self.entries.push(entry.clone());
         if self.entries.len() > ROOM
             && let Some(oldest) = self.entries.iter().position(|entry| !entry.card().state.is_under_way())
@@ -107,6 +109,10 @@ pub(crate) struct Card {
     pub(crate) marks: Vec<Marked>,
     /// When its first fault is to open, ns on the timeline.
     pub(crate) first_open: Time,
+    /// Who has agreed to it.
+    pub(crate) consents: Consents,
+    /// Who has to.
+    pub(crate) required: Required,
     opened: Option<Time>,
 }
 
@@ -122,7 +128,7 @@ impl Card {
 }
 
 impl Entry {
-    fn new(id: Arc<str>, checked: Checked, seed: u64) -> Entry {
+    fn new(id: Arc<str>, checked: Checked, seed: u64, by: Identity) -> Entry {
         let card = Card {
             state: State::Draft,
             verdict: None,
@@ -137,6 +143,8 @@ impl Entry {
             waiting: None,
             marks: Vec::new(),
             first_open: 0,
+            consents: Consents::new(by),
+            required: Required::default(),
             opened: None,
         };
         let (switch, ending, release, moments, tenants) = Default::default();
@@ -252,6 +260,7 @@ impl Entry {
                 within: seconds(waiting.spec.within),
                 waited: card.timeline.standing(now.mono).map_or(0.0, seconds),
             }),
+            consent: card.consents.view(&card.required),
         }
     }
 }

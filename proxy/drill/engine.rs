@@ -11,12 +11,14 @@ use std::time::Duration;
 use squall_core::config::Safety;
 use squall_core::curve::Curve;
 use squall_core::observe::Record;
-use squall_core::plane::{DataPlane, Stand};
+use squall_core::plane::{DataPlane, ProxyInfo, Stand};
 use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::time::{Now, Time};
+use squall_core::who::Identity;
 use tokio::sync::{Notify, broadcast};
 
 use crate::abort::{Release, released};
+use crate::approve::{self, Approving, Rejection, Required};
 use crate::arm::{self, Ground, Resolved};
 use crate::audit::{Act, Audit, END};
 use crate::book::{Book, Entry};
@@ -164,14 +166,15 @@ impl Engine {
     }
 
     /// Takes in a checked scenario: draft, and approved where no approval is required.
-    pub fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal> {
+    pub fn submit(&self, scenario: Checked, by: &Identity) -> Result<ExperimentView, Refusal> {
         let inner = &self.inner;
         let seed = scenario.seed.unwrap_or_else(drawn_seed);
-        let needed = arm::approvals(&scenario, &inner.environment, &inner.safety);
+        let required = Required::of(&scenario, &inner.environment, &inner.safety);
         let id = inner.free_id(&scenario.name);
-        let entry = lock(&inner.book).add(id, scenario, seed);
-        inner.tell(&entry, "state", "draft".into());
-        if needed == 0 {
+        let entry = lock(&inner.book).add(id, scenario, seed, by.clone());
+        entry.card().required.clone_from(&required);
+        inner.tell(&entry, "state", format!("draft, handed in by {}", by.name));
+        if required.is_nothing() {
             entry.card().state = State::Approved;
             inner.tell(&entry, "state", "approved: none is required".into());
         }
@@ -180,22 +183,23 @@ impl Engine {
 
     /// Arms and starts it. Opens listeners and starts services, so it may take a moment. Errors: everything that is in
     /// the way at once; then nothing has changed.
-    pub fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        self.begin(id, keep, false)
+    pub fn start(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
+        self.begin(id, keep, false, by)
     }
 
     /// Does everything that [`Engine::start`] does but act: the same matching and draws on live traffic, on record as what
     /// would have been injected, and guards that only say what they would have done. Needs no approval unless the scenario
     /// brings load.
-    pub fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        self.begin(id, keep, true)
+    pub fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
+        self.begin(id, keep, true, by)
     }
 
-    fn begin(&self, id: &str, keep: Keep, observed: bool) -> Result<ExperimentView, Refusal> {
+    fn begin(&self, id: &str, keep: Keep, observed: bool, by: &Identity) -> Result<ExperimentView, Refusal> {
         let inner = &self.inner;
         let entry = inner.find(id)?;
         let _one_at_a_time = lock(&inner.starting);
-        let armed = Engine::arm(inner, inner.approve(entry.clone(), keep, observed)?)?;
+        let armed = Engine::arm(inner, inner.approved(entry.clone(), keep, observed, by)?)?;
+        entry.card().consents.started = Some(by.clone());
         let mut running = armed.start(inner).inspect_err(|_| inner.disarm(&entry))?;
         match running.tick(inner) {
             None => {
@@ -222,10 +226,10 @@ impl Engine {
             checked.environments = vec!["any but production".into()];
         }
         let id = inner.free_id(name);
-        let entry = lock(&inner.book).add(id, checked, seed.unwrap_or_else(drawn_seed));
+        let entry = lock(&inner.book).add(id, checked, seed.unwrap_or_else(drawn_seed), Identity::local());
         let keep = if lease.is_some() { Keep::Lease } else { Keep::Owned };
         let _one_at_a_time = lock(&inner.starting);
-        let Approved { entry, resolved, keep, .. } = inner.approve(entry, keep, false)?;
+        let Approved { entry, resolved, keep, .. } = inner.approved(entry, keep, false, &Identity::local())?;
         entry.card().state = State::Armed;
         let mut running =
             Armed { entry: entry.clone(), resolved, keep }.start(inner).inspect_err(|_| inner.disarm(&entry))?;
@@ -250,11 +254,56 @@ impl Engine {
         }
         {
             let mut card = entry.card();
+            not_begun(&entry.id, card.state)?; // somebody may have rejected it meanwhile
             card.state = State::Armed;
             card.observed = observed;
         }
         inner.tell(&entry, "state", if observed { "armed to observe" } else { "armed" }.into());
         Ok(Armed { entry, resolved, keep })
+    }
+
+    /// Takes in that somebody agrees to an experiment as it is, before it starts. Errors: nobody can tell who they are, they
+    /// handed it in, they mean something else, or it is too late.
+    pub fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal> {
+        let inner = &self.inner;
+        let entry = inner.find(id)?;
+        if given.digest != entry.checked.digest {
+            return Err(Refusal::State(format!("`{id}` is not what was read: its digest is {}", entry.checked.digest)));
+        }
+        let world = inner.world(&inner.plane.proxies());
+        let moment = inner.moment(&entry, &world, None);
+        let is_met = {
+            let mut card = entry.card();
+            not_begun(id, card.state)?;
+            let approved = card.consents.approve(given, by, &moment);
+            approved.map_err(|(theirs, why)| if theirs { Refusal::Forbidden(why) } else { Refusal::State(why) })?;
+            let is_met = card.state == State::Draft && card.consents.check(id, &card.required, &moment).is_ok();
+            if is_met {
+                card.state = State::Approved;
+            }
+            is_met
+        };
+        inner.tell(&entry, "approval", format!("approved by {}", by.name));
+        if is_met {
+            inner.tell(&entry, "state", "approved".into());
+        }
+        Ok(entry.view(inner.now()))
+    }
+
+    /// Takes in that somebody objects to an experiment that has not started: it is cancelled. Errors: it is too late.
+    pub fn reject(&self, id: &str, reason: &str, by: &Identity) -> Result<ExperimentView, Refusal> {
+        let inner = &self.inner;
+        let entry = inner.find(id)?;
+        let told = format!("rejected by {}: {reason}", by.name);
+        {
+            let mut card = entry.card();
+            not_begun(id, card.state)?;
+            let at = inner.plane.clock().wall();
+            card.consents.rejection = Some(Rejection { by: by.clone(), at, reason: reason.to_owned() });
+            (card.state, card.reason) = (State::Cancelled, Some(told.clone()));
+        }
+        inner.tell(&entry, "approval", told);
+        Ok(entry.view(inner.now()))
     }
 
     /// Renews the lease, counted from now. One that runs without a lease goes on without.
@@ -432,7 +481,7 @@ impl Engine {
     }
 }
 
-/// An experiment that policy lets start here, with nothing in the way. Only [`Inner::approve`] makes one.
+/// An experiment that policy lets start here, with nothing in the way. Only [`Inner::approved`] makes one.
 struct Approved {
     entry: Arc<Entry>,
     resolved: Resolved,
@@ -460,7 +509,7 @@ impl Inner {
     fn record(&self, entry: &Entry, kind: &str, text: &str) {
         let act = || Act::own(kind, Some(&entry.id), text).plan(&entry.checked.digest);
         match kind {
-            "state" | "guard" | "near" | "mark" | "residue" => self.audit.note(act()),
+            "state" | "guard" | "near" | "mark" | "approval" | "residue" => self.audit.note(act()),
             "abort" => self.audit.seal(act()),
             _ => {} // the run's own events.jsonl has them
         }
@@ -489,7 +538,7 @@ impl Inner {
     }
 
     /// Holds an experiment against policy and against what runs here. Errors: everything that is in the way.
-    fn approve(&self, entry: Arc<Entry>, keep: Keep, observed: bool) -> Result<Approved, Refusal> {
+    fn approved(&self, entry: Arc<Entry>, keep: Keep, observed: bool, by: &Identity) -> Result<Approved, Refusal> {
         let state = entry.card().state;
         match state {
             State::Draft | State::Approved => {}
@@ -503,7 +552,13 @@ impl Inner {
         let proxies = self.plane.proxies();
         let drops = self.drops(observed);
         let environment = &*self.environment;
-        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops };
+        let world = self.world(&proxies);
+        let consent = {
+            let card = entry.card();
+            card.consents.check(&entry.id, &card.required, &self.moment(&entry, &world, Some(by))).err()
+        };
+        let consent = consent.unwrap_or_default();
+        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops, consent };
         let resolved = arm::resolve(&entry.checked, &ground);
         let reachable = arm::reachable(&self.safety.must_not_reach);
         match resolved {
@@ -520,11 +575,18 @@ impl Inner {
     fn change(&self, entry: &Entry, fault: &str, before: &str, changed: Checked) -> Result<(), Refusal> {
         let find = |checked: &Checked| checked.faults.iter().find(|spec| spec.name == fault).cloned();
         let spec = find(&changed).ok_or_else(|| Refusal::State(format!("`{}` has no fault `{fault}`", entry.id)))?;
+        if !entry.card().required.is_nothing() {
+            let why = format!(
+                "what was approved is `{}` as it is: hand in what it is to be, and have that approved",
+                entry.id
+            );
+            return Err(Refusal::State(why));
+        }
         let observed = entry.card().observed;
         let drops = self.drops(observed);
         let proxies = self.plane.proxies();
-        let (environment, keep) = (&*self.environment, Keep::Owned);
-        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops };
+        let (environment, keep, consent) = (&*self.environment, Keep::Owned, Vec::new());
+        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops, consent };
         let targets = arm::resolve_changed(&changed, &spec, &ground).map_err(Refusal::NotArmed)?;
         let mut compiler = self.compiler();
         if !entry.card().state.is_under_way() || entry.switch().is_none() || entry.ending().is_some() {
@@ -554,6 +616,18 @@ impl Inner {
         }
     }
 
+    /// What approvals are about besides the scenario.
+    fn world(&self, proxies: &[ProxyInfo]) -> String {
+        let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
+        let brought = entries.iter().flat_map(|entry| entry.card().proxies.clone()).map(|(name, _)| name);
+        approve::world(&self.environment, &self.safety, proxies, &brought.collect::<Vec<_>>())
+    }
+
+    fn moment<'a>(&self, entry: &Entry, world: &'a str, starter: Option<&'a Identity>) -> approve::Moment<'a> {
+        let (now, exposure) = (self.plane.clock().wall(), approve::exposure(&entry.checked));
+        approve::Moment { now, world, exposure, starter }
+    }
+
     /// A start that did not come about: as it was, or cancelled if somebody has aborted it meanwhile.
     fn disarm(&self, entry: &Entry) {
         entry.set_switch(None);
@@ -561,6 +635,7 @@ impl Inner {
         let ending = entry.ending();
         card.state = if ending.is_some() { State::Cancelled } else { State::Approved };
         card.observed = false;
+        card.consents.started = None;
         card.reason = ending.map(|ending| ending.reason);
         let state = card.state;
         drop(card);
@@ -715,6 +790,14 @@ impl Inner {
         if std::thread::Builder::new().name("squall-stopping".into()).spawn(finish).is_err() {
             fail();
         }
+    }
+}
+
+/// Errors: consent comes too late.
+fn not_begun(id: &str, state: State) -> Result<(), Refusal> {
+    match state {
+        State::Draft | State::Approved => Ok(()),
+        state => Err(Refusal::State(format!("`{id}` is {}: it is too late for that", state.word()))),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A run's core (`run`) is without I/O and works on whatever time it is given; `live` drives it on real clocks. Faults
 //! are lifted by the workers themselves through the switch, so that nothing here has to work for a fault to end.
 
+pub mod approve;
 pub mod audit;
 pub mod engine;
 pub mod lever;

@@ -20,7 +20,7 @@ use crate::residue::Residue;
 use crate::run::Run;
 use crate::schedule::seconds;
 use crate::verdict::Outcome;
-use crate::view::{AbortReport, State, Verdict};
+use crate::view::{AbortReport, ConsentView, State, Verdict};
 
 mod markdown;
 
@@ -202,10 +202,17 @@ impl Story {
                 Err(why) => json!({ "failure": why }),
             },
         });
+        report["consent"] = json!(self.consent());
         if self.is_observed() {
             report["observed"] = json!(true);
         }
         report
+    }
+
+    /// Who handed it in, approved it, started it.
+    pub(crate) fn consent(&self) -> ConsentView {
+        let card = self.entry.card();
+        card.consents.view(&card.required)
     }
 
     /// Whether nothing acted, on purpose.

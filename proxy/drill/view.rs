@@ -109,6 +109,52 @@ pub struct ExperimentView {
     /// The step that it waits for.
     #[serde(default)]
     pub waiting: Option<WaitingView>,
+    /// Who handed it in, approved it, started it.
+    #[serde(default)]
+    pub consent: ConsentView,
+}
+
+/// Who has handed an experiment in, and who has agreed to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ConsentView {
+    /// People who must approve it here; 0: nobody has to.
+    pub required: u32,
+    /// One of each of these groups must be among them.
+    pub groups: Vec<String>,
+    /// Who handed it in.
+    pub submitted_by: String,
+    /// Who started it.
+    pub started_by: Option<String>,
+    /// Approvals, whether they still hold or not.
+    pub approvals: Vec<ApprovalView>,
+    /// Who has objected to it.
+    pub rejection: Option<RejectionView>,
+}
+
+/// An approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ApprovalView {
+    /// By whom.
+    pub by: String,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Until when.
+    pub expires: String,
+    /// No fault may select more than this, 0 to 100.
+    pub max_exposure: Option<f64>,
+}
+
+/// An objection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RejectionView {
+    /// By whom.
+    pub by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A step that a run waits for.
@@ -165,7 +211,7 @@ pub struct Event {
     pub elapsed: Option<f64>,
     /// Id of the experiment, where there is one.
     pub experiment: Option<String>,
-    /// What happened: `state`, `before`, `fault`, `guard`, `near`, `probe`, `step`, `mark`, `abort`, `drained`,
+    /// What happened: `state`, `before`, `fault`, `guard`, `near`, `probe`, `step`, `mark`, `approval`, `abort`, `drained`,
     /// `residue`, `lever`, `config`.
     pub kind: String,
     /// In words.
@@ -185,13 +231,15 @@ pub enum Refusal {
     TooMany(usize),
     /// The safety lever is engaged; why.
     Lever(String),
+    /// Not for who asks; in words.
+    Forbidden(String),
 }
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Refusal::Unknown(id) => write!(f, "there is no experiment `{id}`"),
-            Refusal::State(why) => f.write_str(why),
+            Refusal::State(why) | Refusal::Forbidden(why) => f.write_str(why),
             Refusal::NotArmed(why) => f.write_str(&why.join("; ")),
             Refusal::Lever(why) => write!(f, "the safety lever is engaged: {why}; nothing starts until it is released"),
             Refusal::TooMany(max) => write!(f, "{max} experiments are running already; `squall abort ID` ends one"),

@@ -1,6 +1,6 @@
 //! What is in force, as a `squall.toml` that gives the same again.
 
-use squall_core::config::{AuditConfig, AuditTo, Config, ControlConfig, NotifyConfig, Safety};
+use squall_core::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::{MICRO, MILLI, SECOND, Time};
@@ -81,7 +81,13 @@ fn safety(safety: &Safety) -> Table {
     }
     table.insert("lease".into(), duration(safety.lease).into());
     if !safety.approvals.is_empty() {
-        let approvals: Table = safety.approvals.iter().map(|(name, n)| (name.clone(), i64::from(*n).into())).collect();
+        let consent = |consent: &Consent| match consent {
+            Consent::People(people) => Value::from(i64::from(*people)),
+            Consent::Groups(groups) => {
+                groups.iter().map(|group| Value::from(group.as_str())).collect::<Vec<_>>().into()
+            }
+        };
+        let approvals: Table = safety.approvals.iter().map(|(name, of)| (name.clone(), consent(of))).collect();
         table.insert("approvals".into(), approvals.into());
     }
     if let Ok(max) = i64::try_from(safety.max_experiments) {

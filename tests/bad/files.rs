@@ -166,7 +166,7 @@ fn what_only_later_versions_can_run_is_checked_now_and_refused_at_the_start() {
     };
     let config = room.file("squall.toml", &free(&fs::read_to_string(config).unwrap()));
     let reasons = [
-        "it needs 1 approval(s), which this version can not take",
+        "it needs 1 approval(s), and here nobody can be told from anybody: set `tokens = \"tokens.toml\"` in [control]",
         "guard `budget burns`: burn-rate guards can be checked but not run by this version",
         "guard `harm allowance`: harm allowances can be checked but not run by this version",
     ];

@@ -77,7 +77,7 @@ impl Room {
     }
 
     fn in_here(&self, mut command: Command) -> Command {
-        command.env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL");
+        command.env("XDG_RUNTIME_DIR", &self.directory).env_remove("SQUALL_CONTROL").env_remove("SQUALL_TOKEN");
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         command
     }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use axum::extract::{Path, Query, Request, State};
 use axum::{Extension, Json};
 use http::StatusCode;
-use http::header::LOCATION;
+use http::header::{CONTENT_TYPE, LOCATION};
 use squall_core::unit;
 use squall_core::who::Identity;
+use squall_drill::approve::REASON;
 use squall_drill::engine::Keep;
 use squall_drill::view::{ExperimentView, Mark, Marked, Refusal};
 
 use super::{Port, body};
 use crate::access;
-use crate::api::{Empty, StartRequest};
+use crate::api::{ApproveRequest, Empty, RejectRequest, StartRequest};
 use crate::app::Experiments;
 use crate::pool::Lane;
 use crate::problem::Failure;
@@ -42,19 +43,32 @@ pub(super) async fn submit(
         let checked = app.scenario(&text, format, &set);
         let checked = checked.map_err(|diagnostics| Failure::diagnostics("scenario", &diagnostics))?;
         access::covers(&who, &checked.name)?;
-        Ok::<_, Failure>(app.experiments().submit(checked)?)
+        Ok::<_, Failure>(app.experiments().submit(checked, &who)?)
     };
     let view = port.pool.run(Lane::Slow, submit).await??;
     Ok((StatusCode::CREATED, [(LOCATION, format!("/v1/experiments/{}", view.id))], Json(view)))
 }
 
-pub(super) async fn start(State(port): State<Port>, Path(id): Path<String>, request: Request) -> View {
-    let request: StartRequest = body::json(request, &port.limits).await?;
-    let observe = request.observe;
+pub(super) async fn start(
+    State(port): State<Port>,
+    Path(id): Path<String>,
+    Extension(who): Extension<Identity>,
+    request: Request,
+) -> View {
+    let mut request: StartRequest = body::json(request, &port.limits).await?;
+    let (observe, digest) = (request.observe, request.digest.take());
     let keep = keep(request)?;
-    let start = move |experiments: &dyn Experiments| match observe {
-        true => experiments.observe(&id, keep),
-        false => experiments.start(&id, keep),
+    let start = move |experiments: &dyn Experiments| {
+        if let Some(digest) = digest {
+            let view = experiments.view(&id)?;
+            if view.digest != digest {
+                return Err(Refusal::State(format!("`{id}` is not what was meant: its digest is {}", view.digest)));
+            }
+        }
+        match observe {
+            true => experiments.observe(&id, keep, &who),
+            false => experiments.start(&id, keep, &who),
+        }
     };
     call(port, Lane::Slow, start).await
 }
@@ -77,6 +91,41 @@ pub(super) async fn change(
         Ok(experiments.change(&id, &fault, &before, changed)?)
     };
     Ok(Json(port.pool.run(Lane::Slow, change).await??))
+}
+
+pub(super) async fn approve(
+    State(port): State<Port>,
+    Path(id): Path<String>,
+    Extension(who): Extension<Identity>,
+    request: Request,
+) -> View {
+    let request: ApproveRequest = body::json(request, &port.limits).await?;
+    let given = request.read().map_err(|(field, why)| Failure::field(field, why))?;
+    call(port, Lane::Quick, move |experiments| experiments.approve(&id, &given, &who)).await
+}
+
+pub(super) async fn reject(
+    State(port): State<Port>,
+    Path(id): Path<String>,
+    Extension(who): Extension<Identity>,
+    request: Request,
+) -> View {
+    let RejectRequest { reason } = body::json(request, &port.limits).await?;
+    if !(1..=REASON).contains(&reason.trim().chars().count()) || reason.chars().any(char::is_control) {
+        let why = format!("`reason` has 1 to {REASON} characters, none of them a control character");
+        return Err(Failure::field("reason", why));
+    }
+    call(port, Lane::Quick, move |experiments| experiments.reject(&id, reason.trim(), &who)).await
+}
+
+/// As it is hashed, byte by byte: `sha256sum` gives the digest.
+pub(super) async fn scenario(
+    State(port): State<Port>,
+    Path(id): Path<String>,
+) -> Result<([(http::HeaderName, &'static str); 1], String), Failure> {
+    let app = port.app;
+    let text = port.pool.run(Lane::Quick, move || app.experiments().canonical(&id)).await??;
+    Ok(([(CONTENT_TYPE, "application/json")], text))
 }
 
 pub(super) async fn mark(

@@ -51,6 +51,6 @@ pub(super) async fn readyz(State(port): State<Port>) -> Result<&'static str, Fai
 }
 
 fn line(view: ExperimentView) -> ExperimentLine {
-    let ExperimentView { id, name, state, observed, waiting, .. } = view;
-    ExperimentLine { id, name, state, observed, waiting }
+    let ExperimentView { id, name, state, observed, waiting, consent, .. } = view;
+    ExperimentLine { id, name, state, observed, waiting, consent }
 }

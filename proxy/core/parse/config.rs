@@ -7,7 +7,7 @@ use super::node::{Node, Table};
 use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, probe, stand};
-use crate::config::{AuditConfig, AuditTo, Config, ControlConfig, NotifyConfig, Safety};
+use crate::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
 use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
 use crate::time::MILLI;
 
@@ -128,6 +128,13 @@ fn safety(reader: &mut Reader, table: &Table, draft: SafetyDraft) -> Safety {
     let approvals = draft.approvals.unwrap_or_default();
     if let Some(name) = approvals.keys().find(|name| !is_name(name)) {
         reader.error(table, path, "approvals", format!("{name:?} is not the name of an environment"));
+    }
+    let is_odd = |consent: &Consent| match consent {
+        Consent::People(_) => false,
+        Consent::Groups(groups) => groups.is_empty() || groups.len() > 16 || groups.iter().any(String::is_empty),
+    };
+    if approvals.values().any(is_odd) {
+        reader.error(table, path, "approvals", "groups are a list of 1 to 16 names");
     }
     let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Safety {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer};
 
+use crate::config::Consent;
 use crate::curve::Curve;
 use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
@@ -452,8 +453,8 @@ pub(crate) struct SafetyDraft {
     pub(crate) allow_exec: Option<Vec<String>>,
     /// `host:port` tried before every start: reachable means not isolated.
     pub(crate) must_not_reach: Option<Vec<String>>,
-    /// Approvals by environment.
-    pub(crate) approvals: Option<BTreeMap<String, u32>>,
+    /// Who has to approve, by environment: so many people, or one of each of these groups.
+    pub(crate) approvals: Option<BTreeMap<String, Consent>>,
     /// Experiments that may run at one moment: 4 unless written.
     pub(crate) max_experiments: Option<u64>,
 }

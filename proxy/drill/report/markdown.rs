@@ -8,6 +8,7 @@ use super::{Line, Story};
 use crate::marks::shown;
 use crate::schedule::seconds;
 use crate::steps::length;
+use crate::view::{ApprovalView, ConsentView};
 
 /// The report for people.
 pub(crate) fn write(story: &Story) -> String {
@@ -35,6 +36,7 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
         writeln!(out, "- {}", plain(why))?;
     }
     writeln!(out)?;
+    let consent = story.consent();
     let facts = [
         ("hypothesis", checked.hypothesis.clone().unwrap_or_else(|| "none written".into())),
         ("owner", checked.owner.clone().unwrap_or_else(|| "none named".into())),
@@ -45,6 +47,9 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
         ("environment", story.environment.clone()),
         ("seed", story.entry.seed.to_string()),
         ("digest", checked.digest.clone()),
+        ("handed in by", consent.submitted_by.clone()),
+        ("approved by", approved(&consent)),
+        ("started by", consent.started_by.clone().unwrap_or_else(|| "nobody".into())),
     ];
     table(out, ["", ""], facts.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]))?;
     before(out, story)?;
@@ -57,6 +62,18 @@ fn fill(out: &mut String, story: &Story) -> fmt::Result {
     loads(out, story)?;
     services(out, story)?;
     end(out, story)
+}
+
+fn approved(consent: &ConsentView) -> String {
+    let by = |approval: &ApprovalView| match approval.max_exposure {
+        None => format!("{} at {}", approval.by, approval.at),
+        Some(most) => format!("{} at {}, up to {most} %", approval.by, approval.at),
+    };
+    match (consent.required, consent.approvals.as_slice()) {
+        (0, []) => "nobody: none was required".into(),
+        (_, []) => "nobody".into(),
+        (_, approvals) => approvals.iter().map(by).collect::<Vec<_>>().join("; "),
+    }
 }
 
 fn took(story: &Story) -> String {

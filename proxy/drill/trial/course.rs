@@ -57,8 +57,15 @@ fn course(words: ScenarioWords) -> Course {
 fn course_of(words: ScenarioWords, observed: bool) -> Course {
     let checked = words.checked();
     let safety = Default::default();
-    let ground =
-        Ground { environment: "local", safety: &safety, proxies: &[], keep: Keep::Owned, observed, drops: Ok(()) };
+    let ground = Ground {
+        environment: "local",
+        safety: &safety,
+        proxies: &[],
+        keep: Keep::Owned,
+        observed,
+        drops: Ok(()),
+        consent: vec![],
+    };
     let resolved = resolve(&checked, &ground).unwrap();
     let run = Run::new(&checked, resolved.schedule, &resolved.watching, observed);
     Course {

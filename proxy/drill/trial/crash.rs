@@ -14,6 +14,7 @@ use squall_core::draw::hash;
 use squall_core::observe::Ledger;
 use squall_core::plane::DataPlane;
 use squall_core::time::{Clock, MILLI};
+use squall_core::who::Identity;
 
 use super::fakes::{Doubles, HandClock, Plane, state};
 use super::{fault, guard, scenario, window};
@@ -230,8 +231,8 @@ fn course(number: usize) -> Vec<Op> {
         let words = scenario(&format!("s{n}"))
             .fault(fault("late").window(window(0, 1 + draw(n, 2))))
             .guard(guard("slow", Metric::P99, if draw(n + 10, 3) == 0 { 1e6 } else { 1e9 }).then(GuardAction::Abort));
-        let id = trial.engine.submit(words.checked()).unwrap().id;
-        trial.engine.start(&id, Keep::Owned).unwrap();
+        let id = trial.engine.submit(words.checked(), &Identity::local()).unwrap().id;
+        trial.engine.start(&id, Keep::Owned, &Identity::local()).unwrap();
         trial.go(draw(n + 20, 30));
         match draw(n + 30, 6) {
             0 => drop(trial.engine.abort(&id, "enough", Duration::ZERO)),
@@ -367,9 +368,13 @@ fn whenever_the_program_ends_nothing_is_lost_but_a_torn_last_record() {
         let disk = Virtual::of(before);
         let mut next = Trial::on(&disk);
         assert!(next.plane.cell().plan().load().is_empty() && next.engine.list().is_empty());
-        let id = next.engine.submit(scenario("s0").fault(fault("late").window(window(0, 1))).checked()).unwrap().id;
+        let id = next
+            .engine
+            .submit(scenario("s0").fault(fault("late").window(window(0, 1))).checked(), &Identity::local())
+            .unwrap()
+            .id;
         assert_ne!(id, "s0-1", "an id is never used twice");
-        next.engine.start(&id, Keep::Owned).unwrap();
+        next.engine.start(&id, Keep::Owned, &Identity::local()).unwrap();
         next.engine.abort_all("that is enough", Duration::ZERO);
         next.settle();
         assert!(next.engine.list().iter().all(|view| view.state == State::Stopped));

@@ -13,10 +13,12 @@ use squall_core::plan::Active;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::{GuardAction, Metric, Protocol, WorkloadKind};
 use squall_core::time::{Clock, MICRO, MILLI, SECOND, Time};
+use squall_core::who::{Identity, Proof, Role};
 
 use super::fakes::{Doubles, Log, Plane, state};
 use super::words::{ScenarioWords, proxy};
 use super::{expect, fault, guard, scenario, steady, step, window};
+use crate::approve::{Approving, HOLDS};
 use crate::audit::Record as Logged;
 use crate::engine::{Engine, Keep, Setup};
 use crate::live::Running;
@@ -68,12 +70,12 @@ fn rig_with(safety: Safety, state: PathBuf) -> Rig {
 
 impl Rig {
     fn submit(&self, words: ScenarioWords) -> String {
-        self.engine.submit(words.checked()).unwrap().id
+        self.engine.submit(words.checked(), &Identity::local()).unwrap().id
     }
 
     fn start(&self, words: ScenarioWords) -> String {
         let id = self.submit(words);
-        self.engine.start(&id, Keep::Owned).unwrap();
+        self.engine.start(&id, Keep::Owned, &Identity::local()).unwrap();
         id
     }
 
@@ -324,10 +326,10 @@ fn everything_in_the_way_is_said_at_once() {
         });
     let id = rig.submit(words);
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Draft);
-    let against = against(rig.engine.start(&id, Keep::Owned));
+    let against = against(rig.engine.start(&id, Keep::Owned, &Identity::local()));
     let parts = [
         "this host is `local`, and the scenario may run in: staging",
-        "needs 1 approval",
+        "it needs 1 approval(s), and here nobody can be told from anybody",
         "fault `wide` selects up to 60 %; [safety] allows 50 %",
         "10.0.0.1:80 is not in allow_upstreams",
         "workload `w`: there is no `proxy:gone`",
@@ -348,9 +350,12 @@ fn everything_in_the_way_is_said_at_once() {
 fn a_plan_without_an_end_and_a_guard_that_sees_nothing_are_refused() {
     let rig = rig();
     let endless = rig.submit(scenario("s").fault(fault("late")));
-    assert_eq!(against(rig.engine.start(&endless, Keep::Owned)), ["no fault has an end: max_duration is missing"]);
+    assert_eq!(
+        against(rig.engine.start(&endless, Keep::Owned, &Identity::local())),
+        ["no fault has an end: max_duration is missing"]
+    );
     let blind = short().guard(guard("errors", Metric::ErrorRate, 0.1)).with(|checked| checked.workloads.clear());
-    let why = against(rig.engine.start(&rig.submit(blind), Keep::Owned));
+    let why = against(rig.engine.start(&rig.submit(blind), Keep::Owned, &Identity::local()));
     assert!(why[0].contains("guard `errors`: error_rate needs a workload"), "{why:?}");
 }
 
@@ -360,9 +365,9 @@ fn what_must_not_be_reached_stops_a_start() {
     let address = listener.local_addr().unwrap().to_string();
     let rig = rig_with(Safety { must_not_reach: vec![address.clone()], ..Safety::default() }, state());
     let id = rig.submit(short());
-    assert!(against(rig.engine.start(&id, Keep::Owned))[0].starts_with(&address));
+    assert!(against(rig.engine.start(&id, Keep::Owned, &Identity::local()))[0].starts_with(&address));
     drop(listener);
-    assert!(rig.engine.start(&id, Keep::Owned).is_ok(), "what was in the way is gone");
+    assert!(rig.engine.start(&id, Keep::Owned, &Identity::local()).is_ok(), "what was in the way is gone");
 }
 
 #[test]
@@ -370,15 +375,20 @@ fn a_start_that_fails_leaves_nothing_behind() {
     let mut rig = rig();
     let id = rig.submit(short().with(|checked| checked.proxies.push(proxy("second", "proxy:p"))));
     rig.plane.taken.lock().unwrap().push("second".into());
-    assert!(against(rig.engine.start(&id, Keep::Owned))[0].contains("proxy `second`: can not listen"));
+    assert!(
+        against(rig.engine.start(&id, Keep::Owned, &Identity::local()))[0].contains("proxy `second`: can not listen")
+    );
     rig.plane.taken.lock().unwrap().clear();
     rig.doubles.broken.store(true, Ordering::SeqCst);
-    assert!(against(rig.engine.start(&id, Keep::Owned))[0].contains("workload `w`: no descriptors left"));
+    assert!(
+        against(rig.engine.start(&id, Keep::Owned, &Identity::local()))[0]
+            .contains("workload `w`: no descriptors left")
+    );
     assert!(rig.plane.names().is_empty() && rig.doubles.alive.load(Ordering::SeqCst) == 0);
     assert!(rig.plane.cell().plan().load().is_empty());
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Approved);
     rig.doubles.broken.store(false, Ordering::SeqCst);
-    rig.engine.start(&id, Keep::Owned).unwrap();
+    rig.engine.start(&id, Keep::Owned, &Identity::local()).unwrap();
     rig.go(2.0);
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Running);
     let opened: Vec<String> = rig.plane.log.lock().unwrap().iter().rev().take(2).rev().cloned().collect();
@@ -438,7 +448,7 @@ fn abort_all_ends_everything_and_later_starts_are_free_of_it() {
     };
     let ids: Vec<String> = (0..4).map(|n| rig.start(own(&format!("e{n}"), &format!("p{n}")))).collect();
     let fifth = rig.submit(own("e5", "p5"));
-    assert_eq!(rig.engine.start(&fifth, Keep::Owned), Err(Refusal::TooMany(4)));
+    assert_eq!(rig.engine.start(&fifth, Keep::Owned, &Identity::local()), Err(Refusal::TooMany(4)));
     rig.go(1.5);
     let report = rig.engine.abort_all("fire", Duration::from_secs(1));
     assert_eq!(report.experiments, ids);
@@ -448,7 +458,7 @@ fn abort_all_ends_everything_and_later_starts_are_free_of_it() {
         assert_eq!(rig.over(id).state, State::Stopped);
     }
     assert_eq!(rig.engine.view(&fifth).unwrap().state, State::Approved, "what had not started is left alone");
-    rig.engine.start(&fifth, Keep::Owned).unwrap();
+    rig.engine.start(&fifth, Keep::Owned, &Identity::local()).unwrap();
     rig.go(1.5);
     assert!(rig.engine.view(&fifth).unwrap().faults[0].active);
 }
@@ -459,7 +469,7 @@ fn one_that_has_not_started_is_cancelled() {
     let id = rig.submit(short());
     rig.engine.abort(&id, "no", Duration::ZERO).unwrap();
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Cancelled);
-    assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::State(_))));
+    assert!(matches!(rig.engine.start(&id, Keep::Owned, &Identity::local()), Err(Refusal::State(_))));
     assert_eq!(rig.engine.view("x-1"), Err(Refusal::Unknown("x-1".into())));
 }
 
@@ -488,7 +498,7 @@ fn a_pause_lifts_and_shifts_the_timeline() {
 fn a_lease_lives_while_it_is_renewed() {
     let mut rig = rig();
     let id = rig.submit(scenario("s").fault(fault("late").window(window(1, 60))));
-    rig.engine.start(&id, Keep::Lease).unwrap();
+    rig.engine.start(&id, Keep::Lease, &Identity::local()).unwrap();
     for _ in 0..3 {
         rig.go(8.0);
         rig.engine.renew(&id).unwrap();
@@ -509,7 +519,7 @@ fn a_lease_lives_while_it_is_renewed() {
 fn a_detached_one_ends_at_its_limit() {
     let mut rig = rig();
     let id = rig.submit(scenario("s").fault(fault("late").window(window(1, 60))).max_duration(100));
-    rig.engine.start(&id, Keep::Detached(Duration::from_secs(5))).unwrap();
+    rig.engine.start(&id, Keep::Detached(Duration::from_secs(5)), &Identity::local()).unwrap();
     rig.go(4.0);
     rig.hit("p", 1, 0);
     rig.plane.hand.forward(SECOND);
@@ -546,7 +556,9 @@ fn without_a_state_directory_nothing_starts_and_what_runs_goes_on() {
     std::fs::write(&state, "not a directory").unwrap();
     let late =
         rig.submit(scenario("late").fault(fault("late").window(window(0, 1))).with(|checked| checked.proxies.clear()));
-    let Err(Refusal::NotArmed(why)) = rig.engine.start(&late, Keep::Owned) else { panic!("it has started") };
+    let Err(Refusal::NotArmed(why)) = rig.engine.start(&late, Keep::Owned, &Identity::local()) else {
+        panic!("it has started")
+    };
     assert!(why[0].starts_with("its evidence can't be kept in "), "{why:?}");
     rig.go(2.0);
     rig.hit("p", 30, 0);
@@ -683,7 +695,7 @@ fn turns_are_measured_before_the_first_fault_where_a_condition_reads_them() {
 fn an_observation_says_what_would_have_been_hit() {
     let mut rig = rig();
     let id = rig.submit(short().guard(guard("slow", Metric::P99, 1e6)));
-    let view = rig.engine.observe(&id, Keep::Owned).unwrap();
+    let view = rig.engine.observe(&id, Keep::Owned, &Identity::local()).unwrap();
     assert!(view.observed);
     rig.go(2.0);
     assert!(rig.actives("p")[0].observed);
@@ -711,21 +723,79 @@ fn what_may_be_observed() {
                 checked.workloads.clear();
             }
         }));
-        assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::NotArmed(_))));
-        rig.engine.observe(&id, Keep::Owned).is_err()
+        assert!(matches!(rig.engine.start(&id, Keep::Owned, &Identity::local()), Err(Refusal::NotArmed(_))));
+        rig.engine.observe(&id, Keep::Owned, &Identity::local()).is_err()
     };
     assert_eq!((needs(false), needs(true)), (false, true));
     let rig = rig();
     let datagrams = rig.submit(short().with(|checked| checked.proxies[0].protocol = Protocol::Udp));
-    let why = against(rig.engine.observe(&datagrams, Keep::Owned));
+    let why = against(rig.engine.observe(&datagrams, Keep::Owned, &Identity::local()));
     assert!(why.iter().any(|why| why.contains("connections and datagrams do not go together")), "{why:?}");
     let datagrams = rig.submit(short().with(|checked| {
         checked.proxies[0].protocol = Protocol::Udp;
         checked.workloads[0].kind = WorkloadKind::Udp { size: 64 };
     }));
-    assert!(rig.engine.observe(&datagrams, Keep::Owned).is_ok());
+    assert!(rig.engine.observe(&datagrams, Keep::Owned, &Identity::local()).is_ok());
     let elsewhere = rig.submit(short().with(|checked| checked.environments = vec!["staging".into()]));
-    assert!(rig.engine.observe(&elsewhere, Keep::Owned).is_err(), "environments hold for it too");
+    assert!(rig.engine.observe(&elsewhere, Keep::Owned, &Identity::local()).is_err(), "environments hold for it too");
+}
+
+fn person(name: &str) -> Identity {
+    Identity::new(name, Role::Admin, Proof::Certificate, "here")
+}
+
+#[test]
+fn an_experiment_starts_once_somebody_else_has_approved_exactly_it() {
+    let rig = rig();
+    let needing = || short().with(|checked| checked.approvals_required = 1).checked();
+    let (alice, bob, carol) = (person("alice"), person("bob"), person("carol"));
+    let view = rig.engine.submit(needing(), &alice).unwrap();
+    let (id, digest) = (view.id, view.digest);
+    assert_eq!((view.state, view.consent.required), (State::Draft, 1));
+    let given = |digest: &str| Approving { digest: digest.into(), holds: HOLDS, max_exposure: None };
+
+    let missing = against(rig.engine.start(&id, Keep::Owned, &alice));
+    assert!(missing[0].starts_with("it needs 1 approval(s)"), "{missing:?}");
+    assert!(matches!(rig.engine.approve(&id, &given(&digest), &alice), Err(Refusal::Forbidden(_))), "one's own");
+    assert!(matches!(rig.engine.approve(&id, &given("else"), &bob), Err(Refusal::State(_))), "something else");
+    assert!(matches!(rig.engine.approve(&id, &given(&digest), &Identity::local()), Err(Refusal::State(_))));
+    assert_eq!(rig.engine.approve(&id, &given(&digest), &bob).unwrap().state, State::Approved);
+    assert!(matches!(rig.engine.approve(&id, &given(&digest), &bob), Err(Refusal::State(_))), "again");
+
+    let own = against(rig.engine.start(&id, Keep::Owned, &bob));
+    assert!(own[1].contains("they start it"), "{own:?}");
+    let view = rig.engine.start(&id, Keep::Owned, &carol).unwrap();
+    assert_eq!(view.consent.started_by.as_deref(), Some("carol"));
+    assert!(matches!(rig.engine.start(&id, Keep::Owned, &carol), Err(Refusal::State(_))), "started twice");
+    assert!(matches!(rig.engine.approve(&id, &given(&digest), &carol), Err(Refusal::State(_))), "too late");
+
+    let again = rig.engine.submit(needing(), &alice).unwrap();
+    assert_eq!(again.consent.approvals, [], "an approval is for one start");
+}
+
+#[test]
+fn what_was_approved_is_void_once_what_runs_here_has_changed() {
+    let rig = rig();
+    let view =
+        rig.engine.submit(short().with(|checked| checked.approvals_required = 1).checked(), &person("alice")).unwrap();
+    let given = Approving { digest: view.digest, holds: HOLDS, max_exposure: None };
+    rig.engine.approve(&view.id, &given, &person("bob")).unwrap();
+    rig.plane.open(&proxy("new", "127.0.0.1:1")).unwrap();
+    let why = against(rig.engine.start(&view.id, Keep::Owned, &person("alice")));
+    assert!(why[1].contains("have changed since"), "{why:?}");
+    rig.plane.close("new").unwrap();
+    assert!(rig.engine.start(&view.id, Keep::Owned, &person("alice")).is_ok());
+}
+
+#[test]
+fn what_somebody_rejects_does_not_start() {
+    let rig = rig();
+    let id = rig.submit(short());
+    let view = rig.engine.reject(&id, "not today", &person("bob")).unwrap();
+    assert_eq!(view.state, State::Cancelled);
+    assert_eq!(view.reason.as_deref(), Some("rejected by bob: not today"));
+    assert!(matches!(rig.engine.start(&id, Keep::Owned, &person("alice")), Err(Refusal::State(_))));
+    assert!(matches!(rig.engine.reject(&id, "again", &person("bob")), Err(Refusal::State(_))));
 }
 
 /// What the log says, word by word: action, object, reason.
@@ -751,7 +821,13 @@ fn the_log_has_a_run_from_its_start_to_its_end_and_the_report_where_it_stood() {
     assert_eq!(of("start"), ["it acts; seed 7"]);
     assert_eq!(of("end"), ["completed: upheld; it reached its planned end"]);
     assert_eq!(of("guard").len(), 1);
-    let states = ["draft", "approved: none is required", "armed", "running", "stopping: it reached its planned end"];
+    let states = [
+        "draft, handed in by local",
+        "approved: none is required",
+        "armed",
+        "running",
+        "stopping: it reached its planned end",
+    ];
     assert_eq!(of("state")[..5], states);
     let place =
         |wanted: &str| logged.iter().position(|(action, _, reason)| action == wanted || reason == wanted).unwrap();
@@ -779,12 +855,12 @@ fn without_a_log_nothing_starts_what_runs_ends_and_an_abort_works() {
     assert!(view.reason.unwrap().starts_with("aborted: the audit log can't be written: memory: "));
     assert!(rig.engine.report(&id).unwrap().1.contains("**the audit log can't be written"));
     let late = rig.submit(short());
-    let why = against(rig.engine.start(&late, Keep::Owned));
+    let why = against(rig.engine.start(&late, Keep::Owned, &Identity::local()));
     assert!(why.len() == 1 && why[0].starts_with("the audit log can't be written"), "{why:?}");
     assert!(rig.engine.abort_all("fire", Duration::from_secs(1)).permitted_us.is_some());
 
     rig.audit.fill(false);
-    rig.engine.start(&late, Keep::Owned).unwrap();
+    rig.engine.start(&late, Keep::Owned, &Identity::local()).unwrap();
     let actions: Vec<String> = logged(&rig).into_iter().map(|(action, ..)| action).collect();
     let gap = actions.iter().position(|action| action == "gap").unwrap();
     assert_eq!(actions[gap + 1], "config", "what was kept follows");
@@ -796,7 +872,9 @@ fn a_start_whose_record_is_not_kept_leaves_nothing_behind() {
     let rig = rig();
     let id = rig.submit(short());
     rig.audit.fill(true); // found out only when the record is written
-    assert!(matches!(rig.engine.start(&id, Keep::Owned), Err(Refusal::NotArmed(why)) if why.len() == 1));
+    assert!(
+        matches!(rig.engine.start(&id, Keep::Owned, &Identity::local()), Err(Refusal::NotArmed(why)) if why.len() == 1)
+    );
     assert!(rig.plane.names().is_empty() && rig.plane.cell().plan().load().is_empty());
     assert!(!rig.state.join("runs").join(&id).join("run.json").exists());
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Approved);
@@ -817,15 +895,15 @@ fn the_lever_ends_what_runs_and_nothing_starts_until_it_is_released() {
 
     let late = rig.submit(short());
     let refused = Refusal::Lever("the site is down".into());
-    assert_eq!(rig.engine.start(&late, Keep::Owned), Err(refused.clone()));
-    assert_eq!(rig.engine.observe(&late, Keep::Owned), Err(refused.clone()));
+    assert_eq!(rig.engine.start(&late, Keep::Owned, &Identity::local()), Err(refused.clone()));
+    assert_eq!(rig.engine.observe(&late, Keep::Owned, &Identity::local()), Err(refused.clone()));
     assert_eq!(rig.engine.resident("toxics", None, None).err(), Some(refused.clone()));
 
     let again = rig_with(Safety::default(), rig.state.clone());
     let late = again.submit(short());
-    assert_eq!(again.engine.start(&late, Keep::Owned), Err(refused), "it survives a restart");
+    assert_eq!(again.engine.start(&late, Keep::Owned, &Identity::local()), Err(refused), "it survives a restart");
     again.engine.release_lever("root").unwrap();
-    again.engine.start(&late, Keep::Owned).unwrap();
+    again.engine.start(&late, Keep::Owned, &Identity::local()).unwrap();
     assert!(!rig_with(Safety::default(), again.state.clone()).engine.lever().engaged);
 }
 

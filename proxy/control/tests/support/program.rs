@@ -12,6 +12,8 @@ use squall_core::plan::{FaultRef, TallyReading};
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Checked, ProxySpec};
 use squall_core::time::{Clock, Now, SECOND};
+use squall_core::who::Identity;
+use squall_drill::approve::Approving;
 use squall_drill::audit::Act;
 use squall_drill::engine::Keep;
 use squall_drill::view::{AbortReport, Event, ExperimentView, FaultView, LeverView, Mark, Marked, Refusal, State};
@@ -131,6 +133,7 @@ impl Program {
             proxies: proxies.iter().map(|name| ((*name).to_owned(), "127.0.0.1:1".to_owned())).collect(),
             observed: false,
             waiting: None,
+            consent: Default::default(),
         });
     }
 
@@ -278,12 +281,12 @@ impl DataPlane for Program {
 }
 
 impl Experiments for Program {
-    fn submit(&self, scenario: Checked) -> Result<ExperimentView, Refusal> {
+    fn submit(&self, scenario: Checked, _: &Identity) -> Result<ExperimentView, Refusal> {
         self.add(&scenario.name, State::Approved, &[]);
         self.view(&scenario.name)
     }
 
-    fn start(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
+    fn start(&self, id: &str, keep: Keep, _: &Identity) -> Result<ExperimentView, Refusal> {
         self.starts.pass();
         self.keeps.lock().unwrap().push(keep);
         if id == "unarmed" {
@@ -292,8 +295,8 @@ impl Experiments for Program {
         self.to(id, State::Running)
     }
 
-    fn observe(&self, id: &str, keep: Keep) -> Result<ExperimentView, Refusal> {
-        let view = self.start(id, keep)?;
+    fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
+        let view = self.start(id, keep, by)?;
         Ok(ExperimentView { observed: true, ..view })
     }
 
@@ -303,6 +306,17 @@ impl Experiments for Program {
 
     fn change(&self, id: &str, _: &str, _: &str, _: Checked) -> Result<ExperimentView, Refusal> {
         self.to(id, State::Running)
+    }
+
+    fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal> {
+        match given.digest == "00".repeat(32) {
+            true => self.to(id, State::Approved),
+            false => Err(Refusal::Forbidden(format!("`{}` approves something else", by.name))),
+        }
+    }
+
+    fn reject(&self, id: &str, _: &str, _: &Identity) -> Result<ExperimentView, Refusal> {
+        self.to(id, State::Cancelled)
     }
 
     fn mark(&self, id: &str, mark: Mark) -> Result<Marked, Refusal> {

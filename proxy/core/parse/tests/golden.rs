@@ -25,7 +25,7 @@ fn every_golden_file_checks_alone() {
     assert_eq!(config.proxies.len(), 3);
     assert_eq!(config.safety.max_active_faults, Some(200));
     assert!(config.control.state.unwrap().ends_with("tests/golden/state"));
-    assert_eq!(config.safety.approvals.get("staging"), Some(&1));
+    assert_eq!(config.safety.approvals.get("staging"), Some(&crate::config::Consent::People(1)));
 }
 
 #[test]

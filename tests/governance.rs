@@ -1,0 +1,4 @@
+//! What an experiment must have and who must agree before it starts; who is let in at all.
+
+mod approvals;
+mod support;
