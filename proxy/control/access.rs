@@ -1,5 +1,5 @@
 //! Who may come in. Who asks is found out for every request before any handler is chosen, and what their role lets them do
-//! is asked of the route that was found: see [`permit`].
+//! is asked of the route that was found: see `permit`.
 
 mod flood;
 mod users;
