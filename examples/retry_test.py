@@ -22,6 +22,7 @@ SQUALL = os.environ.get("SQUALL", "target/debug/squall")
 # hit nothing has shown nothing.
 SCENARIO = """
 name         = "first-connection-dies"
+owner        = "the team of the client"
 hypothesis   = "a client survives one reset"
 environments = ["local"]
 seed         = 1
@@ -32,6 +33,10 @@ kind  = "reset"
 proxy = "default"
 first = 1
 for   = "30s"
+
+[[guard]]
+metric = "connection_error_rate"   # by itself: what the fault does is left out
+above  = "50%"
 """
 
 

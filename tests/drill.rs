@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::programs::{installed, run};
-use crate::support::{Room, echo, round_trip, turn};
+use crate::support::{GOVERNED, Room, echo, round_trip, turn};
 
 /// A drill of some seconds around one fault and one expectation. None on recovery: another program on the machine may
 /// make the baseline unreachable.
@@ -13,6 +13,8 @@ fn short(fault: &str, expect: &str) -> String {
         r#"
 name         = "short"
 hypothesis   = "it answers"
+owner        = "tests"
+environments = ["local", "test"]
 seed         = 7
 max_duration = "30s"
 
@@ -261,7 +263,7 @@ fn calls(faults: &str) -> String {
     let fault = |fault: &str| format!("[[fault]]\nproxy = \"calls\"\nat = \"500ms\"\nfor = \"2s\"\n{fault}\n");
     let faults: String = faults.split("---").map(fault).collect();
     format!(
-        "name = \"calls\"\nseed = 7\n[[service]]\nname = \"peer\"\nkind = \"udp-echo\"\n[[proxy]]\nname = \"calls\"\n\
+        "{GOVERNED}name = \"calls\"\nmax_duration = \"90s\"\nseed = 7\n[[service]]\nname = \"peer\"\nkind = \"udp-echo\"\n[[proxy]]\nname = \"calls\"\n\
          protocol = \"udp\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:peer\"\n[[workload]]\nname = \"calls\"\n\
          target = \"proxy:calls\"\nkind = \"udp\"\nrate = 200\ntimeout = \"2s\"\nconnections = 4\n{faults}\
          [[expect]]\nmetric = \"throughput\"\nabove = 20\n"
@@ -291,7 +293,9 @@ fn a_guard_ends_a_drill_that_loses_too_many_datagrams() {
     let _turn = turn();
     let room = Room::new();
     let guard = "[[guard]]\nname = \"too many\"\nmetric = \"error_rate\"\nabove = \"20%\"\nover = \"1s\"\n";
-    let text = calls("kind = \"loss\"\nshare = \"60%\"").replace("for = \"2s\"", "for = \"60s\"");
+    let (others, _) = GOVERNED.split_once("guard").unwrap();
+    let text =
+        calls("kind = \"loss\"\nshare = \"60%\"").replace(GOVERNED, others).replace("for = \"2s\"", "for = \"60s\"");
     let file = room.file("a.toml", &format!("{}{guard}", text.replace("timeout = \"2s\"", "timeout = \"300ms\"")));
     room.squall(&["drill", &file]).says("too many").exits(1);
 }
@@ -372,7 +376,7 @@ fn requests_in_a_file_are_sent_by_a_drill_and_by_a_running_squall() {
                 listen = \"127.0.0.1:0\"\nupstream = \"service:shop\"\n[[workload]]\nname = \"load\"\nkind = \"http\"\n\
                 target = \"proxy:shop\"\nrate = 100\nrequests = \"shop.requests.toml\"\n[[fault]]\nkind = \"latency\"\n\
                 proxy = \"shop\"\ndelay = \"1ms\"\nfor = \"1s\"\n[[expect]]\nmetric = \"recovery\"\nbelow = \"100ms\"\n";
-    let file = room.file("shop.toml", text);
+    let file = room.file("shop.toml", &format!("{GOVERNED}max_duration = \"60s\"\n{text}"));
     let drilled = room.squall(&["drill", &file, "--json"]);
     let report: Value = serde_json::from_str(&drilled.out).unwrap_or_else(|_| panic!("{drilled:?}"));
     let requests = report["workloads"][0]["requests"].as_array().unwrap();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use squall_core::scenario::NONE_STATED;
 use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, MarkKind, Marked, State, Verdict};
 
 use super::abort::told;
@@ -91,19 +92,25 @@ fn typed(text: String, waits: bool) -> Option<Mark> {
     Some(Mark { kind, text, step: None, by: user() })
 }
 
-/// The exit code for an experiment that is over. An observation that came to its planned end has done what it was for.
+/// The exit code for an experiment that is over. An observation that came to its planned end has done what it was for; so has
+/// one that had no hypothesis.
 pub(crate) fn exit(view: &ExperimentView) -> Exit {
     match (view.state, view.verdict) {
-        (State::Completed, Some(Verdict::Inconclusive)) if view.observed => Exit::Done,
+        (State::Completed, Some(Verdict::Inconclusive)) if view.observed || states_nothing(view) => Exit::Done,
         (State::Failed | State::Cancelled, None) => Exit::BadInput,
         (_, Some(verdict)) => verdict.into(),
         (_, None) => Exit::Undecided,
     }
 }
 
+fn states_nothing(view: &ExperimentView) -> bool {
+    view.hypothesis.as_deref().is_none_or(|text| text == NONE_STATED)
+}
+
 fn result(experiment: &dyn Followed, view: &ExperimentView, print: &Print<'_>) -> Result<(), Failure> {
     let verdict = match view.verdict {
         Some(Verdict::Inconclusive) if view.observed => "observed",
+        Some(Verdict::Inconclusive) if view.state == State::Completed && states_nothing(view) => "done",
         verdict => verdict.map_or(view.state.word(), Verdict::word),
     };
     let (json, markdown) = experiment.report()?;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use squall_core::parse;
+use squall_core::parse::{self, Filled};
+use squall_core::scenario::NONE_STATED;
 
 use super::faults;
 use super::follow::Print;
 use super::interrupt;
-use super::out::say;
+use super::mark::user;
+use super::out::{say, tell};
 use super::reach::Reach;
 use super::start::{self, How};
 use crate::exit::{Exit, Failure, Outcome};
@@ -36,7 +38,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    let text = parse::one_liner(&args.proxy, &args.kind, &args.fields, &args.duration);
+    let client = args.reach.client();
+    let environment = match (&client, &args.save) {
+        (Ok(client), None) => client.status()?.environment,
+        (Ok(client), Some(_)) => client.status().map_or_else(|_| "local".into(), |status| status.environment),
+        (Err(_), _) => "local".to_owned(), // to save it needs nobody
+    };
+    let filled = Filled { owner: user().unwrap_or_else(|| "squall inject".into()), environment };
+    let text = parse::one_liner(&args.proxy, &args.kind, &args.fields, &args.duration, &filled);
+    tell!("owner {}; hypothesis: {NONE_STATED}, so never upheld; environments: {}", filled.owner, filled.environment);
+    tell!("guard: connection_error_rate above 50%; max_duration {}", parse::hard_end(&args.duration));
     if let Some(file) = args.save {
         std::fs::write(&file, text).map_err(|error| Failure::input(format!("{}: {error}", file.display())))?;
         say!("{}", file.display());
@@ -44,7 +55,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     let max = args.detach.then(|| args.duration.clone());
     let how = How { detach: args.detach, max, observe: false };
-    start::on(args.reach.client()?, &start::Text::toml(text), &[], &how, &interrupt::listen()?, &Print::default())
+    start::on(client?, &start::Text::toml(text), &[], &how, &interrupt::listen()?, &Print::default())
 }
 
 fn field(text: &str) -> Result<(String, String), String> {

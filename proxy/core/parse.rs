@@ -36,7 +36,7 @@ pub(crate) use draft::{
 pub(crate) use draft::{KeyWord, ProxyDraft, ServiceDraft, StepDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
-pub use one_liner::{merge_patch, one_liner};
+pub use one_liner::{Filled, hard_end, merge_patch, one_liner};
 pub(crate) use probe::ProbeDraft;
 pub(crate) use reader::Reader;
 pub(crate) use words::{did_you_mean, expected, nearest};

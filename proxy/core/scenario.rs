@@ -23,6 +23,11 @@ use crate::time::{SECOND, Time};
 use crate::way::Way;
 use crate::window::Window;
 
+/// The hypothesis of an experiment that has none: it is never upheld.
+pub const NONE_STATED: &str = "none stated";
+/// How long recovery is watched unless an expectation says otherwise, ns.
+pub const RECOVERY: Time = 5 * SECOND;
+
 /// A scenario, checked. Times are ns, percentages 0 to 100, error rates 0 to 1.
 #[derive(Clone, Debug)]
 pub struct Checked {
@@ -99,7 +104,7 @@ impl Checked {
         let allowed = recovery
             .filter_map(|expect| expect.below)
             .fold(None, |most: Option<f64>, below| Some(most.map_or(below, |most| most.max(below))));
-        allowed.map_or(5 * SECOND, |below| below as Time)
+        allowed.map_or(RECOVERY, |below| below as Time)
     }
 
     /// How long the run may wait for people in all, ns.

@@ -117,6 +117,19 @@ pub(crate) fn resolve_changed(
     if arming.against.is_empty() { Ok(targets) } else { Err(arming.against) }
 }
 
+/// What a scenario has to say before it may touch anything, and does not.
+fn missing(checked: &Checked) -> Vec<&'static str> {
+    let is_said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.trim().is_empty());
+    let all = [
+        ("`owner`", is_said(&checked.owner)),
+        ("`hypothesis`", is_said(&checked.hypothesis)),
+        ("`environments`", !checked.environments.is_empty()),
+        ("`max_duration`", checked.max_duration.is_some()),
+        ("a `[[guard]]`", !checked.guards.is_empty()),
+    ];
+    all.into_iter().filter(|(_, is_there)| !is_there).map(|(what, _)| what).collect()
+}
+
 /// Addresses of `must_not_reach` that answer. Waits half a second at most.
 pub(crate) fn reachable(addresses: &[String]) -> Vec<String> {
     let answers = |address: &String| {
@@ -148,6 +161,11 @@ impl Arming<'_> {
     fn check_policy(&mut self) {
         let (checked, ground) = (self.checked, self.ground);
         let environment = ground.environment;
+        let missing = missing(checked);
+        // toxics come one by one, and what only looks on does no harm
+        if !(missing.is_empty() || checked.faults.is_empty() || ground.observed && checked.workloads.is_empty()) {
+            self.against.push(format!("to be armed it must have: {}", missing.join(", ")));
+        }
         let named = checked.environments.iter().any(|name| name == environment);
         if !named && (!checked.environments.is_empty() || environment == "production") {
             let list = checked.environments.join(", ");

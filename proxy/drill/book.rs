@@ -261,6 +261,7 @@ impl Entry {
                 waited: card.timeline.standing(now.mono).map_or(0.0, seconds),
             }),
             consent: card.consents.view(&card.required),
+            hypothesis: self.checked.hypothesis.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use squall_core::curve::Curve;
 use squall_core::limits::Limits;
+use squall_core::scenario::NONE_STATED;
 use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
 
@@ -430,6 +431,7 @@ impl Stopping {
             guards: running.run.refuting.clone(),
             probes: probes.collect(),
             expects,
+            stated: running.entry.checked.hypothesis.as_deref().is_some_and(|text| text != NONE_STATED),
             observed: running.entry.card().observed.then(|| running.run.would_have_fired()),
         }
     }

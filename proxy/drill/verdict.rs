@@ -64,6 +64,8 @@ pub(crate) struct Facts {
     /// Probes that failed; in words.
     pub(crate) probes: Vec<String>,
     pub(crate) expects: Vec<Outcome>,
+    /// Whether there is a hypothesis that could be upheld.
+    pub(crate) stated: bool,
     /// Nothing acted, on purpose; what guards would have done, in words.
     pub(crate) observed: Option<Vec<String>>,
 }
@@ -97,6 +99,12 @@ pub(crate) fn verdict(facts: &Facts) -> (Verdict, Vec<String>) {
         if !why.is_empty() {
             return (verdict, why);
         }
+    }
+    if !facts.stated {
+        return (
+            Verdict::Inconclusive,
+            vec![format!("no hypothesis was stated that could be upheld: {}", upheld(facts))],
+        );
     }
     (Verdict::Upheld, vec![upheld(facts)])
 }
@@ -174,6 +182,7 @@ mod tests {
             guards: vec![],
             probes: vec![],
             expects: vec![Outcome::Met],
+            stated: true,
             observed: None,
         }
     }
@@ -181,7 +190,12 @@ mod tests {
     #[test]
     fn each_rule_gives_its_verdict() {
         type Change = fn(&mut Facts);
-        let table: [(&str, Verdict, Change); 22] = [
+        let table: [(&str, Verdict, Change); 24] = [
+            ("no hypothesis", Verdict::Inconclusive, |facts| facts.stated = false),
+            ("no hypothesis, but harm", Verdict::Refuted, |facts| {
+                facts.stated = false;
+                facts.guards.push("hot".into());
+            }),
             ("unsteady before", Verdict::Inconclusive, |facts| {
                 facts.cause = Cause::Unsteady;
                 facts.probes.push("down".into());

@@ -112,6 +112,9 @@ pub struct ExperimentView {
     /// Who handed it in, approved it, started it.
     #[serde(default)]
     pub consent: ConsentView,
+    /// What is expected to hold; "none stated" is never upheld.
+    #[serde(default)]
+    pub hypothesis: Option<String>,
 }
 
 /// Who has handed an experiment in, and who has agreed to it.

@@ -107,6 +107,10 @@ impl fmt::Display for Draft {
         writeln!(f, "# From {}. What is not carried over stands as a comment at its place.", self.origin)?;
         writeln!(f, "name = {}", text(&self.wish.name))?;
         writeln!(f, "max_duration = {}  # an experiment has an end", text(&self.wish.max_duration))?;
+        writeln!(
+            f,
+            "# Nothing starts without `owner`, `hypothesis`, `environments` and a `[[guard]]`: they are yours to write."
+        )?;
         if let Some((most, place)) = &self.max_active {
             writeln!(f, "max_active_faults = {most}  # {}; here for all faults together", comment(place))?;
         }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::log::records;
 use crate::support::programs::installed;
-use crate::support::{Room, Serve, echo, round_trip, wait};
+use crate::support::{GOVERNED, Room, Serve, echo, round_trip, wait};
 
 const RESET: &str = "[[fault]]\nkind = \"reset\"\nproxy = \"default\"\n";
 
@@ -18,7 +18,7 @@ const RESET: &str = "[[fault]]\nkind = \"reset\"\nproxy = \"default\"\n";
 fn one_that_was_stopped_for_longer_than_the_lease_goes_on_in_pass_through() {
     let room = Room::new();
     let serve = Serve::before(&room, echo());
-    let text = format!("name = \"test\"\nmax_duration = \"60s\"\n\n{RESET}");
+    let text = format!("{GOVERNED}name = \"test\"\nmax_duration = \"60s\"\n\n{RESET}");
     let id = serve.client.submit(&text, squall_control::app::Format::Toml, &[]).unwrap().id;
     serve.client.start(&id, None).unwrap();
     assert!(round_trip(&serve.address.to_string()).is_err());
@@ -54,7 +54,7 @@ fn a_wall_clock_that_jumps_shows_in_the_log_and_ends_no_lease() {
     faked.arg(env!("CARGO_BIN_EXE_squall"));
     let serve = Serve::through(faked, &room, "127.0.0.1:0", echo());
 
-    let text = format!("name = \"test\"\nmax_duration = \"60s\"\n\n{RESET}");
+    let text = format!("{GOVERNED}name = \"test\"\nmax_duration = \"60s\"\n\n{RESET}");
     let id = serve.client.submit(&text, squall_control::app::Format::Toml, &[]).unwrap().id;
     serve.client.start(&id, None).unwrap();
     for jump in ["-2h", "+3h"] {

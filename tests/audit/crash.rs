@@ -11,7 +11,7 @@ use squall_core::draw::hash;
 use squall_drill::audit::read;
 
 use super::log::{records, sidecar};
-use crate::support::{Room, round_trip, wait};
+use crate::support::{GOVERNED, Room, round_trip, wait};
 
 /// How often: `tests/kill` says more.
 fn kills() -> u64 {
@@ -26,7 +26,7 @@ const HELD: &str =
 fn keep_busy(client: &Client, proxy: &str, started: &AtomicU64, gone: &AtomicBool) {
     for n in 0.. {
         let text = if n % 2 == 0 { RESET } else { HELD };
-        let Ok(view) = client.submit(text, Format::Toml, &[]) else { break };
+        let Ok(view) = client.submit(&format!("{GOVERNED}{text}"), Format::Toml, &[]) else { break };
         if client.start(&view.id, Some("60s")).is_err() {
             break;
         }

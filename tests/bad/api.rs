@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Room, Running, echo, round_trip};
+use crate::support::{GOVERNED, Room, Running, echo, round_trip};
 
 /// A running squall with traffic to watch and an experiment under way.
 struct Port {
@@ -191,8 +191,9 @@ fn ids_and_states_that_do_not_fit_are_refused() {
 #[test]
 fn an_abort_wins_over_a_start() {
     let port = Port::new();
-    let scenario =
-        "name = \"race\"\nmax_duration = \"1m\"\n[[fault]]\nkind = \"reset\"\nproxy = \"default\"\nfor = \"30s\"\n";
+    let scenario = &format!(
+        "{GOVERNED}name = \"race\"\nmax_duration = \"1m\"\n[[fault]]\nkind = \"reset\"\nproxy = \"default\"\nfor = \"30s\"\n"
+    );
     for _ in 0..10 {
         let id = port.ask("POST /v1/experiments", TOML, scenario).body["id"].as_str().unwrap().to_owned();
         std::thread::scope(|scope| {

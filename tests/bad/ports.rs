@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Room, echo, round_trip};
+use crate::support::{GOVERNED, Room, echo, round_trip};
 
 fn taken() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,7 +47,7 @@ fn a_scenario_whose_port_is_in_use_leaves_nothing_behind() {
     let (_held, taken) = taken();
     let first = free();
     let scenario = format!(
-        "name = \"a\"\nmax_duration = \"1m\"\n\
+        "{GOVERNED}name = \"a\"\nmax_duration = \"1m\"\n\
          [[proxy]]\nname = \"a\"\nlisten = \"{first}\"\nupstream = \"{upstream}\"\n\
          [[proxy]]\nname = \"b\"\nlisten = \"{taken}\"\nupstream = \"{upstream}\"\n\
          [[fault]]\nkind = \"reset\"\nproxy = \"a\"\nfor = \"1s\"\n"

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::support::{Room, echo, round_trip};
+use crate::support::{GOVERNED, Room, echo, round_trip};
 
 fn config(control: &str, upstream: &str) -> String {
     format!(
@@ -52,7 +52,7 @@ fn nobody_reaches_the_control_port_through_a_proxy() {
         added.exits(2).says("this is squall's own control port");
     }
     let scenario = format!(
-        "name = \"s\"\nmax_duration = \"1m\"\n[[proxy]]\nname = \"s\"\nlisten = \"127.0.0.1:0\"\nupstream = \"{control}\"\n\
+        "{GOVERNED}name = \"s\"\nmax_duration = \"1m\"\n[[proxy]]\nname = \"s\"\nlisten = \"127.0.0.1:0\"\nupstream = \"{control}\"\n\
          [[fault]]\nkind = \"reset\"\nproxy = \"s\"\nfor = \"1s\"\n"
     );
     room.squall(&["start", &room.file("s.toml", &scenario)]).exits(2).says("this is squall's own control port");

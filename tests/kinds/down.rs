@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::support::namespace::Namespace;
 use crate::support::programs::{installed, run};
-use crate::support::{End, Room, Running, Serve, Stage, echo, round_trip, scenario, wait};
+use crate::support::{End, GOVERNED, Room, Running, Serve, Stage, echo, round_trip, scenario, wait};
 
 /// What the kernel says to who connects.
 fn knock(address: SocketAddr) -> Result<TcpStream, ErrorKind> {
@@ -120,7 +120,7 @@ fn a_unix_socket_refuses_likewise_and_comes_back() {
     let path = room.path("door.sock");
     let listen = format!("unix:{}", path.display());
     let text = format!(
-        "name = 'test'\nseed = 1\nmax_duration = '60s'\n[[proxy]]\nname = 'local'\nlisten = '{listen}'\nupstream = '{}'\n\
+        "{GOVERNED}name = 'test'\nseed = 1\nmax_duration = '60s'\n[[proxy]]\nname = 'local'\nlisten = '{listen}'\nupstream = '{}'\n\
          [[fault]]\nkind = 'down'\nproxy = 'local'\nat = '300ms'\nfor = '500ms'\n",
         upstream.local_addr().unwrap()
     );

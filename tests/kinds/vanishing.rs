@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use squall_control::app::Format;
 use squall_control::client::ClientError;
 
-use crate::support::{Line, Serve, Stage, echo, may_drop_packets, pattern, retransmissions, without_privileges};
+use crate::support::{
+    GOVERNED, Line, Serve, Stage, echo, may_drop_packets, pattern, retransmissions, without_privileges,
+};
 
 const LOSS: &str = "kind = 'loss'\nshare = '10%'";
 
@@ -74,7 +76,7 @@ fn without_privileges_it_stalls_and_says_so_or_is_refused() {
     let serve = Serve::through(command, &room, "127.0.0.1:0", echo());
     let start = |how: &str| -> Result<String, ClientError> {
         let text = format!(
-            "name = 'test'\nseed = 1\nmax_duration = '60s'\n[[fault]]\nproxy = 'default'\n{LOSS}\nhow = '{how}'"
+            "{GOVERNED}name = 'test'\nseed = 1\nmax_duration = '60s'\n[[fault]]\nproxy = 'default'\n{LOSS}\nhow = '{how}'"
         );
         let id = serve.client.submit(&text, Format::Toml, &[]).unwrap().id;
         serve.client.start(&id, Some("60s")).map(|_| id)

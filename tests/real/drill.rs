@@ -13,7 +13,7 @@ use crate::support::programs::run_within;
 use crate::support::python;
 use crate::support::redis::Redis;
 use crate::support::wait;
-use crate::support::{Room, Running, Serve, turn};
+use crate::support::{GOVERNED, Room, Running, Serve, turn};
 
 /// More than a drill takes: they have their own hard end.
 const DRILL: Duration = Duration::from_secs(90);
@@ -219,7 +219,7 @@ fn a_lease_that_runs_out_leaves_a_configured_proxy_untouched() {
     let field = Field::new();
     let serve = field.serve();
     let latency = "name = \"slow\"\nmax_duration = \"50s\"\n[[fault]]\nkind = \"latency\"\nproxy = \"default\"\ndelay = \"200ms\"\n";
-    let file = field.room.file("slow.toml", latency);
+    let file = field.room.file("slow.toml", &format!("{GOVERNED}{latency}"));
     let mut start = field.room.start(&["start", &file, "--control", &serve.control]);
     start.wait_for("slow-1 runs");
     // longer than the lease: the starter keeps it

@@ -12,12 +12,12 @@ use crate::support::postgres::Postgres;
 use crate::support::programs::{installed, run};
 use crate::support::prometheus::Watchers;
 use crate::support::redis::Redis;
-use crate::support::{Ended, Room, Serve, wait};
+use crate::support::{Ended, GOVERNED, Room, Serve, wait};
 
 /// A drill of a second with this probe at its start; a variable holds the password.
 fn drill(room: &Room, probe: &str, password: &str) -> Ended {
     let text = format!(
-        "name = \"probed\"\nseed = 1\n[[service]]\nname = \"shop\"\nkind = \"echo\"\n\
+        "{GOVERNED}name = \"probed\"\nmax_duration = \"60s\"\nseed = 1\n[[service]]\nname = \"shop\"\nkind = \"echo\"\n\
          [[proxy]]\nname = \"shop\"\nlisten = \"127.0.0.1:0\"\nupstream = \"service:shop\"\n\
          [[workload]]\nname = \"load\"\nkind = \"tcp\"\ntarget = \"proxy:shop\"\nrate = 50\nsend = \"a\"\nexpect = \"a\"\n\
          [[fault]]\nkind = \"latency\"\nproxy = \"shop\"\ndelay = \"1ms\"\nfor = \"200ms\"\n\
@@ -141,7 +141,7 @@ fn prometheus_and_alertmanager_are_asked_about_a_fault_that_squall_itself_tells_
     let accepted = "squall_proxy_connections_total{proxy=\\\"default\\\"}";
     let probes = |name: &str, fault: &str, probes: &str| {
         format!(
-            "name = \"{name}\"\nseed = 1\nmax_duration = \"60s\"\n[[fault]]\nkind = \"latency\"\nproxy = \"default\"\n{fault}\n{probes}"
+            "{GOVERNED}name = \"{name}\"\nseed = 1\nmax_duration = \"60s\"\n[[fault]]\nkind = \"latency\"\nproxy = \"default\"\n{fault}\n{probes}"
         )
     };
     let start = |text: &str| {

@@ -26,6 +26,10 @@ pub use running::{Ended, Running};
 pub use serve::Serve;
 pub use stage::{Stage, scenario};
 
+/// What a scenario has to say to be armed besides its end, with a guard that never fires: the first lines of a text.
+pub const GOVERNED: &str = "owner = 'tests'\nhypothesis = 'it holds'\nenvironments = ['local', 'test', 'staging']\n\
+                            guard = [{ metric = 'active_connections', above = 1000000 }]\n";
+
 /// Held by a test that must not meet others that put load on the machine, or that does so itself. Within one process
 /// only: between processes (nextest) the group `timing` does the same.
 pub fn turn() -> std::sync::MutexGuard<'static, ()> {

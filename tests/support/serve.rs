@@ -11,6 +11,7 @@ use squall_control::app::Format;
 use squall_control::client::Client;
 use squall_drill::view::ExperimentView;
 
+use super::GOVERNED;
 use super::{Room, Running, wait};
 
 /// A running `squall serve`. Its control port is a unix socket, which reaches across network namespaces; its leases are
@@ -72,7 +73,7 @@ impl Serve {
 
     #[track_caller]
     fn submit(&self, faults: &str) -> String {
-        let text = format!("name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
+        let text = format!("{GOVERNED}name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
         self.client.submit(&text, Format::Toml, &[]).unwrap().id
     }
 

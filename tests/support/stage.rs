@@ -8,6 +8,7 @@ use squall_control::app::Format;
 use squall_core::plan::TallyReading;
 use squall_drill::view::{AbortReport, ExperimentView};
 
+use super::GOVERNED;
 use super::{Line, Peer, Room, Serve, wait};
 
 /// `squall serve` before a listener of the test's.
@@ -130,7 +131,7 @@ impl Stage {
 /// A scenario with seed 42 and these faults on the proxy `default`.
 pub fn scenario(name: &str, faults: &[&str]) -> String {
     let faults: String = faults.iter().map(|fault| format!("\n[[fault]]\nproxy = \"default\"\n{fault}\n")).collect();
-    format!("name = \"{name}\"\nseed = 42\nmax_duration = \"60s\"\n{faults}")
+    format!("{GOVERNED}name = \"{name}\"\nseed = 42\nmax_duration = \"60s\"\n{faults}")
 }
 
 /// An experiment on a stage.

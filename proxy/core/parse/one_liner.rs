@@ -2,10 +2,31 @@
 
 use serde_json::{Map, Value};
 
-/// The text of a scenario with one fault, to be checked like any other. Values that spell a number, a truth value, a
+use crate::scenario::{NONE_STATED, RECOVERY};
+use crate::unit::Duration;
+
+/// What a scenario from one line says besides its fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Who answers for it.
+    pub owner: String,
+    /// The environment that it is for.
+    pub environment: String,
+}
+
+/// A hard end for a fault that acts so long: with the time in which recovery is watched. Text that is no time stays as it is,
+/// to be found wrong.
+pub fn hard_end(length: &str) -> String {
+    match length.parse::<Duration>() {
+        Ok(Duration(length)) => Duration(length.saturating_add(RECOVERY).min(Duration::MAX.0)).to_string(),
+        Err(_) => length.to_owned(),
+    }
+}
+
+/// The text of a scenario with one fault, and with all that one must say to be armed, to be checked like any other. Values that spell a number, a truth value, a
 /// list or a table are written bare, all others as text. `kind` is a kind, or `preset=` and the name of a preset.
 /// `length` is the fault's `for`, as in "60s".
-pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &str) -> String {
+pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &str, filled: &Filled) -> String {
     let (word, kind) = match kind.strip_prefix("preset=") {
         Some(preset) => ("preset", preset),
         None => ("kind", kind),
@@ -16,9 +37,11 @@ pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &
         .take(63)
         .collect();
     let mut lines = vec![
-        format!("name       = {}", text(&slug)),
-        "owner      = \"squall inject\"".to_owned(),
-        "hypothesis = \"none stated\"".to_owned(),
+        format!("name         = {}", text(&slug)),
+        format!("owner        = {}", text(&filled.owner)),
+        format!("hypothesis   = {}", text(NONE_STATED)),
+        format!("environments = [{}]", text(&filled.environment)),
+        format!("max_duration = {}", text(&hard_end(length))),
         String::new(),
         "[[fault]]".to_owned(),
         format!("{word} = {}", text(kind)),

@@ -5,7 +5,7 @@ use super::*;
 use crate::diagnostic::{Source, render};
 use crate::draw::DrawKey;
 use crate::fault::contract::pump::{START, Traffic, active, traffic};
-use crate::parse::{Options, check_all, one_liner, scenario};
+use crate::parse::{Filled, Options, check_all, one_liner, scenario};
 use crate::plan::{Active, Slice};
 use crate::scenario::{Checked, FaultSpec};
 use crate::time::{MICRO, MILLI};
@@ -106,7 +106,8 @@ fn every_preset_checks_and_says_what_it_does_in_each_direction() {
             assert!(fault.fault.is_ok(), "{name}");
             assert_eq!(fault.flow.is_some_and(|flow| flow == Flow::Upstream), fault.name.ends_with("-up"), "{name}");
         }
-        let inject = one_liner("api", &format!("preset={name}"), &[], "60s");
+        let filled = Filled { owner: "ann".into(), environment: "local".into() };
+        let inject = one_liner("api", &format!("preset={name}"), &[], "60s", &filled);
         scenario(&Arc::new(Source { name: "a".into(), text: inject }), &Options::default()).unwrap();
     }
 }

@@ -349,10 +349,12 @@ fn everything_in_the_way_is_said_at_once() {
 #[test]
 fn a_plan_without_an_end_and_a_guard_that_sees_nothing_are_refused() {
     let rig = rig();
-    let endless = rig.submit(scenario("s").fault(fault("late")));
+    let mut endless = scenario("s").fault(fault("late")).checked();
+    endless.max_duration = None;
+    let endless = rig.engine.submit(endless, &Identity::local()).unwrap().id;
     assert_eq!(
         against(rig.engine.start(&endless, Keep::Owned, &Identity::local())),
-        ["no fault has an end: max_duration is missing"]
+        ["to be armed it must have: `max_duration`", "no fault has an end: max_duration is missing"]
     );
     let blind = short().guard(guard("errors", Metric::ErrorRate, 0.1)).with(|checked| checked.workloads.clear());
     let why = against(rig.engine.start(&rig.submit(blind), Keep::Owned, &Identity::local()));
@@ -785,6 +787,17 @@ fn what_was_approved_is_void_once_what_runs_here_has_changed() {
     assert!(why[1].contains("have changed since"), "{why:?}");
     rig.plane.close("new").unwrap();
     assert!(rig.engine.start(&view.id, Keep::Owned, &person("alice")).is_ok());
+}
+
+#[test]
+fn what_a_scenario_has_to_say_is_listed_in_one_message() {
+    let rig = rig();
+    let mut bare = short().checked();
+    (bare.owner, bare.hypothesis, bare.max_duration) = (None, Some("  ".into()), None);
+    (bare.environments, bare.guards) = (vec![], vec![]);
+    let id = rig.engine.submit(bare, &Identity::local()).unwrap().id;
+    let list = "to be armed it must have: `owner`, `hypothesis`, `environments`, `max_duration`, a `[[guard]]`";
+    assert_eq!(against(rig.engine.start(&id, Keep::Owned, &Identity::local())), [list]);
 }
 
 #[test]

@@ -179,7 +179,7 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
     ScenarioWords(Checked {
         name: name.into(),
         title: Some("A title".into()),
-        owner: None,
+        owner: Some("nobody".into()),
         hypothesis: Some("It holds".into()),
         environments: vec![],
         tags: vec![],
@@ -289,6 +289,14 @@ impl ScenarioWords {
         self
     }
     pub(crate) fn checked(self) -> Checked {
-        self.0
+        let mut checked = self.0;
+        if checked.environments.is_empty() {
+            checked.environments.push("local".into());
+        }
+        if checked.guards.is_empty() {
+            checked.guards.push(guard("quiet", Metric::ActiveConnections, 1e9).0);
+        }
+        checked.max_duration = checked.max_duration.or(Some(1_000_000 * SECOND));
+        checked
     }
 }

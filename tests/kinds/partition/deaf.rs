@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use squall_control::app::Format;
 
-use crate::support::{Knock, Line, Serve, Stage, may_drop_packets, wait, without_privileges};
+use crate::support::{GOVERNED, Knock, Line, Serve, Stage, may_drop_packets, wait, without_privileges};
 
 const DROP: &str = "kind = 'partition'\nhow = 'drop'";
 
@@ -98,8 +98,9 @@ fn without_privileges_it_is_the_thing_itself_or_called_approximated() {
 fn without_privileges_silence_is_had_or_refused_with_the_reason() {
     let (room, command) = without_privileges();
     let serve = Serve::through(command, &room, "127.0.0.1:0", "127.0.0.1:1");
-    let text = "name = 'test'\nmax_duration = '60s'\n[[fault]]\nproxy = 'default'\nkind = 'partition'\nhow = 'silence'";
-    let id = serve.client.submit(text, Format::Toml, &[]).unwrap().id;
+    let silence = "[[fault]]\nproxy = 'default'\nkind = 'partition'\nhow = 'silence'";
+    let text = format!("{GOVERNED}name = 'test'\nmax_duration = '60s'\n{silence}");
+    let id = serve.client.submit(&text, Format::Toml, &[]).unwrap().id;
     match serve.client.start(&id, Some("60s")) {
         Ok(_) => serve.stop(&id), // an older kernel
         Err(refused) => assert!(format!("{refused:?}").contains("CAP_NET_ADMIN"), "{refused:?}"),

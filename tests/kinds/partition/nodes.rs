@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use squall_control::api::ProxyRequest;
 
-use crate::support::{Peer, Room, Serve, wait};
+use crate::support::{GOVERNED, Peer, Room, Serve, wait};
 
 const NODES: usize = 5;
 
@@ -112,7 +112,7 @@ fn one_way_nothing_of_what_the_first_group_sends_arrives_whoever_has_connected()
 fn groups_that_no_running_proxy_links_are_refused() {
     let cluster = Cluster::new();
     let fault = "[[fault]]\nkind = 'partition'\nproxy = 'n1-*'\ngroups = [['n2'], ['n3']]\n";
-    let text = format!("name = \"test\"\nmax_duration = \"60s\"\n\n{fault}");
+    let text = format!("{GOVERNED}name = \"test\"\nmax_duration = \"60s\"\n\n{fault}");
     let refused = cluster.serve.client.submit(&text, squall_control::app::Format::Toml, &[]).unwrap_err();
     assert!(format!("{refused:?}").contains("nothing would be cut"), "{refused:?}");
 }

@@ -134,6 +134,7 @@ impl Program {
             observed: false,
             waiting: None,
             consent: Default::default(),
+            hypothesis: None,
         });
     }
 

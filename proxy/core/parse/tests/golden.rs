@@ -142,19 +142,31 @@ fn the_example_of_every_kind_checks() {
     }
 }
 
+fn filled() -> Filled {
+    Filled { owner: "ann".into(), environment: "local".into() }
+}
+
 #[test]
 fn a_fault_from_one_line_is_a_scenario_like_any_other() {
     let fields =
         [("delay", "{ from = \"0ms\", to = \"80ms\", over = \"4s\" }"), ("jitter", "20ms"), ("percentage", "50")];
     let fields: Vec<_> = fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let text = one_liner("cache-*", "latency", &fields, "60s");
+    let text = one_liner("cache-*", "latency", &fields, "60s", &filled());
     let (checked, notes) = scenario(&source(&text), &Options::default()).unwrap();
     assert_eq!(checked.name, "inject-cache-all-latency");
     assert_eq!(checked.faults[0].window.length, Some(60 * SECOND));
+    assert_eq!((checked.max_duration, checked.guards.len()), (Some(65 * SECOND), 1));
+    assert_eq!((checked.owner.as_deref(), &*checked.environments), (Some("ann"), &["local".to_owned()][..]));
     assert_eq!(notes.len(), 1);
     for value in ["\"", "a\nb = 1", "1 # 2", "[", "{", "2026-11-22", "${x}", "''", "[[[["] {
-        let text = one_liner("redis", "latency", &[("delay".into(), value.into()), ("a b".into(), value.into())], "1s");
+        let text = one_liner(
+            "redis",
+            "latency",
+            &[("delay".into(), value.into()), ("a b".into(), value.into())],
+            "1s",
+            &filled(),
+        );
         let table = toml::de::DeTable::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error}"));
-        assert_eq!(table.get_ref().len(), 5);
+        assert_eq!(table.get_ref().len(), 7);
     }
 }
