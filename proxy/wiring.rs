@@ -21,6 +21,7 @@ use squall_core::observe::Ledger;
 use squall_core::plane::{DataPlane, ProxyInfo};
 use squall_drill::engine::{Engine, Setup};
 use squall_drill::notify::Webhook;
+use squall_drill::place;
 use squall_stand::LocalStand;
 use squall_wire::{Options, Plane};
 
@@ -93,6 +94,9 @@ impl Wired {
             .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());
+        if let Some(file) = &config.safety.environment_file {
+            place::prove(file, &environment).map_err(Failure::input)?; // at every start of an experiment too
+        }
         let setup = Setup {
             audit: audit::start(&config, &state, own_limits, plane.clock().clone())?,
             plane: plane.clone(),

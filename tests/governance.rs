@@ -1,4 +1,5 @@
 //! What an experiment must have and who must agree before it starts; who is let in at all.
 
 mod approvals;
+mod places;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::calendar::Calendar;
 use crate::scenario::ProxySpec;
 use crate::time::{SECOND, Time};
 
@@ -98,6 +99,10 @@ pub struct Safety {
     pub approvals: std::collections::BTreeMap<String, Consent>,
     /// Experiments that may run at one moment.
     pub max_experiments: usize,
+    /// A file, only root can write it, that says which environment this host is.
+    pub environment_file: Option<PathBuf>,
+    /// When experiments may run.
+    pub calendar: Calendar,
 }
 
 /// Who has to agree.
@@ -123,6 +128,8 @@ impl Default for Safety {
             must_not_reach: Vec::new(),
             approvals: Default::default(),
             max_experiments: 4,
+            environment_file: None,
+            calendar: Calendar::default(),
         }
     }
 }

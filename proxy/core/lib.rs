@@ -1,6 +1,7 @@
 //! squall's model: faults, plans, the chain engine and the language. No I/O, no clock of its own.
 
 pub mod bucket;
+pub mod calendar;
 pub mod cell;
 pub mod chain;
 pub mod config;

@@ -27,9 +27,23 @@ enum What {
     Host(String),
 }
 
-/// Denied whatever a configuration says: link-local addresses, and where clouds serve the credentials of their machines.
-const ALWAYS_DENIED: [&str; 5] =
-    ["169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "168.63.129.16/32"];
+/// Denied whatever a configuration says: link-local addresses, and where clouds serve the credentials of their machines;
+/// also behind NAT64 (RFC 6052) and 6to4 (RFC 3056).
+const ALWAYS_DENIED: [&str; 13] = [
+    "169.254.0.0/16", // AWS, Google, Azure, DigitalOcean, and link-local
+    "64:ff9b::169.254.0.0/112",
+    "2002:a9fe::/32",
+    "fe80::/10",
+    "fd00:ec2::254/128",  // AWS
+    "fd20:ce::254/128",   // Google
+    "fd00:c1::a9fe:a9fe", // Oracle
+    "fd00:42::42/128",    // Scaleway
+    "100.100.100.200/32", // Alibaba
+    "64:ff9b::100.100.100.200/128",
+    "168.63.129.16/32", // Azure
+    "64:ff9b::168.63.129.16/128",
+    "192.0.0.192/32", // Oracle
+];
 
 impl Limits {
     /// # Errors
@@ -197,6 +211,10 @@ mod tests {
             "[fd00:ec2::254]:80",
             "100.100.100.200:80",
             "[::ffff:169.254.169.254]:80",
+            "[64:ff9b::169.254.169.254]:80",
+            "[2002:a9fe:a9fe::1]:80",
+            "[fd20:ce::254]:80",
+            "168.63.129.16:80",
         ] {
             assert!(!allowed(&limits, "metadata", to), "{to}");
         }

@@ -1,8 +1,8 @@
 //! From a checked scenario to one that is ready to start: everything that is in the way is listed at once.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use squall_core::config::Safety;
 use squall_core::curve::Curve;
@@ -24,9 +24,6 @@ use crate::probe;
 use crate::run::Watching;
 use crate::schedule::Schedule;
 
-/// How long an address of `must_not_reach` is tried.
-const TRY: Duration = Duration::from_millis(500);
-
 /// What a scenario is held against.
 pub(crate) struct Ground<'a> {
     pub(crate) environment: &'a str,
@@ -38,6 +35,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) drops: Result<(), String>,
     /// Nothing is to be injected.
     pub(crate) observed: bool,
+    /// The wall clock.
+    pub(crate) wall: SystemTime,
     /// Approvals that are missing; in words.
     pub(crate) consent: Vec<String>,
 }
@@ -88,6 +87,7 @@ pub(crate) fn resolve(checked: &Checked, ground: &Ground<'_>) -> Result<Resolved
         }
         Keep::Lease | Keep::Owned => checked.max_duration,
     };
+    arming.check_calendar(limit);
     let schedule = Schedule::new(checked, limit);
     let Arming { mut against, watches, .. } = arming;
     match schedule {
@@ -130,23 +130,6 @@ fn missing(checked: &Checked) -> Vec<&'static str> {
     all.into_iter().filter(|(_, is_there)| !is_there).map(|(what, _)| what).collect()
 }
 
-/// Addresses of `must_not_reach` that answer. Waits half a second at most.
-pub(crate) fn reachable(addresses: &[String]) -> Vec<String> {
-    let answers = |address: &String| {
-        let mut resolved = address.to_socket_addrs().into_iter().flatten();
-        resolved.any(|to| TcpStream::connect_timeout(&to, TRY).is_ok())
-    };
-    let tried = std::thread::scope(|scope| {
-        let tries: Vec<_> = addresses.iter().map(|address| (address, scope.spawn(|| answers(address)))).collect();
-        tries
-            .into_iter()
-            .filter_map(|(address, handle)| handle.join().unwrap_or(true).then_some(address))
-            .collect::<Vec<_>>()
-    });
-    let say = |address: &String| format!("{address} must not be reachable from here, and it is: not isolated");
-    tried.into_iter().map(say).collect()
-}
-
 struct Arming<'a> {
     checked: &'a Checked,
     ground: &'a Ground<'a>,
@@ -177,6 +160,13 @@ impl Arming<'_> {
             self.against.extend(ground.consent.iter().cloned());
         }
         self.check_exposure();
+    }
+
+    /// A run lies in its window to its hard end; without one it may be said to have none.
+    fn check_calendar(&mut self, limit: Option<Time>) {
+        let longest = limit.unwrap_or(squall_core::unit::Duration::MAX.0);
+        let fits = self.ground.safety.calendar.check(self.ground.wall, Duration::from_nanos(longest));
+        self.against.extend(fits.err().into_iter().flatten());
     }
 
     /// `max_percentage` is held against faults selected by percentage.

@@ -29,6 +29,7 @@ use crate::lease;
 use crate::lever::Lever;
 use crate::live::{Armed, Running};
 use crate::notify::{self, Webhook};
+use crate::place;
 use crate::report::Moment;
 use crate::resident::{self, Resident};
 use crate::run::Ending;
@@ -558,15 +559,18 @@ impl Inner {
             card.consents.check(&entry.id, &card.required, &self.moment(&entry, &world, Some(by))).err()
         };
         let consent = consent.unwrap_or_default();
-        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops, consent };
+        let (safety, wall) = (&self.safety, self.plane.clock().wall());
+        let ground = Ground { environment, safety, proxies: &proxies, keep, observed, drops, wall, consent };
         let resolved = arm::resolve(&entry.checked, &ground);
-        let reachable = arm::reachable(&self.safety.must_not_reach);
+        let proof = safety.environment_file.as_deref().map_or(Ok(()), |file| place::prove(file, environment));
+        let reachable = place::reachable(&safety.must_not_reach, &**self.plane.clock());
+        let elsewhere: Vec<String> = proof.err().into_iter().chain(reachable).collect();
         match resolved {
-            Ok(resolved) if reachable.is_empty() && unwritable.is_none() => {
+            Ok(resolved) if elsewhere.is_empty() && unwritable.is_none() => {
                 Ok(Approved { entry, resolved, keep, observed })
             }
             resolved => {
-                let against = resolved.err().into_iter().flatten().chain(reachable).chain(unwritable);
+                let against = resolved.err().into_iter().flatten().chain(elsewhere).chain(unwritable);
                 Err(Refusal::NotArmed(against.collect()))
             }
         }
@@ -586,7 +590,8 @@ impl Inner {
         let drops = self.drops(observed);
         let proxies = self.plane.proxies();
         let (environment, keep, consent) = (&*self.environment, Keep::Owned, Vec::new());
-        let ground = Ground { environment, safety: &self.safety, proxies: &proxies, keep, observed, drops, consent };
+        let (safety, wall) = (&self.safety, self.plane.clock().wall());
+        let ground = Ground { environment, safety, proxies: &proxies, keep, observed, drops, wall, consent };
         let targets = arm::resolve_changed(&changed, &spec, &ground).map_err(Refusal::NotArmed)?;
         let mut compiler = self.compiler();
         if !entry.card().state.is_under_way() || entry.switch().is_none() || entry.ending().is_some() {

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod engine;
 pub mod lever;
 pub mod notify;
+pub mod place;
 pub mod resident;
 pub mod view;
 

@@ -1,8 +1,10 @@
 //! What is in force, as a `squall.toml` that gives the same again.
 
+use squall_core::calendar::{self, Blackout, Hours};
 use squall_core::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{Protocol, ProxySpec};
+use squall_core::stamp;
 use squall_core::time::{MICRO, MILLI, SECOND, Time};
 use toml::{Table, Value};
 
@@ -90,6 +92,11 @@ fn safety(safety: &Safety) -> Table {
         let approvals: Table = safety.approvals.iter().map(|(name, of)| (name.clone(), consent(of))).collect();
         table.insert("approvals".into(), approvals.into());
     }
+    if let Some(file) = &safety.environment_file {
+        table.insert("environment_file".into(), file.display().to_string().into());
+    }
+    list(&mut table, "windows", safety.calendar.windows.iter().map(window));
+    list(&mut table, "blackouts", safety.calendar.blackouts.iter().map(blackout));
     if let Ok(max) = i64::try_from(safety.max_experiments) {
         table.insert("max_experiments".into(), max.into());
     }
@@ -123,6 +130,34 @@ fn proxy(spec: &ProxySpec, listen: &str) -> Table {
         table.insert("slo".into(), slo.into());
     }
     table.extend(Table::try_from(&spec.way).unwrap_or_default()); // text and numbers: nothing that TOML lacks
+    table
+}
+
+fn list(table: &mut Table, name: &str, items: impl Iterator<Item = Table>) {
+    let items: Vec<Value> = items.map(Value::Table).collect();
+    if !items.is_empty() {
+        table.insert(name.into(), items.into());
+    }
+}
+
+fn window(hours: &Hours) -> Table {
+    let days = calendar::DAYS.iter().zip(hours.days).filter(|(_, on)| *on);
+    Table::from_iter([
+        ("days".to_owned(), days.map(|(day, _)| Value::from(*day)).collect::<Vec<_>>().into()),
+        ("from".to_owned(), calendar::clock(hours.from).into()),
+        ("to".to_owned(), calendar::clock(hours.to).into()),
+        ("zone".to_owned(), calendar::zone(hours.offset).into()),
+    ])
+}
+
+fn blackout(blackout: &Blackout) -> Table {
+    let mut table = Table::from_iter([
+        ("from".to_owned(), Value::from(stamp::rfc3339(blackout.from, 3))),
+        ("to".to_owned(), Value::from(stamp::rfc3339(blackout.to, 3))),
+    ]);
+    if let Some(reason) = &blackout.reason {
+        table.insert("reason".into(), reason.as_str().into());
+    }
     table
 }
 

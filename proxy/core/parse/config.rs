@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::draft::{AuditDraft, ConfigHead, ControlDraft, SafetyDraft, is_name};
+use super::draft::{AuditDraft, BlackoutDraft, ConfigHead, ControlDraft, HoursDraft, SafetyDraft, is_name};
 use super::node::{Node, Table};
 use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, probe, stand};
+use crate::calendar::{Blackout, Calendar, Hours, minutes};
 use crate::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
 use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
+use crate::stamp;
 use crate::time::MILLI;
 
 /// Reads and checks it; none: something essential is missing, and it is on record.
@@ -136,6 +138,13 @@ fn safety(reader: &mut Reader, table: &Table, draft: SafetyDraft) -> Safety {
     if approvals.values().any(is_odd) {
         reader.error(table, path, "approvals", "groups are a list of 1 to 16 names");
     }
+    if draft.environment_file.as_ref().is_some_and(|file| !file.is_absolute()) {
+        reader.error(table, path, "environment_file", "this is not an absolute path");
+    }
+    if draft.must_not_reach.as_ref().is_some_and(|list| list.len() > 64) {
+        reader.error(table, path, "must_not_reach", "at most 64 addresses are tried before a start");
+    }
+    let calendar = calendar(reader, table, draft.windows.unwrap_or_default(), draft.blackouts.unwrap_or_default());
     let most = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Safety {
         allow_upstreams: draft.allow_upstreams.unwrap_or(default.allow_upstreams),
@@ -148,7 +157,33 @@ fn safety(reader: &mut Reader, table: &Table, draft: SafetyDraft) -> Safety {
         must_not_reach: draft.must_not_reach.unwrap_or_default(),
         approvals,
         max_experiments: draft.max_experiments.map_or(default.max_experiments, most),
+        environment_file: draft.environment_file,
+        calendar,
     }
+}
+
+fn calendar(reader: &mut Reader, table: &Table, windows: Vec<HoursDraft>, blackouts: Vec<BlackoutDraft>) -> Calendar {
+    let hours = |draft: HoursDraft| {
+        let mut days = [draft.days.is_none(); 7];
+        for day in draft.days.into_iter().flatten() {
+            days[day as usize] = true;
+        }
+        let (from, to) = (minutes(&draft.from.0).unwrap_or_default(), minutes(&draft.to.0).unwrap_or_default());
+        Hours { days, from, to, offset: draft.zone.and_then(|zone| stamp::offset(&zone.0)).unwrap_or_default() }
+    };
+    let windows: Vec<Hours> = windows.into_iter().map(hours).collect();
+    if windows.iter().any(|hours| !hours.days.contains(&true)) {
+        reader.error(table, "safety", "windows", "a window without days never opens");
+    }
+    let blackout = |draft: BlackoutDraft| {
+        let (from, to) = (stamp::parse(&draft.from.0)?, stamp::parse(&draft.to.0)?);
+        Some(Blackout { from, to, reason: draft.reason.map(|reason| reason.0) })
+    };
+    let blackouts: Vec<Blackout> = blackouts.into_iter().filter_map(blackout).collect();
+    if blackouts.iter().any(|blackout| blackout.to <= blackout.from) {
+        reader.error(table, "safety", "blackouts", "a black-out ends after it has begun");
+    }
+    Calendar { windows, blackouts }
 }
 
 fn each(

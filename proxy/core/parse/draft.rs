@@ -457,6 +457,51 @@ pub(crate) struct SafetyDraft {
     pub(crate) approvals: Option<BTreeMap<String, Consent>>,
     /// Experiments that may run at one moment: 4 unless written.
     pub(crate) max_experiments: Option<u64>,
+    /// A file with the name of the environment, which only root can write: nothing starts unless it says the same.
+    pub(crate) environment_file: Option<std::path::PathBuf>,
+    /// Hours of the week in one of which a run lies as a whole: any time unless written.
+    pub(crate) windows: Option<Vec<HoursDraft>>,
+    /// Stretches of time in which nothing runs.
+    pub(crate) blackouts: Option<Vec<BlackoutDraft>>,
+}
+
+/// `windows`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HoursDraft {
+    /// "mon" to "sun": every day unless written.
+    pub(crate) days: Option<Vec<DayWord>>,
+    /// Time of day, as in "09:00".
+    pub(crate) from: Clock,
+    /// Time of day; not after `from`, it is on the next day.
+    pub(crate) to: Clock,
+    /// "Z" or east of Greenwich as in "+01:00": "Z" unless written. Summer time does not move it.
+    pub(crate) zone: Option<Zone>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub(crate) enum DayWord {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// `blackouts`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BlackoutDraft {
+    /// RFC 3339, as in "2026-12-20T00:00:00Z".
+    pub(crate) from: Stamp,
+    /// RFC 3339.
+    pub(crate) to: Stamp,
+    /// Why; whoever is refused is told.
+    pub(crate) reason: Option<Label>,
 }
 
 /// A text with rules of its own.
@@ -515,6 +560,28 @@ text!(
     r"^\d{4}-\d{2}-\d{2}",
     "a date such as 2026-11-22",
     |text| text.len() >= 10 && text.char_indices().take(10).all(|(at, c)| if at == 4 || at == 7 { c == '-' } else { c.is_ascii_digit() })
+);
+
+text!(
+    /// A time of day.
+    Clock,
+    r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$",
+    "a time of day such as \"09:00\"",
+    |text| crate::calendar::minutes(text).is_some()
+);
+text!(
+    /// An offset from Greenwich.
+    Zone,
+    r"^Z$|^[+-][0-9]{2}:[0-9]{2}$",
+    "\"Z\" or an offset such as \"+01:00\"",
+    |text| crate::stamp::offset(text).is_some()
+);
+text!(
+    /// A moment.
+    Stamp,
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$",
+    "a time such as \"2026-12-20T00:00:00Z\"",
+    |text| crate::stamp::parse(text).is_some()
 );
 
 /// Whether a text is `[a-z0-9][a-z0-9-]*` and not too long.

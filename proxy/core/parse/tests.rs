@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bodies;
+mod calendar;
 mod change;
 mod golden;
 mod mistakes;

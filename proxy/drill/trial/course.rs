@@ -65,6 +65,7 @@ fn course_of(words: ScenarioWords, observed: bool) -> Course {
         observed,
         drops: Ok(()),
         consent: vec![],
+        wall: std::time::UNIX_EPOCH,
     };
     let resolved = resolve(&checked, &ground).unwrap();
     let run = Run::new(&checked, resolved.schedule, &resolved.watching, observed);
