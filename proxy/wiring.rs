@@ -144,6 +144,7 @@ impl Wired {
             settings.metrics.clone_from(&config.metrics_listen);
             settings.hosts.clone_from(&config.control.hosts);
             settings.access.tokens.clone_from(&config.control.tokens);
+            settings.access.tls.clone_from(&config.control.tls);
             settings.toxiproxy = config.control.toxiproxy.clone().map(|listen| toxiproxy::Settings {
                 listen,
                 hosts: config.control.hosts.clone(),
@@ -205,7 +206,7 @@ impl Wired {
 
 /// An address as the data plane takes it: a control port may be written as a URL, and on `localhost`.
 fn plain(control: &str) -> Cow<'_, str> {
-    let address = control.strip_prefix("http://").unwrap_or(control);
+    let address = control.strip_prefix("https://").or_else(|| control.strip_prefix("http://")).unwrap_or(control);
     match address.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}").into(),
         None => address.into(),

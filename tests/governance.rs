@@ -1,5 +1,6 @@
 //! What an experiment must have and who must agree before it starts; who is let in at all.
 
 mod approvals;
+mod certificates;
 mod places;
 mod support;

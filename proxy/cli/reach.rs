@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use squall_control::client::{Client, ClientError};
+use squall_control::client::{Client, ClientError, Files};
 use squall_control::tokens::Secret;
 
 use crate::exit::{Exit, Failure};
@@ -17,11 +17,22 @@ pub(crate) struct Reach {
     /// A file with the token to show. Else the one in SQUALL_TOKEN, else none
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
+    /// Who vouches for a control port with https, PEM. Else SQUALL_CA
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
+    /// The certificate to show to a control port with https, PEM. Else SQUALL_CERT
+    #[arg(long, value_name = "FILE", global = true, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key, PEM. Else SQUALL_KEY
+    #[arg(long, value_name = "FILE", global = true, requires = "cert")]
+    key: Option<PathBuf>,
 }
 
 impl Reach {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let client = Client::find(self.control.as_deref())?;
+        let (given, named) = (self.clone(), Files::named());
+        let tls = Files { ca: given.ca.or(named.ca), cert: given.cert.or(named.cert), key: given.key.or(named.key) };
+        let client = Client::find(self.control.as_deref())?.tls(tls);
         let Some(file) = &self.token_file else { return Ok(client) };
         let wrong = |why: &str| Failure::input(format!("{}: {why}", file.display()));
         let token = std::fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;

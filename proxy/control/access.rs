@@ -21,6 +21,7 @@ use self::users::Users;
 use crate::connections::{Link, Peer};
 use crate::problem::Failure;
 use crate::server::{nap, stopped};
+use crate::tls::{self, Tls};
 use crate::tokens::TokenFile;
 
 /// How often the token file is looked at.
@@ -32,11 +33,23 @@ pub struct Settings {
     /// The token file. None: whoever reaches the port is the local operator; on a unix socket, the user that the kernel
     /// names.
     pub tokens: Option<PathBuf>,
+    /// TLS, and who is who by certificate; none: the port speaks without.
+    pub tls: Option<tls::Settings>,
+}
+
+impl Settings {
+    /// Whether other machines may reach the port: it is known who asks, and nobody in between reads along.
+    pub(crate) fn is_safe_anywhere(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| self.tokens.is_some() || tls.client_ca.is_some())
+    }
 }
 
 /// Who is let in, at work.
 pub(crate) struct Access {
     tokens: Option<TokenFile>,
+    tls: Option<Arc<Tls>>,
+    /// It is by certificates that one is known.
+    certified: bool,
     users: Users,
     flood: Mutex<Flood>,
     clock: Arc<dyn Clock>,
@@ -46,29 +59,39 @@ impl Access {
     /// Errors: the token file can't be taken, in words.
     pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Access, String> {
         let tokens = settings.tokens.as_deref().map(TokenFile::open).transpose()?;
-        Ok(Access { tokens, users: Users::read(), flood: Mutex::default(), clock })
+        let certified = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let tls = settings.tls.as_ref().map(|tls| Tls::open(tls, certified && tokens.is_none())).transpose()?;
+        Ok(Access { tokens, tls: tls.map(Arc::new), certified, users: Users::read(), flood: Mutex::default(), clock })
     }
 
     /// Who asks. Errors: 401; 429 for those who have failed too often. A right token is never kept waiting, so that nobody
     /// can keep others from an abort.
-    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, Failure> {
-        let Some(file) = &self.tokens else { return Ok(self.known(peer).unwrap_or_else(|| local(peer))) };
+    fn identify(&self, link: &Link, headers: &HeaderMap) -> Result<Identity, Failure> {
+        let peer = &link.peer;
+        let Some(file) = &self.tokens else {
+            return match self.known(link) {
+                Some(who) => Ok(who),
+                None if self.certified => Err(self.failed(peer, "no name in this certificate has a role here")),
+                None => Ok(local(peer)),
+            };
+        };
         let shown = match bearer(headers) {
             Ok(Some(shown)) => file
                 .tokens()
                 .verify(shown, self.clock.wall())
                 .map(|token| token.identity(&peer.to_string()))
                 .map_err(|refused| refused.told()),
-            Ok(None) => self.known(peer).ok_or("a token is needed: `Authorization: Bearer sqt_…`"),
+            Ok(None) => self.known(link).ok_or("a token is needed: `Authorization: Bearer sqt_…`"),
             Err(why) => Err(why),
         };
         shown.map_err(|why| self.failed(peer, why))
     }
 
     /// Whom the connection itself tells.
-    fn known(&self, peer: &Peer) -> Option<Identity> {
+    fn known(&self, link: &Link) -> Option<Identity> {
+        let peer = &link.peer;
         match peer {
-            Peer::Tcp(_) => None,
+            Peer::Tcp(_) => self.tls.as_ref()?.identity(link.names(), &peer.to_string()),
             Peer::Unix(user) => {
                 let role = if self.users.is_own(*user) { Role::Admin } else { Role::Operator };
                 Some(Identity::new(&self.users.name(*user), role, Proof::User(*user), &peer.to_string()))
@@ -85,16 +108,28 @@ impl Access {
         }
     }
 
-    /// Looks at the token file again and again.
-    pub(crate) async fn keep_up(self: Arc<Access>, mut stop: tokio::sync::watch::Receiver<bool>) {
-        while self.tokens.is_some() {
-            let access = self.clone();
-            let look = move || access.tokens.as_ref().map(TokenFile::refresh);
-            match tokio::task::spawn_blocking(look).await {
-                Ok(Some(Err(why))) => tracing::error!("the tokens stay as they were: {why}"),
-                Ok(Some(Ok(true))) => tracing::info!("the tokens were read anew"),
-                _ => {}
+    fn refresh(&self) {
+        let tokens = self.tokens.as_ref().map(|file| ("tokens", file.refresh()));
+        let tls = self.tls.as_ref().map(|tls| ("certificates", tls.refresh()));
+        for (what, read) in tokens.into_iter().chain(tls) {
+            match read {
+                Err(why) => tracing::error!("the {what} stay as they were: {why}"),
+                Ok(true) => tracing::info!("the {what} were read anew"),
+                Ok(false) => {}
             }
+        }
+    }
+
+    /// What the port speaks.
+    pub(crate) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
+    /// Looks at its files again and again.
+    pub(crate) async fn keep_up(self: Arc<Access>, mut stop: tokio::sync::watch::Receiver<bool>) {
+        while self.tokens.is_some() || self.tls.is_some() {
+            let access = self.clone();
+            let _ = tokio::task::spawn_blocking(move || access.refresh()).await;
             tokio::select! {
                 () = stopped(&mut stop) => return,
                 () = nap(LOOK) => {}
@@ -121,9 +156,9 @@ const EXPECTED: &str = "expected one header `Authorization: Bearer sqt_…`";
 
 /// Finds out who asks, and leaves word in the request for the handlers and in the answer for the record.
 pub(crate) async fn identify(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Arc<Link>>().map(|link| link.peer.clone());
-    let Some(peer) = peer else { return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response() };
-    match access.identify(&peer, request.headers()) {
+    let link = request.extensions().get::<Arc<Link>>().cloned();
+    let Some(link) = link else { return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response() };
+    match access.identify(&link, request.headers()) {
         Ok(who) => {
             request.extensions_mut().insert(who.clone());
             let mut response = next.run(request).await;

@@ -2,6 +2,7 @@
 //! inside a tokio runtime (but well on a thread beside one).
 
 mod events;
+mod tls;
 mod wire;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use http::Method;
 use serde::de::DeserializeOwned;
 
 pub use self::events::Events;
+pub use self::tls::Files;
 use crate::api::{
     AbortReport, AbortedExperiment, ApproveRequest, Empty, EngageRequest, Engaged, ExperimentView, LeverView, Mark,
     Marked, Problem, ProxyRequest, ProxyView, RejectRequest, Reloaded, StartRequest, Status,
@@ -24,6 +26,7 @@ pub struct Client {
     place: Place,
     patience: Duration,
     token: Option<Bearer>,
+    tls: Files,
 }
 
 /// A token; not shown by accident.
@@ -77,7 +80,7 @@ impl std::error::Error for ClientError {}
 impl Client {
     /// A client of the control port at this place; waits at most 30 s for an answer.
     pub fn new(place: Place) -> Client {
-        Client { place, patience: Duration::from_secs(30), token: None }
+        Client { place, patience: Duration::from_secs(30), token: None, tls: Files::named() }
     }
 
     /// The first of: what was given (`--control`), `SQUALL_CONTROL`, what a squall of this user has published; with the
@@ -101,6 +104,12 @@ impl Client {
     #[must_use]
     pub fn token(self, token: impl Into<String>) -> Client {
         Client { token: Some(Bearer(token.into())), ..self }
+    }
+
+    /// Trusts and shows what is in these files, where the port speaks TLS.
+    #[must_use]
+    pub fn tls(self, tls: Files) -> Client {
+        Client { tls, ..self }
     }
 
     /// Waits at most this long for each answer.
@@ -296,7 +305,16 @@ impl Client {
 
     fn prepare(&self, method: Method, path: &str, body: Option<(&'static str, String)>) -> wire::Call {
         let (place, patience, token) = (self.place.clone(), self.patience, self.token.clone());
-        wire::Call { place, patience, token, method, path: path.to_owned(), accept: "application/json", body }
+        wire::Call {
+            place,
+            patience,
+            token,
+            tls: self.tls.clone(),
+            method,
+            path: path.to_owned(),
+            accept: "application/json",
+            body,
+        }
     }
 }
 

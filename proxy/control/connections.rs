@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::task::AbortHandle;
 
@@ -36,6 +36,8 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) peer: Peer,
+    /// The names in the certificate that it has shown.
+    names: OnceLock<Vec<String>>,
     busy: AtomicUsize,
 }
 
@@ -73,7 +75,12 @@ impl fmt::Display for Peer {
 
 impl Link {
     fn new(peer: Peer) -> Arc<Link> {
-        Arc::new(Link { peer, busy: AtomicUsize::new(0) })
+        Arc::new(Link { peer, names: OnceLock::new(), busy: AtomicUsize::new(0) })
+    }
+
+    /// The names in the certificate that was shown, if one was.
+    pub(crate) fn names(&self) -> &[String] {
+        self.names.get().map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn busy(self: &Arc<Link>) -> Busy {

@@ -19,6 +19,7 @@ use crate::tokens::PREFIX;
 pub(crate) struct Guard {
     hosts: Vec<String>,
     any_address: bool,
+    scheme: &'static str,
 }
 
 impl Guard {
@@ -27,14 +28,19 @@ impl Guard {
     pub(crate) fn new(hosts: impl IntoIterator<Item = String>, any_address: bool) -> Guard {
         let own = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
         let hosts = own.into_iter().chain(hosts).map(|host| host.to_ascii_lowercase()).collect();
-        Guard { hosts, any_address }
+        Guard { hosts, any_address, scheme: "http://" }
+    }
+
+    /// The same where TLS is spoken.
+    pub(crate) fn secure(self) -> Guard {
+        Guard { scheme: "https://", ..self }
     }
 
     fn check(&self, request: &Request) -> Result<(), Failure> {
         without_token(request.uri())?;
         canonical(request.uri())?;
         let host = self.host(request)?;
-        origin(request.headers(), &host)
+        origin(request.headers(), &host, self.scheme)
     }
 
     fn host(&self, request: &Request) -> Result<Authority, Failure> {
@@ -106,13 +112,13 @@ fn without_token(uri: &Uri) -> Result<(), Failure> {
 }
 
 /// Requests of pages come from the page of this very port, or not at all.
-fn origin(headers: &HeaderMap, host: &Authority) -> Result<(), Failure> {
+fn origin(headers: &HeaderMap, host: &Authority, scheme: &str) -> Result<(), Failure> {
     let mut given = headers.get_all(ORIGIN).iter();
     let Some(origin) = given.next() else { return Ok(()) };
     let same = origin
         .to_str()
         .ok()
-        .and_then(|origin| origin.strip_prefix("http://"))
+        .and_then(|origin| origin.strip_prefix(scheme))
         .is_some_and(|origin| origin.eq_ignore_ascii_case(host.as_str()));
     match same && given.next().is_none() {
         true => Ok(()),

@@ -21,6 +21,7 @@ mod routes;
 pub mod server;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod tokens;
 pub mod toxiproxy;
 

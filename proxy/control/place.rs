@@ -12,6 +12,8 @@ use std::str::FromStr;
 pub enum Place {
     /// `host:port`, also written `http://host:port`.
     Tcp(String),
+    /// `https://host:port`
+    Tls(String),
     /// `unix:PATH`
     Unix(PathBuf),
 }
@@ -27,20 +29,24 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Place, String> {
-        let expected =
-            || format!("`{text}` is not a control port: expected `address:port`, `http://host:port` or `unix:PATH`");
+        let expected = || {
+            format!(
+                "`{text}` is not a control port: expected `address:port`, `http://host:port`, `https://host:port` or `unix:PATH`"
+            )
+        };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(path);
             return if path.is_empty() { Err(expected()) } else { Ok(Place::Unix(PathBuf::from(path))) };
         }
-        let address = text.strip_prefix("http://").unwrap_or(text);
+        let secure = text.strip_prefix("https://");
+        let address = secure.or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         let address = address.strip_suffix('/').unwrap_or(address);
         let (host, port) = address.rsplit_once(':').ok_or_else(expected)?;
         let bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
         if host.is_empty() || bare_v6 || host.contains(['/', '@', ' ']) || port.parse::<u16>().is_err() {
             return Err(expected());
         }
-        Ok(Place::Tcp(address.to_owned()))
+        Ok(if secure.is_some() { Place::Tls(address.to_owned()) } else { Place::Tcp(address.to_owned()) })
     }
 }
 
@@ -48,6 +54,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Tcp(address) => write!(f, "http://{address}"),
+            Place::Tls(address) => write!(f, "https://{address}"),
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -135,14 +142,14 @@ mod tests {
             ("127.0.0.1:7070", "http://127.0.0.1:7070"),
             ("http://localhost:7070/", "http://localhost:7070"),
             ("[::1]:0", "http://[::1]:0"),
+            ("https://a:1/", "https://a:1"),
             ("unix:/run/s", "unix:/run/s"),
             ("unix:///run/s", "unix:/run/s"),
             ("unix:s", "unix:s"),
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), printed);
         }
-        for text in ["", "unix:", "7070", ":7070", "a:b", "::1:80", "https://a:1", "http://a:1/v1", "a:70000", "u@h:1"]
-        {
+        for text in ["", "unix:", "7070", ":7070", "a:b", "::1:80", "https://a", "http://a:1/v1", "a:70000", "u@h:1"] {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }

@@ -18,6 +18,7 @@ use crate::connections::{Connections, accept};
 use crate::guard::Guard;
 use crate::place::{self, Place, Published};
 use crate::pool::Pool;
+use crate::tls::Tls;
 use crate::{routes, toxiproxy};
 
 /// What a control port is started with.
@@ -107,7 +108,7 @@ impl Server {
     pub fn start(settings: Settings, app: Arc<dyn App>) -> io::Result<Server> {
         let access = Access::new(&settings.access, app.plane().clock().clone());
         let access = Arc::new(access.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?);
-        let control = Bound::control(&settings.listen)?;
+        let control = Bound::control(&settings.listen, &settings.access)?;
         let metrics = settings.metrics.as_deref().map(Bound::anywhere).transpose()?;
         let toxics = settings.toxiproxy.as_ref().map(|settings| Bound::anywhere(&settings.listen)).transpose()?;
         let place_of = |bound: &Option<Bound>| bound.as_ref().map(|bound| bound.place().clone());
@@ -123,18 +124,20 @@ impl Server {
             .max_blocking_threads(Pool::THREADS + toxiproxy::TURNS + 1) // one looks at the tokens
             .thread_name("squall-control")
             .build()?;
-        let mut served: Vec<(Bound, Router)> = Vec::new();
+        let mut served: Vec<(Bound, Router, Option<Arc<Tls>>)> = Vec::new();
         let connections = Connections::new(limits.connections); // before anybody can have taken all descriptors
         let state = routes::Port::new(app, access.clone(), limits, stopped.clone());
         if let Some(bound) = metrics {
             let guard = Guard::new(settings.hosts.iter().cloned(), true);
-            served.push((bound, routes::read_only(state.clone(), guard)));
+            served.push((bound, routes::read_only(state.clone(), guard), None));
         }
         if let Some((bound, settings)) = toxics.zip(settings.toxiproxy) {
-            served.push((bound, toxiproxy::router(settings, limits.read)));
+            served.push((bound, toxiproxy::router(settings, limits.read), None));
         }
-        let guard = Guard::new(settings.hosts.into_iter().chain(control.host()), false);
-        served.push((control, routes::all(state, guard)));
+        let guard = Guard::new(settings.hosts.into_iter().chain(control.host()), control.is_public());
+        let tls = access.tls();
+        let guard = if tls.is_some() { guard.secure() } else { guard };
+        served.push((control, routes::all(state, guard), tls));
         let thread = std::thread::Builder::new().name("squall-control".into()).spawn(move || {
             runtime.block_on(run(served, connections, access, limits, stopped));
             runtime.shutdown_timeout(Duration::from_millis(100)); // calls that still run may go on without us
@@ -171,7 +174,7 @@ impl Drop for Server {
 fn publish(file: PathBuf, place: &Place) -> Option<Published> {
     let place = match place {
         Place::Unix(path) => Place::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-        Place::Tcp(_) => place.clone(),
+        Place::Tcp(_) | Place::Tls(_) => place.clone(),
     };
     let published = place::publish(file.clone(), place);
     published
@@ -183,17 +186,17 @@ fn publish(file: PathBuf, place: &Place) -> Option<Published> {
 const FAREWELL: Duration = Duration::from_millis(500);
 
 async fn run(
-    served: Vec<(Bound, Router)>,
+    served: Vec<(Bound, Router, Option<Arc<Tls>>)>,
     connections: Arc<Connections>,
     access: Arc<Access>,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut entries = Vec::new(); // their sockets' files go when these are dropped
-    for (bound, router) in served {
+    for (bound, router, tls) in served {
         match bound.listen() {
             Ok((listener, entry)) => {
-                tokio::spawn(accept(listener, router, connections.clone(), limits, stop.clone()));
+                tokio::spawn(accept(listener, router, tls, connections.clone(), limits, stop.clone()));
                 entries.push(entry);
             }
             Err(e) => tracing::error!("the control port can't listen: {e}"),

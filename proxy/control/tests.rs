@@ -10,3 +10,4 @@ mod experiments;
 mod hostile;
 mod proxies;
 mod support;
+mod tls;

@@ -1,10 +1,12 @@
 //! A sidecar's configuration: `squall.toml`, checked.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::calendar::Calendar;
 use crate::scenario::ProxySpec;
 use crate::time::{SECOND, Time};
+use crate::who::Role;
 
 /// `squall.toml`.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,8 @@ pub struct ControlConfig {
     pub state: Option<PathBuf>,
     /// Token file, resolved against the file's.
     pub tokens: Option<PathBuf>,
+    /// TLS of the control port.
+    pub tls: Option<ControlTls>,
     /// Names besides localhost and the listening address that the Host header may carry.
     pub hosts: Vec<String>,
 }
@@ -76,6 +80,21 @@ pub enum AuditTo {
     Http(String),
 }
 
+/// `[control] tls`; paths are resolved against the file's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlTls {
+    /// Certificate and chain, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Who vouches for clients, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Roles by name in the certificate.
+    pub roles: BTreeMap<String, Role>,
+    /// Names by group.
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
 /// `[safety]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Safety {
@@ -96,7 +115,7 @@ pub struct Safety {
     /// `host:port` tried before every start.
     pub must_not_reach: Vec<String>,
     /// Approvals by environment.
-    pub approvals: std::collections::BTreeMap<String, Consent>,
+    pub approvals: BTreeMap<String, Consent>,
     /// Experiments that may run at one moment.
     pub max_experiments: usize,
     /// A file, only root can write it, that says which environment this host is.

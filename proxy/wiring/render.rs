@@ -1,7 +1,7 @@
 //! What is in force, as a `squall.toml` that gives the same again.
 
 use squall_core::calendar::{self, Blackout, Hours};
-use squall_core::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
+use squall_core::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, ControlTls, NotifyConfig, Safety};
 use squall_core::plane::ProxyInfo;
 use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::stamp;
@@ -47,6 +47,23 @@ fn control(control: &ControlConfig) -> Table {
         }
     }
     words(&mut table, "hosts", &control.hosts);
+    if let Some(tls) = &control.tls {
+        table.insert("tls".into(), control_tls(tls).into());
+    }
+    table
+}
+
+fn control_tls(tls: &ControlTls) -> Table {
+    let path = |path: &std::path::Path| Value::from(path.display().to_string());
+    let mut table = Table::from_iter([("cert".to_owned(), path(&tls.cert)), ("key".to_owned(), path(&tls.key))]);
+    if let Some(ca) = &tls.client_ca {
+        table.insert("client_ca".into(), path(ca));
+    }
+    let roles: Table = tls.roles.iter().map(|(name, role)| (name.clone(), role.word().into())).collect();
+    insert(&mut table, "roles", roles);
+    let mut groups = Table::new();
+    tls.groups.iter().for_each(|(name, members)| words(&mut groups, name, members));
+    insert(&mut table, "groups", groups);
     table
 }
 

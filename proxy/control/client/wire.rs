@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Bearer, ClientError};
+use super::{Bearer, ClientError, Files};
 use crate::api::Problem;
 use crate::place::Place;
 
@@ -26,6 +26,7 @@ pub(super) struct Call {
     pub(super) place: Place,
     pub(super) patience: Duration,
     pub(super) token: Option<Bearer>,
+    pub(super) tls: Files,
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) accept: &'static str,
@@ -54,6 +55,13 @@ impl Call {
                 let stream = TcpStream::connect(address).await.map_err(|e| self.unreachable(e))?;
                 let _ = stream.set_nodelay(true);
                 let host = address.clone();
+                self.over(TokioIo::new(stream), &host).await
+            }
+            Place::Tls(address) => {
+                let stream = TcpStream::connect(address).await.map_err(|e| self.unreachable(e))?;
+                let _ = stream.set_nodelay(true);
+                let host = address.clone();
+                let stream = self.tls.shake(stream, &host, |why| self.unreachable(why)).await?;
                 self.over(TokioIo::new(stream), &host).await
             }
             Place::Unix(path) => {

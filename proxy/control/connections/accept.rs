@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::serve::serve;
 use super::{Connections, Link, Peer};
 use crate::server::{Limits, nap, stopped};
+use crate::tls::{Tls, names};
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn accept(
     listener: Listener,
     router: Router,
+    tls: Option<Arc<Tls>>,
     connections: Arc<Connections>,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
@@ -62,7 +64,7 @@ pub(crate) async fn accept(
                 pause = FIRST_PAUSE;
                 // With every connection at work there is nothing to say but goodbye.
                 if connections.make_room() {
-                    admit(stream, peer, &router, &connections, limits, &stop);
+                    admit(stream, peer, &router, tls.as_ref(), &connections, limits, &stop);
                 }
             }
             Err(e) if is_about_one_connection(&e) => {}
@@ -84,18 +86,25 @@ fn admit(
     stream: Stream,
     peer: Peer,
     router: &Router,
+    tls: Option<&Arc<Tls>>,
     connections: &Arc<Connections>,
     limits: Limits,
     stop: &watch::Receiver<bool>,
 ) {
     let link = Link::new(peer);
     let task = {
+        let acceptor = tls.map(|tls| tls.acceptor());
         let (router, link, connections, stop) = (router.clone(), link.clone(), connections.clone(), stop.clone());
         tokio::spawn(async move {
             let _leave = Leave { link: link.clone(), connections };
             match stream {
                 Stream::Tcp(stream) => {
                     let _ = stream.set_nodelay(true);
+                    let Some(acceptor) = acceptor else { return serve(stream, router, link, limits, stop).await };
+                    let shaken = tokio::time::timeout(limits.head, acceptor.accept(stream)).await;
+                    let Ok(Ok(stream)) = shaken else { return };
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let _ = link.names.set(shown.map(|certificate| names(certificate)).unwrap_or_default());
                     serve(stream, router, link, limits, stop).await;
                 }
                 Stream::Unix(stream) => serve(stream, router, link, limits, stop).await,

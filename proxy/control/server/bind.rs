@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::access;
 use crate::connections::Listener;
 use crate::place::Place;
 
@@ -29,17 +30,22 @@ enum Unserved {
 }
 
 impl Bound {
-    /// Loopback or a unix socket: nobody else has a say about faults.
-    pub(super) fn control(listen: &str) -> io::Result<Bound> {
+    /// Loopback or a unix socket, unless it is known who asks and nobody listens in: TLS, and tokens or certificates.
+    pub(super) fn control(listen: &str, access: &access::Settings) -> io::Result<Bound> {
         if listen.starts_with("unix:") {
             return unix(listen);
         }
         let address = address(listen)?;
-        if !address.ip().is_loopback() {
-            let why = "the control port listens on loopback addresses or unix sockets only, for it has no tokens";
+        if !address.ip().is_loopback() && !access.is_safe_anywhere() {
+            let why = "without `tls`, and `tokens` or its `client_ca`, in [control] it listens on loopback addresses or unix \
+                       sockets only";
             return Err(refused(listen, why));
         }
-        tcp(listen, address)
+        let bound = tcp(listen, address)?;
+        Ok(match (&access.tls, bound.place) {
+            (Some(_), Place::Tcp(address)) => Bound { place: Place::Tls(address), ..bound },
+            (_, place) => Bound { place, ..bound },
+        })
     }
 
     /// Any address: what is shown can't do harm, or whoever configured it answers for it.
@@ -54,8 +60,18 @@ impl Bound {
     /// The name under which it is reached, as in a Host header.
     pub(super) fn host(&self) -> Option<String> {
         match &self.place {
-            Place::Tcp(address) => address.rsplit_once(':').map(|(host, _)| host.to_owned()),
+            Place::Tcp(address) | Place::Tls(address) => address.rsplit_once(':').map(|(host, _)| host.to_owned()),
             Place::Unix(_) => None,
+        }
+    }
+
+    /// Whether other machines reach it.
+    pub(super) fn is_public(&self) -> bool {
+        match &self.place {
+            Place::Tcp(address) | Place::Tls(address) => {
+                address.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback())
+            }
+            Place::Unix(_) => false,
         }
     }
 

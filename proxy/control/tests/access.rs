@@ -51,7 +51,7 @@ fn guarded(test: &str, listen: &str) -> Guarded {
     let tokens = Role::ALL.map(|role| (role, token(&file, role.word(), role, &[], 1000)));
     let late = token(&file, "late", Role::Admin, &[], 1);
     let scoped = token(&file, "scoped", Role::Admin, &["checkout-*"], 1000);
-    let access = access::Settings { tokens: Some(file.clone()) };
+    let access = access::Settings { tokens: Some(file.clone()), tls: None };
     let port = port_with(Settings { publish: None, limits: limits(), access, ..Settings::new(listen) });
     Guarded { port, file, tokens: tokens.to_vec(), late, scoped }
 }
@@ -205,7 +205,7 @@ fn a_changed_file_comes_into_force_by_itself() {
 #[test]
 fn a_port_whose_tokens_can_not_be_read_does_not_start() {
     let file = scratch("missing.toml");
-    let access = access::Settings { tokens: Some(file.clone()) };
+    let access = access::Settings { tokens: Some(file.clone()), tls: None };
     let settings = Settings { publish: None, access, ..Settings::new("127.0.0.1:0") };
     let refused = crate::Server::start(settings, std::sync::Arc::new(super::support::Program::default())).unwrap_err();
     assert!(refused.to_string().contains(&*name(&file)), "{refused}");

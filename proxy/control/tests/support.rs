@@ -81,7 +81,7 @@ impl Reply {
 impl Port {
     pub(super) fn address(&self) -> String {
         match self.server.place() {
-            Place::Tcp(address) => address.clone(),
+            Place::Tcp(address) | Place::Tls(address) => address.clone(),
             Place::Unix(_) => panic!("not on TCP"),
         }
     }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::draft::{AuditDraft, BlackoutDraft, ConfigHead, ControlDraft, HoursDraft, SafetyDraft, is_name};
+use super::draft::{
+    AuditDraft, BlackoutDraft, ConfigHead, ControlDraft, ControlTlsDraft, HoursDraft, SafetyDraft, is_name,
+};
 use super::node::{Node, Table};
 use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{address, probe, stand};
 use crate::calendar::{Blackout, Calendar, Hours, minutes};
-use crate::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, NotifyConfig, Safety};
+use crate::config::{AuditConfig, AuditTo, Config, Consent, ControlConfig, ControlTls, NotifyConfig, Safety};
 use crate::matcher::{MatchSpec, Network, Pattern, check_glob};
 use crate::stamp;
 use crate::time::MILLI;
@@ -52,9 +54,15 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, world: &World) -> Option<C
 fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path) -> ControlConfig {
     check_listen(reader, table, "control", "listen", draft.listen.as_deref());
     check_listen(reader, table, "control", "toxiproxy", draft.toxiproxy.as_deref());
-    if draft.listen.as_deref().is_some_and(address::is_public) && draft.tokens.is_none() {
-        reader.error(table, "control", "listen", "this can be reached from other machines: `tokens` is needed");
+    let is_known = draft.tokens.is_some() || draft.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if draft.listen.as_deref().is_some_and(address::is_public) && !(is_known && draft.tls.is_some()) {
+        let why = "this can be reached from other machines: `tls` is needed, and `tokens` or its `client_ca`";
+        reader.error(table, "control", "listen", why);
     }
+    if draft.tls.is_some() && draft.listen.as_deref().is_some_and(|listen| listen.starts_with("unix:")) {
+        reader.error(table, "control", "tls", "a unix socket needs no TLS: the kernel says who asks");
+    }
+    let tls = draft.tls.map(|draft| control_tls(reader, table, draft, base));
     if draft.toxiproxy.as_deref().is_some_and(address::is_public) && !draft.toxiproxy_open {
         let why = "this can be reached from other machines and has no tokens: `toxiproxy_open = true` is needed";
         reader.error(table, "control", "toxiproxy", why);
@@ -65,7 +73,25 @@ fn control(reader: &mut Reader, table: &Table, draft: ControlDraft, base: &Path)
         toxiproxy_open: draft.toxiproxy_open,
         state: draft.state.map(|path| base.join(path)),
         tokens: draft.tokens.map(|path| base.join(path)),
+        tls,
         hosts: draft.hosts,
+    }
+}
+
+fn control_tls(reader: &mut Reader, table: &Table, draft: ControlTlsDraft, base: &Path) -> ControlTls {
+    let (has_roles, has_ca) = (!draft.roles.is_empty(), draft.client_ca.is_some());
+    if has_roles != has_ca {
+        reader.error(table, "control", "tls", "`client_ca` vouches for the names in `roles`: they go together");
+    }
+    if draft.groups.values().flatten().any(|name| !draft.roles.contains_key(name)) {
+        reader.error(table, "control", "tls", "a name in `groups` needs a role in `roles`");
+    }
+    ControlTls {
+        cert: base.join(draft.cert),
+        key: base.join(draft.key),
+        client_ca: draft.client_ca.map(|path| base.join(path)),
+        roles: draft.roles,
+        groups: draft.groups,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::select::Key;
 use crate::tls::{Tls, UpstreamTls};
 use crate::unit::{Bytes, Duration, Percentage};
 use crate::way::{HttpWay, ProxyProtocol, Source, Transparent};
+use crate::who::Role;
 
 /// Fields of a scenario besides its lists and `[forecast]`.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -398,9 +399,29 @@ pub(crate) struct ControlDraft {
     pub(crate) state: Option<String>,
     /// Token file, relative to this file.
     pub(crate) tokens: Option<String>,
+    /// It speaks TLS; with `client_ca` it knows people by their certificates.
+    pub(crate) tls: Option<ControlTlsDraft>,
     /// Names besides localhost and the listening address that the Host header may carry.
     #[serde(default)]
     pub(crate) hosts: Vec<String>,
+}
+
+/// `[control] tls`
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ControlTlsDraft {
+    /// Its certificate and chain, PEM, relative to this file.
+    pub(crate) cert: String,
+    /// The key, PEM, relative to this file.
+    pub(crate) key: String,
+    /// Who vouches for clients, PEM, relative to this file.
+    pub(crate) client_ca: Option<String>,
+    /// What whoever has this name in their certificate may do: an address of mail, a DNS name or a URI, and a role.
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// Names by group, for approvals by group.
+    #[serde(default)]
+    pub(crate) groups: BTreeMap<String, Vec<String>>,
 }
 
 /// `[audit]`
