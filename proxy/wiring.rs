@@ -2,6 +2,7 @@
 
 mod app;
 pub(crate) mod audit;
+mod drift;
 mod reload;
 mod render;
 
@@ -25,7 +26,9 @@ use squall_drill::place;
 use squall_stand::LocalStand;
 use squall_wire::{Options, Plane};
 
+use self::drift::Drift;
 use crate::exit::Failure;
+use crate::language;
 use crate::runtime;
 
 /// Batches of ledger records between the workers and the ledger: a second or two of heavy injection.
@@ -51,6 +54,8 @@ pub struct Wired {
     ready: AtomicBool,
     toxics: Toxics,
     registry: OnceLock<Arc<Registry>>,
+    /// What is compared with the file; none: there is none.
+    drift: Option<Arc<Drift>>,
 }
 
 /// What only the command line says about the Toxiproxy-compatible port.
@@ -114,9 +119,19 @@ impl Wired {
             let hook = Webhook { url, secret, environment, limits: hook_limits };
             engine.notify(hook).map_err(|error| Failure::input(format!("no notifications: {error}")))?;
         }
+        let drift = file.clone().map(|file| {
+            let read = language::config(&file).map_or_else(|_| config.clone(), |(read, _)| read);
+            let is_read = |name: &str| read.proxies.iter().any(|spec| spec.name == name);
+            let given = config.proxies.iter().map(|spec| spec.name.clone()).filter(|name| !is_read(name)).collect();
+            Arc::new(Drift::new(file, read, given))
+        });
+        if let Some(drift) = drift.clone() {
+            engine.hold_against(move |running| drift.look(running));
+        }
         let config = Mutex::new(config);
         let (ready, registry) = (AtomicBool::new(false), OnceLock::new());
-        Ok(Arc::new(Wired { plane, engine, environment, state, file, config, ready, toxics, registry }))
+        let wired = Wired { plane, engine, environment, state, file, config, ready, toxics, registry, drift };
+        Ok(Arc::new(wired))
     }
 
     /// Opens every configured proxy; they listen when this returns. None may lead to `control`, where the control port
@@ -159,6 +174,9 @@ impl Wired {
             self.plane.bar(&plain(&toxiproxy.to_string()));
         }
         self.ready.store(true, Ordering::Release);
+        let watched = Arc::downgrade(self);
+        let watch = std::thread::Builder::new().name("squall-drift".into()).spawn(move || drift::watch(watched));
+        watch.map_err(|error| Failure::input(format!("nobody watches the configuration: {error}")))?;
         Ok(server)
     }
 

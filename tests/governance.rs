@@ -2,5 +2,6 @@
 
 mod approvals;
 mod certificates;
+mod drift;
 mod places;
 mod support;

@@ -43,6 +43,9 @@ fn show(status: &Status, place: &str) {
     if status.lever.engaged {
         say!("{}", super::lever::shown(&status.lever));
     }
+    for difference in &status.drift {
+        say!("drift: {difference}");
+    }
     say!("");
     let mut rows = vec![["PROXY", "LISTEN", "UPSTREAM"].map(str::to_owned).to_vec()];
     for proxy in &status.proxies {

@@ -20,6 +20,9 @@ pub struct Status {
     pub environment: String,
     /// All proxies, by name.
     pub proxies: Vec<Proxy>,
+    /// Where what runs is not what the configuration's file says: nothing starts meanwhile.
+    #[serde(default)]
+    pub drift: Vec<String>,
     /// All experiments that this process knows, newest first.
     pub experiments: Vec<ExperimentLine>,
     /// The safety lever.

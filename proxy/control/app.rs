@@ -37,6 +37,10 @@ pub trait App: Send + Sync + 'static {
     fn proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxySpec, Vec<Diagnostic>>;
     /// Reads the configuration anew, all or nothing. Gives what has changed, one line each.
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>>;
+    /// Where what runs is not what the configuration's file says, and nobody has taken it as it is: one line each.
+    fn drift(&self) -> Vec<String>;
+    /// Takes what runs as it is; gives the differences.
+    fn accept(&self) -> Vec<String>;
     /// What is in force, as a `squall.toml`.
     fn config(&self) -> String;
     /// Puts an attempt at the control port on record. `often`: one of a kind that is counted after the first. Called on the

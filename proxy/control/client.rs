@@ -143,6 +143,11 @@ impl Client {
         self.post("/v1/reload", &Empty {})
     }
 
+    /// Takes what runs as it is: `POST /v1/accept`
+    pub fn accept(&self) -> Result<Reloaded, ClientError> {
+        self.post("/v1/accept", &Empty {})
+    }
+
     /// `GET /v1/proxies`
     pub fn proxies(&self) -> Result<Vec<ProxyView>, ClientError> {
         self.get("/v1/proxies")

@@ -60,6 +60,15 @@ pub(crate) fn table() -> Vec<Route> {
             .takes::<Empty>()
             .gives::<Reloaded>(200)
             .fails(&[415, 422]),
+        Route::post(
+            "/v1/accept",
+            status::accept,
+            "Take what runs as it is, although the configuration's file says otherwise",
+        )
+        .least(Role::Admin)
+        .takes::<Empty>()
+        .gives::<Reloaded>(200)
+        .fails(&[415]),
         Route::get("/v1/proxies", proxies::list, "All proxies, by name").gives::<Vec<ProxyView>>(200),
         Route::get("/v1/proxies/{name}", proxies::one, "One proxy").gives::<ProxyView>(200).fails(&[404]),
         Route::put("/v1/proxies/{name}", proxies::put, "Add a proxy, or change it in place: all or nothing")

@@ -245,9 +245,8 @@ pub(crate) fn exposure(checked: &Checked) -> f64 {
 }
 
 /// What an approval is about besides the scenario: this host's limits and the proxies that are its own, as one digest.
-pub(crate) fn world(environment: &str, safety: &Safety, proxies: &[ProxyInfo], brought: &[String]) -> String {
-    let own = proxies.iter().filter(|proxy| !brought.contains(&proxy.spec.name));
-    let own: Vec<_> = own.map(|proxy| &proxy.spec).collect();
+pub(crate) fn world(environment: &str, safety: &Safety, lasting: &[ProxyInfo]) -> String {
+    let own: Vec<_> = lasting.iter().map(|proxy| &proxy.spec).collect();
     let text = format!("{environment}\n{safety:?}\n{}", serde_json::to_string(&own).unwrap_or_default());
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use squall_core::config::Safety;
@@ -32,6 +32,7 @@ use crate::notify::{self, Webhook};
 use crate::place;
 use crate::report::Moment;
 use crate::resident::{self, Resident};
+use crate::residue;
 use crate::run::Ending;
 use crate::stamp::rfc3339;
 use crate::store::Store;
@@ -100,12 +101,16 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) runs: Runs,
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Says where what runs is not what its configuration says.
+    drift: OnceLock<Box<DriftOf>>,
     book: Mutex<Book>,
     compiler: Mutex<Compiler>,
     starting: Mutex<()>,
     started: Mutex<Vec<Running>>,
     wake: Notify,
 }
+
+type DriftOf = dyn Fn(&[ProxyInfo]) -> Vec<String> + Send + Sync;
 
 struct Alive(Arc<Inner>);
 
@@ -152,6 +157,7 @@ impl Engine {
             events: Events::new(notes),
             runs: Runs::default(),
             runtime,
+            drift: OnceLock::new(),
             book: Mutex::default(),
             starting: Mutex::default(),
             started: Mutex::default(),
@@ -271,7 +277,7 @@ impl Engine {
         if given.digest != entry.checked.digest {
             return Err(Refusal::State(format!("`{id}` is not what was read: its digest is {}", entry.checked.digest)));
         }
-        let world = inner.world(&inner.plane.proxies());
+        let world = inner.world();
         let moment = inner.moment(&entry, &world, None);
         let is_met = {
             let mut card = entry.card();
@@ -469,6 +475,17 @@ impl Engine {
         self.inner.events.subscribe()
     }
 
+    /// Has every start ask whether what runs is still what its configuration says: every difference, in words, given the
+    /// proxies that last. The first one who asks for this is heard.
+    pub fn hold_against(&self, drift: impl Fn(&[ProxyInfo]) -> Vec<String> + Send + Sync + 'static) {
+        let _ = self.inner.drift.set(Box::new(drift));
+    }
+
+    /// The proxies that are neither an experiment's nor there to prove pass-through.
+    pub fn lasting(&self) -> Vec<ProxyInfo> {
+        self.inner.lasting()
+    }
+
     /// Puts an event that belongs to no experiment on the stream and on record, such as `config`.
     pub fn tell(&self, kind: &str, text: &str) {
         self.inner.audit.note(Act::own(kind, None, text));
@@ -553,7 +570,7 @@ impl Inner {
         let proxies = self.plane.proxies();
         let drops = self.drops(observed);
         let environment = &*self.environment;
-        let world = self.world(&proxies);
+        let world = self.world();
         let consent = {
             let card = entry.card();
             card.consents.check(&entry.id, &card.required, &self.moment(&entry, &world, Some(by))).err()
@@ -564,7 +581,8 @@ impl Inner {
         let resolved = arm::resolve(&entry.checked, &ground);
         let proof = safety.environment_file.as_deref().map_or(Ok(()), |file| place::prove(file, environment));
         let reachable = place::reachable(&safety.must_not_reach, &**self.plane.clock());
-        let elsewhere: Vec<String> = proof.err().into_iter().chain(reachable).collect();
+        let drifted = self.drifted(&entry);
+        let elsewhere: Vec<String> = proof.err().into_iter().chain(reachable).chain(drifted).collect();
         match resolved {
             Ok(resolved) if elsewhere.is_empty() && unwritable.is_none() => {
                 Ok(Approved { entry, resolved, keep, observed })
@@ -622,10 +640,29 @@ impl Inner {
     }
 
     /// What approvals are about besides the scenario.
-    fn world(&self, proxies: &[ProxyInfo]) -> String {
+    fn world(&self) -> String {
+        approve::world(&self.environment, &self.safety, &self.lasting())
+    }
+
+    /// The proxies that are neither an experiment's nor there to prove pass-through.
+    fn lasting(&self) -> Vec<ProxyInfo> {
+        let running = self.plane.proxies(); // looked at first: an experiment is known before its proxies are there
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
-        let brought = entries.iter().flat_map(|entry| entry.card().proxies.clone()).map(|(name, _)| name);
-        approve::world(&self.environment, &self.safety, proxies, &brought.collect::<Vec<_>>())
+        let is_brought = |name: &str| {
+            entries.iter().any(|entry| entry.checked.proxies.iter().any(|spec| spec.name == name))
+                || residue::is_own(name)
+        };
+        running.into_iter().filter(|info| !is_brought(&info.spec.name)).collect()
+    }
+
+    /// What is in the way of a start because what runs is not what its configuration says. Toxics come to proxies that their
+    /// clients make.
+    fn drifted(&self, entry: &Entry) -> Option<String> {
+        let drift = self.drift.get().filter(|_| !entry.checked.faults.is_empty())?;
+        let differences = drift(&self.lasting());
+        let told = || format!("what runs is not what the configuration says: {}", differences.join("; "));
+        let fix = "`squall reload` brings it in line, `squall reload --accept` takes it as it is";
+        (!differences.is_empty()).then(|| format!("{}; {fix}", told()))
     }
 
     fn moment<'a>(&self, entry: &Entry, world: &'a str, starter: Option<&'a Identity>) -> approve::Moment<'a> {

@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What the proxy is called, with a number.
 const NAME: &str = "squall-residue";
 
+/// Whether this is the name of a proxy that proves pass-through.
+pub(crate) fn is_own(proxy: &str) -> bool {
+    proxy.strip_prefix(NAME).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// What is left of a run.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Residue {

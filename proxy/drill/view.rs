@@ -215,7 +215,7 @@ pub struct Event {
     /// Id of the experiment, where there is one.
     pub experiment: Option<String>,
     /// What happened: `state`, `before`, `fault`, `guard`, `near`, `probe`, `step`, `mark`, `approval`, `abort`, `drained`,
-    /// `residue`, `lever`, `config`.
+    /// `residue`, `lever`, `config`, `drift`.
     pub kind: String,
     /// In words.
     pub text: String,

@@ -46,6 +46,18 @@ impl App for Wired {
         language::proxy(name, request)
     }
 
+    fn drift(&self) -> Vec<String> {
+        self.drift.as_ref().map(|drift| drift.look(&self.engine.lasting())).unwrap_or_default()
+    }
+
+    fn accept(&self) -> Vec<String> {
+        let accepted = self.drift.as_ref().map(|drift| drift.accept(&self.engine.lasting())).unwrap_or_default();
+        if !accepted.is_empty() {
+            self.engine.tell("drift", &format!("taken as it is: {}", accepted.join("; ")));
+        }
+        accepted
+    }
+
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
         Wired::reload(self)
     }

@@ -12,7 +12,7 @@ use crate::language;
 
 /// One thing to do, and what undoes it.
 #[derive(Clone, Debug, PartialEq)]
-enum Step {
+pub(super) enum Step {
     Open(ProxySpec),
     Change { from: ProxySpec, to: Box<ProxySpec> },
     Close(ProxySpec),
@@ -48,8 +48,9 @@ impl Wired {
         if !refused.is_empty() {
             return Err(refused);
         }
-        let steps = steps(&old.proxies, &new.proxies);
+        let steps = steps(&self.running(&old.proxies), &new.proxies);
         if steps.is_empty() {
+            self.in_line(&new);
             return Ok(Vec::new());
         }
         self.engine.abort_all("the configuration was reloaded", Duration::from_millis(50));
@@ -66,13 +67,28 @@ impl Wired {
             }
             done.push(step);
         }
+        self.in_line(&new);
         *old = new;
         Ok(steps.iter().map(Step::told).collect())
     }
 }
 
+impl Wired {
+    fn in_line(&self, read: &Config) {
+        if let Some(drift) = &self.drift {
+            drift.read(read.clone());
+        }
+    }
+
+    /// Those of these proxies that run, as they run: somebody may have changed or removed one over the control port.
+    fn running(&self, configured: &[ProxySpec]) -> Vec<ProxySpec> {
+        let running = self.plane.proxies().into_iter().map(|info| info.spec);
+        running.filter(|spec| configured.iter().any(|known| known.name == spec.name)).collect()
+    }
+}
+
 /// What can only change at a start.
-fn fixed_parts(old: &Config, new: &Config) -> Vec<Diagnostic> {
+pub(super) fn fixed_parts(old: &Config, new: &Config) -> Vec<Diagnostic> {
     let parts = [
         ("environment", old.environment == new.environment),
         ("[control]", old.control == new.control),
@@ -89,7 +105,7 @@ fn fixed_parts(old: &Config, new: &Config) -> Vec<Diagnostic> {
 
 /// What leads from one list of proxies to another. A listener that another proxy takes over closes first; the others
 /// close last, when nothing can fail any more.
-fn steps(old: &[ProxySpec], new: &[ProxySpec]) -> Vec<Step> {
+pub(super) fn steps(old: &[ProxySpec], new: &[ProxySpec]) -> Vec<Step> {
     let named = |list: &[ProxySpec], name: &str| list.iter().find(|spec| spec.name == name).cloned();
     let gone: Vec<&ProxySpec> = old.iter().filter(|spec| named(new, &spec.name).is_none()).collect();
     let (first, last): (Vec<&ProxySpec>, Vec<&ProxySpec>) =
@@ -123,7 +139,7 @@ impl Step {
         }
     }
 
-    fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self {
             Step::Open(spec) => format!("proxy {} added: {} -> {}", spec.name, spec.listen, spec.upstream),
             Step::Change { to, .. } => format!("proxy {} changed: {} -> {}", to.name, to.listen, to.upstream),

@@ -17,6 +17,7 @@ pub(super) async fn status(State(port): State<Port>) -> Result<Json<Status>, Fai
     let status = move || Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         environment: app.environment(),
+        drift: app.drift(),
         proxies: app.plane().proxies().into_iter().map(proxy).collect::<Vec<Proxy>>(),
         experiments: app.experiments().list().into_iter().map(line).collect(),
         lever: app.experiments().lever(),
@@ -35,6 +36,13 @@ pub(super) async fn reload(State(port): State<Port>, request: Request) -> Result
     let app = port.app;
     let reloaded = port.pool.run(Lane::Slow, move || app.reload()).await?;
     let changes = reloaded.map_err(|diagnostics| Failure::diagnostics("configuration", &diagnostics))?;
+    Ok(Json(Reloaded { changes }))
+}
+
+pub(super) async fn accept(State(port): State<Port>, request: Request) -> Result<Json<Reloaded>, Failure> {
+    body::json::<Empty>(request, &port.limits).await?;
+    let app = port.app;
+    let changes = port.pool.run(Lane::Slow, move || app.accept()).await?;
     Ok(Json(Reloaded { changes }))
 }
 

@@ -218,6 +218,14 @@ impl App for Program {
         })
     }
 
+    fn drift(&self) -> Vec<String> {
+        vec!["proxy `b` is new".into()]
+    }
+
+    fn accept(&self) -> Vec<String> {
+        self.drift()
+    }
+
     fn reload(&self) -> Result<Vec<String>, Vec<Diagnostic>> {
         Ok(vec!["proxy `a` added".into()])
     }
