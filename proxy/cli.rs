@@ -15,6 +15,7 @@ mod drill;
 mod explain;
 mod faults;
 mod files;
+mod fleet;
 mod follow;
 mod healthcheck;
 mod import;
@@ -31,6 +32,7 @@ mod progress;
 mod proxy;
 mod reach;
 mod reload;
+mod report;
 mod scenarios;
 mod schema;
 mod serve;
@@ -86,6 +88,8 @@ enum Command {
     Status(status::Args),
     /// Experiments of a running squall, newest first
     List(list::Args),
+    /// The report of an experiment that is over
+    Report(report::Args),
     /// Add, remove or list proxies of a running squall
     Proxy(proxy::Args),
     /// One fault on one proxy for a while
@@ -147,6 +151,7 @@ impl Cli {
             Command::Audit(args) => audit::run(args),
             Command::Status(args) => status::run(args),
             Command::List(args) => list::run(args),
+            Command::Report(args) => report::run(args),
             Command::Proxy(args) => proxy::run(args),
             Command::Inject(args) => inject::run(args),
             Command::Reload(args) => reload::run(args),

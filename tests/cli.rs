@@ -2,7 +2,7 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
     "abort",
     "approve",
     "check",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 25] = [
     "proxy",
     "reject",
     "reload",
+    "report",
     "resume",
     "scenarios",
     "schema",

@@ -4,4 +4,5 @@ mod approvals;
 mod certificates;
 mod drift;
 mod places;
+mod several;
 mod support;

@@ -11,9 +11,9 @@ use crate::exit::{Exit, Failure};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Reach {
     /// Control port of the running squall: `http://host:port` or `unix:PATH`. Else SQUALL_CONTROL, else the latest one
-    /// of this user
+    /// of this user. `start`, `abort`, `status` and `report` take several
     #[arg(long, value_name = "URL", global = true)]
-    control: Option<String>,
+    control: Vec<String>,
     /// A file with the token to show. Else the one in SQUALL_TOKEN, else none
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
@@ -29,10 +29,26 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// The only one that was named.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
+        match self.control.as_slice() {
+            [] | [_] => self.find(self.control.first().map(String::as_str)),
+            several => Err(Failure::input(format!("this takes one --control, not {}", several.len()))),
+        }
+    }
+
+    /// All that were named, or the one that is found.
+    pub(crate) fn clients(&self) -> Result<Vec<Client>, Failure> {
+        match self.control.as_slice() {
+            [] => Ok(vec![self.find(None)?]),
+            named => named.iter().map(|control| self.find(Some(control))).collect(),
+        }
+    }
+
+    fn find(&self, control: Option<&str>) -> Result<Client, Failure> {
         let (given, named) = (self.clone(), Files::named());
         let tls = Files { ca: given.ca.or(named.ca), cert: given.cert.or(named.cert), key: given.key.or(named.key) };
-        let client = Client::find(self.control.as_deref())?.tls(tls);
+        let client = Client::find(control)?.tls(tls);
         let Some(file) = &self.token_file else { return Ok(client) };
         let wrong = |why: &str| Failure::input(format!("{}: {why}", file.display()));
         let token = std::fs::read_to_string(file).map_err(|error| wrong(&error.to_string()))?;
@@ -42,7 +58,7 @@ impl Reach {
 
     /// Whether a control port was named on the command line.
     pub(crate) fn is_given(&self) -> bool {
-        self.control.is_some()
+        !self.control.is_empty()
     }
 }
 

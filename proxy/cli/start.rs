@@ -10,6 +10,7 @@ use squall_core::{parse, read};
 use squall_drill::view::{AbortReport, Event, ExperimentView, Mark, Marked, State};
 
 use super::files::{self, Setting};
+use super::fleet;
 use super::follow::{self, Followed, Print};
 use super::interrupt::{self, Wish};
 use super::out::{say, tell};
@@ -47,6 +48,13 @@ pub(crate) struct How {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
+    let clients = match args.reach.clients() {
+        Ok(clients) if clients.len() > 1 => Some(clients),
+        _ => None,
+    };
+    if let Some(clients) = clients {
+        return on_several(clients, &args);
+    }
     let client = match Path::new(&args.scenario).exists() || !args.set.is_empty() {
         true => None,
         false => args.reach.client().ok(), // without one, what is wrong with the name is said first
@@ -59,6 +67,27 @@ pub(crate) fn run(args: Args) -> Outcome {
     let scenario = text(&args.scenario)?;
     let (client, wishes) = (args.reach.client()?, interrupt::listen_with_enter()?);
     on(client, &scenario, &files::settings(args.set), &args.how, &wishes, &Print::default())
+}
+
+/// The same on each of several: a file is handed in to all, what was handed in before is started on all.
+fn on_several(clients: Vec<Client>, args: &Args) -> Outcome {
+    let (wishes, print) = (interrupt::listen_with_enter()?, Print::default());
+    if !Path::new(&args.scenario).exists() && args.set.is_empty() {
+        let ids: Vec<Option<String>> = clients.iter().map(|client| handed_in(client, &args.scenario)).collect();
+        if ids.iter().any(Option::is_some) {
+            let missing = clients.iter().zip(&ids).find(|(_, id)| id.is_none());
+            if let Some((client, _)) = missing {
+                let why =
+                    format!("nothing was started: {}: nobody has handed `{}` in there", client.place(), args.scenario);
+                return Err(Failure::input(why));
+            }
+            let member = |(client, id): (Client, String)| Remote { events: events(&client), client, id };
+            let members = clients.into_iter().zip(ids.into_iter().flatten()).map(member).collect();
+            return fleet::begin(members, &args.how, &wishes, &print);
+        }
+    }
+    let scenario = text(&args.scenario)?;
+    fleet::start(clients, &scenario, &files::settings(args.set.clone()), &args.how, &wishes, &print)
 }
 
 /// The experiment of this id that waits for its start, or of this name if people have to approve it: the latest that they
@@ -149,10 +178,10 @@ pub(crate) fn told(view: &ExperimentView) -> String {
 }
 
 /// An experiment on a running squall.
-struct Remote {
-    client: Client,
-    id: String,
-    events: Receiver<Event>,
+pub(crate) struct Remote {
+    pub(crate) client: Client,
+    pub(crate) id: String,
+    pub(crate) events: Receiver<Event>,
 }
 
 impl Followed for Remote {
@@ -183,7 +212,7 @@ impl Followed for Remote {
 }
 
 /// Events as they come. Without them the figures still tell how it stands.
-fn events(client: &Client) -> Receiver<Event> {
+pub(crate) fn events(client: &Client) -> Receiver<Event> {
     let (to, events) = channel();
     if let Ok(stream) = client.events() {
         let pass_on = move || {

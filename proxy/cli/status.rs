@@ -1,8 +1,9 @@
 //! `squall status`
 
 use squall_control::api::{ExperimentView, Status};
+use squall_control::client::Client;
 
-use super::out::{raw, say, table};
+use super::out::{raw, say, table, tell};
 use super::reach::Reach;
 use super::submit;
 use crate::exit::{Exit, Failure, Outcome};
@@ -20,7 +21,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    let client = args.reach.client()?;
+    let clients = args.reach.clients()?;
+    let [client] = clients.as_slice() else { return of_all(&clients, args.json) };
     if args.as_config {
         raw(client.config()?.as_bytes());
         return Ok(Exit::Done);
@@ -30,12 +32,40 @@ pub(crate) fn run(args: Args) -> Outcome {
         say!("{}", pretty(&status)?);
         return Ok(Exit::Done);
     }
-    show(&status, &client.place().to_string());
+    all(client, &status);
+    Ok(Exit::Done)
+}
+
+/// Of several, one after another; those who do not answer are named.
+fn of_all(clients: &[Client], json: bool) -> Outcome {
+    let (mut exit, mut statuses) = (Exit::Done, Vec::new());
+    for client in clients {
+        match client.status() {
+            Ok(status) if json => {
+                statuses.push(serde_json::json!({ "control": client.place().to_string(), "status": status }));
+            }
+            Ok(status) => {
+                all(client, &status);
+                say!("");
+            }
+            Err(error) => {
+                tell!("{} does not answer: {error}", client.place());
+                exit = exit.worse(Exit::OutOfReach);
+            }
+        }
+    }
+    if json {
+        say!("{}", pretty(&statuses)?);
+    }
+    Ok(exit)
+}
+
+fn all(client: &Client, status: &Status) {
+    show(status, &client.place().to_string());
     let running = status.experiments.iter().filter(|experiment| !experiment.state.is_over());
     // one that has been forgotten meanwhile has no faults left to show
     let views: Vec<ExperimentView> = running.filter_map(|experiment| client.view(&experiment.id).ok()).collect();
     show_faults(&views);
-    Ok(Exit::Done)
 }
 
 fn show(status: &Status, place: &str) {

@@ -169,6 +169,9 @@ pub struct StartRequest {
     /// The digest of what is meant; another one is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Nothing is started: it is only looked at whether it may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub check: bool,
     /// It does everything but act: nothing is injected, and guards only say what they would have done.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,

@@ -65,6 +65,8 @@ pub trait Experiments: Send + Sync {
     fn start(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::observe`]
     fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal>;
+    /// [`Engine::check`]
+    fn check(&self, id: &str, keep: Keep, observed: bool, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::approve`]
     fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal>;
     /// [`Engine::reject`]
@@ -124,6 +126,10 @@ impl Experiments for Engine {
 
     fn observe(&self, id: &str, keep: Keep, by: &Identity) -> Result<ExperimentView, Refusal> {
         Engine::observe(self, id, keep, by)
+    }
+
+    fn check(&self, id: &str, keep: Keep, observed: bool, by: &Identity) -> Result<ExperimentView, Refusal> {
+        Engine::check(self, id, keep, observed, by)
     }
 
     fn approve(&self, id: &str, given: &Approving, by: &Identity) -> Result<ExperimentView, Refusal> {

@@ -189,7 +189,14 @@ impl Client {
 
     fn begin(&self, id: &str, detached: Option<&str>, observe: bool) -> Result<ExperimentView, ClientError> {
         let (detach, max) = (detached.is_some(), detached.map(str::to_owned));
-        let request = StartRequest { detach, max, observe, digest: None };
+        let request = StartRequest { detach, max, observe, ..StartRequest::default() };
+        self.post(&experiment(id, "/start")?, &request)
+    }
+
+    /// Whether it may be started, now, by whoever asks; nothing is.
+    pub fn may_start(&self, id: &str, detached: Option<&str>, observe: bool) -> Result<ExperimentView, ClientError> {
+        let (detach, max) = (detached.is_some(), detached.map(str::to_owned));
+        let request = StartRequest { detach, max, observe, check: true, ..StartRequest::default() };
         self.post(&experiment(id, "/start")?, &request)
     }
 

@@ -201,6 +201,13 @@ impl Engine {
         self.begin(id, keep, true, by)
     }
 
+    /// Whether it may be started like that, now: nothing is armed and nothing opened. Errors: everything that is in the way.
+    pub fn check(&self, id: &str, keep: Keep, observed: bool, by: &Identity) -> Result<ExperimentView, Refusal> {
+        let inner = &self.inner;
+        let approved = inner.approved(inner.find(id)?, keep, observed, by)?;
+        Ok(approved.entry.view(inner.now()))
+    }
+
     fn begin(&self, id: &str, keep: Keep, observed: bool, by: &Identity) -> Result<ExperimentView, Refusal> {
         let inner = &self.inner;
         let entry = inner.find(id)?;

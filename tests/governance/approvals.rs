@@ -93,3 +93,23 @@ fn groups_and_production() {
     // starts without an approval are refused where production is not configured at all
     assert!(whom("alice")(&["abort"]).exits(0).out.contains("aborted"));
 }
+
+#[test]
+fn the_governed_example_needs_nothing_more_than_an_approval_once_tokens_are_on() {
+    let room = Room::new();
+    for (name, role) in [("alice", "operator"), ("bob", "approver")] {
+        token(&room, name, role, &[]);
+    }
+    let golden = fs::read_to_string("tests/golden/squall.toml").unwrap().replace("# tokens  =", "tokens =");
+    let listening = ["26379", "18080", "18081", "9090", "7070", "8474"].map(|port| format!("127.0.0.1:{port}"));
+    let text = listening.iter().fold(golden, |text, address| text.replace(address, "127.0.0.1:0"));
+    let serve = room.serve(&["--config", &room.file("squall.toml", &text)]);
+    let (alice, bob) = (as_whom(&room, &serve, "alice"), as_whom(&room, &serve, "bob"));
+    let scenario = "tests/golden/checkout-brownout.toml";
+    let id = alice(&["submit", scenario]).exits(0).out.trim().to_owned();
+    alice(&["start", &id]).exits(2).says("it needs 1 approval(s)");
+    bob(&["approve", &id, "--max-exposure", "25%"]).exits(0).says("approved");
+    let start = alice(&["start", &id, "--detach", "--max", "3m"]);
+    assert!(!start.err.contains("approval"), "{start:?}");
+    alice(&["abort"]).exits(0);
+}

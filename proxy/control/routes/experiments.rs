@@ -56,7 +56,7 @@ pub(super) async fn start(
     request: Request,
 ) -> View {
     let mut request: StartRequest = body::json(request, &port.limits).await?;
-    let (observe, digest) = (request.observe, request.digest.take());
+    let (observe, check, digest) = (request.observe, request.check, request.digest.take());
     let keep = keep(request)?;
     let start = move |experiments: &dyn Experiments| {
         if let Some(digest) = digest {
@@ -64,6 +64,9 @@ pub(super) async fn start(
             if view.digest != digest {
                 return Err(Refusal::State(format!("`{id}` is not what was meant: its digest is {}", view.digest)));
             }
+        }
+        if check {
+            return experiments.check(&id, keep, observe, &who);
         }
         match observe {
             true => experiments.observe(&id, keep, &who),
