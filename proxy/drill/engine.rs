@@ -488,7 +488,7 @@ impl Engine {
         let _ = self.inner.drift.set(Box::new(drift));
     }
 
-    /// The proxies that are neither an experiment's nor there to prove pass-through.
+    /// The proxies that are neither a running experiment's nor there to prove pass-through.
     pub fn lasting(&self) -> Vec<ProxyInfo> {
         self.inner.lasting()
     }
@@ -651,15 +651,20 @@ impl Inner {
         approve::world(&self.environment, &self.safety, &self.lasting())
     }
 
-    /// The proxies that are neither an experiment's nor there to prove pass-through.
+    /// The proxies that are neither a running experiment's nor there to prove pass-through.
     fn lasting(&self) -> Vec<ProxyInfo> {
-        let running = self.plane.proxies(); // looked at first: an experiment is known before its proxies are there
+        let before = self.brought();
+        let running = self.plane.proxies();
+        let brought = [before, self.brought()].concat(); // one that has begun or ended meanwhile is in one of them
+        let lasts = |name: &String| !brought.contains(name) && !residue::is_own(name);
+        running.into_iter().filter(|info| lasts(&info.spec.name)).collect()
+    }
+
+    /// Names of proxies that experiments under way have brought. Not of those handed in: they may name whatever they like.
+    fn brought(&self) -> Vec<String> {
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
-        let is_brought = |name: &str| {
-            entries.iter().any(|entry| entry.checked.proxies.iter().any(|spec| spec.name == name))
-                || residue::is_own(name)
-        };
-        running.into_iter().filter(|info| !is_brought(&info.spec.name)).collect()
+        let under_way = entries.iter().filter(|entry| entry.card().state.is_under_way());
+        under_way.flat_map(|entry| entry.checked.proxies.iter().map(|spec| spec.name.clone())).collect()
     }
 
     /// What is in the way of a start because what runs is not what its configuration says. Toxics come to proxies that their

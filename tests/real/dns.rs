@@ -34,7 +34,7 @@ impl Stand {
                 protocol: Protocol::Udp,
                 ..ProxyRequest::default()
             };
-            if serve.client.put_proxy("udp", &request).is_ok() {
+            if serve.put_proxy("udp", &request).is_ok() {
                 return Stand { address: serve.address, serve, dnsmasq, _room: room };
             }
         }

@@ -32,7 +32,7 @@ impl Cluster {
         let link = |from: usize, to: usize| {
             let upstream = nodes[to].address.to_string();
             let request = ProxyRequest { listen: "127.0.0.1:0".into(), upstream, ..ProxyRequest::default() };
-            let proxy = serve.client.put_proxy(&format!("n{from}-to-n{to}"), &request).unwrap().proxy;
+            let proxy = serve.put_proxy(&format!("n{from}-to-n{to}"), &request).unwrap().proxy;
             proxy.listen.parse().unwrap()
         };
         let links =

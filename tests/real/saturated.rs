@@ -39,7 +39,7 @@ fn the_control_port_answers_while_the_data_plane_is_saturated() {
         upstream: source.local_addr().unwrap().to_string(),
         ..Default::default()
     };
-    let bulk = squall.client.put_proxy("bulk", &bulk).unwrap().proxy.listen;
+    let bulk = squall.put_proxy("bulk", &bulk).unwrap().proxy.listen;
 
     let mut benchmark = Command::new(installed("redis-benchmark"));
     let port = squall.address.port().to_string();

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use squall_control::api::{ProxyRequest, ProxyView};
 use squall_control::app::Format;
-use squall_control::client::Client;
+use squall_control::client::{Client, ClientError};
 use squall_drill::view::ExperimentView;
 
 use super::GOVERNED;
@@ -52,6 +53,12 @@ impl Serve {
         program.wait_for("control ");
         let client = Client::new(control.parse().unwrap());
         Serve { program, client, address, control, state: room.path("state") }
+    }
+
+    /// Adds a proxy, and takes what runs as it is: it is not in the configuration's file.
+    pub fn put_proxy(&self, name: &str, request: &ProxyRequest) -> Result<ProxyView, ClientError> {
+        let added = self.client.put_proxy(name, request)?;
+        self.client.accept().map(|_| added)
     }
 
     /// Starts what is in `faults` (fault tables, on the proxy `default` unless they say otherwise); it is on when this

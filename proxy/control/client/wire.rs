@@ -55,6 +55,11 @@ impl Call {
                 let stream = TcpStream::connect(address).await.map_err(|e| self.unreachable(e))?;
                 let _ = stream.set_nodelay(true);
                 let host = address.clone();
+                if self.token.is_some() && !stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+                {
+                    let why = format!("a token is not sent to {host} for all in between to read: use https");
+                    return Err(ClientError::BadPlace(why));
+                }
                 self.over(TokioIo::new(stream), &host).await
             }
             Place::Tls(address) => {

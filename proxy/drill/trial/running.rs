@@ -783,6 +783,7 @@ fn what_was_approved_is_void_once_what_runs_here_has_changed() {
     let given = Approving { digest: view.digest, holds: HOLDS, max_exposure: None };
     rig.engine.approve(&view.id, &given, &person("bob")).unwrap();
     rig.plane.open(&proxy("new", "127.0.0.1:1")).unwrap();
+    rig.submit(short().with(|checked| checked.proxies.push(proxy("new", "127.0.0.1:1")))); // which hides nothing
     let why = against(rig.engine.start(&view.id, Keep::Owned, &person("alice")));
     assert!(why[1].contains("have changed since"), "{why:?}");
     rig.plane.close("new").unwrap();

@@ -59,7 +59,7 @@ impl Cluster {
             for from in (1..=NODES).filter(|from| *from != to) {
                 let upstream = node.local_addr().unwrap().to_string();
                 let request = ProxyRequest { listen: "127.0.0.1:0".into(), upstream, ..ProxyRequest::default() };
-                let proxy = serve.client.put_proxy(&format!("n{from}-to-n{to}"), &request).unwrap().proxy;
+                let proxy = serve.put_proxy(&format!("n{from}-to-n{to}"), &request).unwrap().proxy;
                 let address: SocketAddr = proxy.listen.parse().unwrap();
                 let client = Peer::new(TcpStream::connect(address).unwrap());
                 links.push(Link { from, to, client, server: Peer::new(node.accept().unwrap().0) });
