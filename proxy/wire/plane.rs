@@ -64,6 +64,8 @@ pub struct Options {
     pub held_bytes: usize,
     /// How long a client of HTTP/2 may keep an answer waiting by its windows, ns.
     pub http_stall: Time,
+    /// How long a client of HTTP/1 may take to send a head, from its first byte, ns.
+    pub http_head: Time,
     /// Where squall's own CA is, or will be made when it is first needed; none: there is none.
     pub ca: Option<PathBuf>,
 }
@@ -79,6 +81,7 @@ impl Options {
             never_fault: NeverFault::default(),
             held_bytes: memory::share(),
             http_stall: 120 * SECOND,
+            http_head: 60 * SECOND,
             ca: None,
         }
     }
@@ -110,6 +113,8 @@ pub(crate) struct Common {
     pub(crate) held_limit: usize,
     /// See [`Options::http_stall`].
     pub(crate) http_stall: Time,
+    /// See [`Options::http_head`].
+    pub(crate) http_head: Time,
     /// Connections that failed inside squall.
     pub(crate) panics: AtomicU64,
     peers: Vec<Peer>,
@@ -288,6 +293,7 @@ impl Plane {
             held: AtomicUsize::new(0),
             held_limit: options.held_bytes,
             http_stall: options.http_stall,
+            http_head: options.http_head,
             panics: AtomicU64::new(0),
             peers: peers.collect(),
             links_limit: links_limit(workers),

@@ -17,8 +17,6 @@ use crate::clock::SystemClock;
 use crate::reset;
 use crate::worker::BUFFER;
 
-/// How long a client may take to send a head.
-const HEAD: Time = 60 * SECOND;
 /// How long a connection may rest between two exchanges.
 const REST: Time = 120 * SECOND;
 /// How long a closed connection waits for the client to have read what was sent, and how much it throws away meanwhile.
@@ -31,6 +29,8 @@ pub(crate) struct Client1 {
     watcher: Rc<Watcher>,
     limits: Limits,
     scan: Scan,
+    /// A head has begun to come.
+    begun: bool,
     version: Version,
     /// The request's body.
     decoder: Decoder,
@@ -80,6 +80,7 @@ impl Client1 {
             watcher,
             limits,
             scan: Scan::default(),
+            begun: false,
             version: Version::HTTP_11,
             decoder: Decoder::new(Framing::None, &limits, Side::Request),
             persists: true,
@@ -106,12 +107,18 @@ impl Client1 {
                 Ok(Some(taken)) => {
                     self.line.read.advance(taken.used);
                     self.scan = Scan::default();
+                    self.begun = false;
                     self.version = into.version;
                     self.persists = taken.persists;
                     self.sending = Sending::Nothing;
                     self.decoder = Decoder::new(taken.framing, &self.limits, Side::Request);
                     self.watcher.set_deadline(None);
                     return Poll::Ready(Next::Request(taken));
+                }
+                Ok(None) if !self.line.read.is_empty() && !self.begun => {
+                    self.begun = true; // each piece that comes later is in the same time
+                    let patience = self.watcher.worker.common.http_head;
+                    self.watcher.set_deadline(Some(SystemClock::mono().saturating_add(patience)));
                 }
                 Ok(None) => {}
                 Err(refusal) => {
@@ -123,14 +130,13 @@ impl Client1 {
                 self.line.rest();
             }
             match self.line.poll_fill(&self.watcher.worker, cx) {
-                Poll::Ready(Ok(n)) if n > 0 => self.watcher.set_deadline(Some(SystemClock::mono() + HEAD)),
+                Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Next::Closed),
                 Poll::Pending if self.watcher.is_late() => {
                     self.watcher.set_deadline(None);
                     let timed_out =
                         Refusal { status: StatusCode::REQUEST_TIMEOUT, why: "the request's head took too long" };
-                    let begun = !self.line.read.is_empty();
-                    return Poll::Ready(if begun { Next::Refused(timed_out) } else { Next::Closed });
+                    return Poll::Ready(if self.begun { Next::Refused(timed_out) } else { Next::Closed });
                 }
                 Poll::Pending => return Poll::Pending,
             }

@@ -1,8 +1,13 @@
 //! Upstreams and clients that break off, lie about lengths, or send what can be read in more than one way.
 
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
+use squall_core::observe::Ledger;
 use squall_core::plane::DataPlane;
+use squall_core::time::SECOND;
+use squall_wire::{Options, Plane};
 
 use super::script::*;
 use crate::support::*;
@@ -143,4 +148,29 @@ fn what_can_be_read_in_more_than_one_way_never_reaches_the_upstream() {
     client.say(format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"));
     assert!(client.rest().0.starts_with("HTTP/1.1 4"));
     assert_eq!(upstream.heard(), "");
+}
+
+#[test]
+fn a_head_that_drips_in_without_a_pause_is_ended_all_the_same() {
+    let upstream = fine();
+    let (ledger, _records) = Ledger::new(64);
+    let plane = Plane::new(Options { workers: 1, http_head: SECOND / 2, ..Options::new(ledger) }).unwrap();
+    let mut client = connect(before(&plane, upstream.address));
+    client.set_read_timeout(Some(Duration::from_millis(50))).unwrap(); // far less than the limit: it never pauses so long
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").unwrap();
+    let (mut answer, mut piece) = (String::new(), [0; 1024]);
+    for _ in 0..400 {
+        if client.write_all(b"x").is_err() {
+            break;
+        }
+        match client.read(&mut piece) {
+            Ok(n) => {
+                answer.push_str(&String::from_utf8_lossy(&piece[..n]));
+                break;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+    }
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+    assert_eq!((upstream.requests(), plane.panics()), (0, 0));
 }
