@@ -109,7 +109,7 @@ fn heads_beyond_measure_are_refused() {
     for (request, expected) in [(many, 431), (long, 414)] {
         let mut client = Talker::to(proxy);
         // it may be refused before all of it is sent
-        let _refused_already = std::io::Write::write_all(&mut client.stream(), request.as_bytes());
+        let _refused_already = Write::write_all(&mut client.stream(), request.as_bytes());
         assert_eq!(status(&client.head()), expected);
     }
     assert_eq!(upstream.connections(), 0);
