@@ -1,6 +1,7 @@
 //! Durations, shares and statuses of other programs.
 
 use serde_json::Value;
+use squall_core::fault::error::grpc::GrpcStatus;
 use squall_core::unit::Duration;
 
 use super::object::Object;
@@ -54,27 +55,7 @@ fn parts(text: &str) -> Option<f64> {
 
 /// `google.rpc.Code` by name or number.
 pub(super) fn grpc_status(text: &str) -> Option<i64> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    let by_name = NAMES.iter().position(|name| *name == text).and_then(|code| i64::try_from(code).ok());
-    by_name.or_else(|| text.parse().ok().filter(|code| (0..=16).contains(code)))
+    text.parse().ok().map(|status: GrpcStatus| status.code().into())
 }
 
 /// A name of the language, as near to a text as can be; none: nothing is left of it.
