@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn a_word_finds_what_mentions_it() {
         let found: Vec<_> = all().filter(|s| s.mentions("Stripe")).map(|s| s.path).collect();
-        assert_eq!(found, ["stripe/rate-limit"]);
+        assert!(found.len() > 5 && found.iter().all(|path| path.starts_with("stripe/")), "{found:?}");
         assert!(all().filter(|s| s.mentions("catalogue")).count() >= 1);
     }
 }

@@ -10,6 +10,7 @@ mod drill;
 mod files;
 mod governance;
 mod kinds;
+mod library;
 mod outages;
 mod real;
 mod serve;

@@ -45,6 +45,8 @@ pub struct Checked {
     pub tags: Vec<String>,
     /// What it teaches (library).
     pub teaches: Option<String>,
+    /// How a client that is made well behaves under it (library).
+    pub expected: Option<String>,
     /// Where the facts come from (library).
     pub source: Option<String>,
     /// When they were verified, as written (library).

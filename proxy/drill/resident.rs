@@ -140,6 +140,7 @@ pub(crate) fn scenario(name: &str, title: &str) -> Checked {
         environments: Vec::new(),
         tags: Vec::new(),
         teaches: None,
+        expected: None,
         source: None,
         verified_on: None,
         seed: None,

@@ -1,5 +1,6 @@
 //! What the tests are written in.
 
+pub mod api;
 pub mod dns;
 mod echo;
 pub mod history;

@@ -1,6 +1,7 @@
 //! `sse`: a stream of server-sent events ends early, stalls, or says something wrong.
 
 mod config;
+mod member;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 
 use self::config::How;
 pub use self::config::{Config, Sse};
+use self::member::Seek;
 use crate::fault::framing::sse::Events;
 use crate::fault::running::Running;
 use crate::fault::{
@@ -24,15 +26,16 @@ pub struct Memory {
     done: bool,
     /// The stream stands still since its nth event.
     stalled: bool,
+    /// With "omit": how much of the member has come.
+    seek: Seek,
+    /// Some of its text has been taken away.
+    omitted: bool,
     /// When the next comment is due, or the next event may go; with an error event in place, when it went.
     next: Time,
     /// Since when the event at the head waits for its time.
     since: Option<Time>,
     sums: Running,
 }
-
-/// A comment that keeps a connection alive (HTML Standard, 9.2.7).
-const KEEPALIVE: &[u8] = b": keepalive\n\n";
 
 impl Fault for Sse {
     const KIND: &'static str = "sse";
@@ -47,7 +50,7 @@ impl Fault for Sse {
 
     fn resizes(&self) -> bool {
         match self.how {
-            How::Truncate | How::Cut | How::Error | How::Malformed => true,
+            How::Truncate | How::Cut | How::Error | How::Malformed | How::Omit => true,
             How::Stall => self.keepalive.is_some(),
             How::Pace | How::ContentType => false,
         }
@@ -112,6 +115,9 @@ impl Sse {
         if self.how == How::Pace {
             return self.pace(cx, offer, bytes);
         }
+        if self.how == How::Omit {
+            return self.omit(cx, offer, bytes);
+        }
         let mut events = cx.state.events.clone();
         let mut n = 0;
         for (place, byte) in bytes.iter().enumerate() {
@@ -147,7 +153,7 @@ impl Sse {
                     && next
                         .is_some_and(|next| events.within >= self.bytes && events.within > 0 || events.would_end(next))
             }
-            How::Malformed | How::Pace | How::ContentType => false,
+            How::Malformed | How::Omit | How::Pace | How::ContentType => false,
         }
     }
 
@@ -191,14 +197,36 @@ impl Sse {
         Act::Take { n: 1, put: Bytes::new() }
     }
 
+    /// Takes the text of the member away, byte by byte as it comes: nothing waits.
+    fn omit(&self, cx: &mut Cx<'_, Self>, offer: &Offer<'_>, bytes: &[u8]) -> Act {
+        let mut goes = None;
+        let mut n = 0;
+        for byte in bytes {
+            let state = &mut *cx.state;
+            let (mut seek, is_sought) = (state.seek, !state.done && state.events.ended >= self.after);
+            let is_text = is_sought && state.events.is_in_data() && seek.step(&self.member, *byte);
+            if *goes.get_or_insert(is_text) != is_text {
+                break;
+            }
+            state.done |= state.omitted && !is_text;
+            if is_text && !std::mem::replace(&mut state.omitted, true) {
+                let (what, at) = (What::Corrupted, offer.offset);
+                cx.inject(Injection { what, step: at, draw: None, drawn: at, scheduled: at, achieved: at });
+            }
+            (cx.state.seek, n) = (seek, n + 1);
+            cx.state.events.step(*byte);
+        }
+        if goes == Some(true) { Act::Take { n, put: Bytes::new() } } else { Act::Pass(n) }
+    }
+
     fn keep_alive(&self, cx: &mut Cx<'_, Self>) -> Act {
         let Some(every) = self.keepalive.filter(|_| cx.now >= cx.state.next) else {
             return Act::Hold(Until::Change);
         };
         cx.state.next = cx.state.next.max(cx.now.saturating_sub(every)).saturating_add(every);
-        let bytes = KEEPALIVE.len() as u64;
+        let bytes = self.text.len() as u64;
         cx.state.sums.add(What::Inserted, 0, cx.now, (bytes, bytes), cx.injected);
-        Act::Take { n: 0, put: Bytes::from_static(KEEPALIVE) }
+        Act::Take { n: 0, put: self.text.clone() }
     }
 
     /// An event goes no sooner than its time after the one before.

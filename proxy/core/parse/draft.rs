@@ -36,6 +36,8 @@ pub(crate) struct Head {
     pub(crate) tags: Vec<String>,
     /// What it teaches.
     pub(crate) teaches: Option<String>,
+    /// How a client that is made well behaves under it.
+    pub(crate) expected: Option<String>,
     /// Where the facts come from.
     pub(crate) source: Option<String>,
     /// When they were verified.

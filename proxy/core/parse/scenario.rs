@@ -102,6 +102,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         environments: head.environments.into_iter().map(|name| name.0).collect(),
         tags: head.tags,
         teaches: head.teaches,
+        expected: head.expected,
         source: head.source,
         verified_on: head.verified_on.map(|date| date.0),
         seed: head.seed,

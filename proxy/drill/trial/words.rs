@@ -184,6 +184,7 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
         environments: vec![],
         tags: vec![],
         teaches: None,
+        expected: None,
         source: None,
         verified_on: None,
         seed: Some(7),

@@ -429,6 +429,7 @@ fn checked() -> Checked {
         environments: Vec::new(),
         tags: Vec::new(),
         teaches: None,
+        expected: None,
         source: None,
         verified_on: None,
         seed: None,

@@ -20,6 +20,8 @@ pub struct Sse {
     /// None: the stream goes on.
     pub(super) end: Option<End>,
     pub(super) keepalive: Option<Time>,
+    /// With "omit": the member.
+    pub(super) member: String,
     pub(super) text: Buffer,
     /// Events a second, above 0.
     pub(super) rate: f64,
@@ -42,8 +44,11 @@ pub struct Config {
     end: Option<Ending>,
     /// With "stall": a comment is sent each time this has passed, so that a limit on silence never fires.
     keepalive: Option<Duration>,
-    /// With "error": the event, its lines as they are sent. Default: an event `error` with a JSON object as data.
+    /// With "error": the event, its lines as they are sent. Default: an event `error` with a JSON object as data. With
+    /// "stall" and `keepalive`: what is sent instead of the comment.
     text: Option<String>,
+    /// With "omit": the name of a member, as in "arguments".
+    member: Option<String>,
     /// With "pace": events a second, above 0 and up to 1000000.
     rate: Option<f64>,
     /// With "content_type": what the answer says it is instead. Default "text/html".
@@ -64,6 +69,9 @@ pub(super) enum How {
     Error,
     /// The next event's data lose their last byte: JSON that can't be read.
     Malformed,
+    /// The text of a JSON member is missing, the first that is not empty: each event can be read, and the pieces of a tool
+    /// call's arguments make no JSON together.
+    Omit,
     /// Events come no faster than a rate.
     Pace,
     /// The answer says that it is something else.
@@ -86,6 +94,8 @@ pub(super) enum Ending {
 
 const ERROR: &str =
     "event: error\ndata: {\"error\":{\"type\":\"server_error\",\"message\":\"The server had an error\"}}";
+/// A comment that keeps a connection alive (HTML Standard, 9.2.7).
+const KEEPALIVE: &str = ": keepalive";
 /// A longer event is no event.
 const LONGEST_TEXT: usize = 64 << 10;
 
@@ -106,12 +116,13 @@ keepalive = "1s"
     type Makes = Sse;
 
     fn build(config: Config) -> Result<Sse, Misfit> {
-        let Config { how, after, bytes, end, keepalive, text, rate, content_type } = config;
+        let Config { how, after, bytes, end, keepalive, text, member, rate, content_type } = config;
         let fits = [
             ("bytes", bytes.is_some(), how == How::Cut),
             ("end", end.is_some(), matches!(how, How::Truncate | How::Cut | How::Error)),
             ("keepalive", keepalive.is_some(), how == How::Stall),
-            ("text", text.is_some(), how == How::Error),
+            ("text", text.is_some(), how == How::Error || how == How::Stall && keepalive.is_some()),
+            ("member", member.is_some(), how == How::Omit),
             ("rate", rate.is_some(), how == How::Pace),
             ("content_type", content_type.is_some(), how == How::ContentType),
             ("after", after > 0, how != How::ContentType),
@@ -121,6 +132,10 @@ keepalive = "1s"
         }
         if how == How::Pace && !rate.is_some_and(|rate| rate > 0.0 && rate <= 1e6) {
             return Err(Misfit::new("rate", "how = \"pace\" needs `rate`: events a second, above 0 and up to 1000000"));
+        }
+        if how == How::Omit && !member.as_ref().is_some_and(|name| is_plain(name)) {
+            let message = "how = \"omit\" needs `member`: a name of up to 200 bytes, without quotes and backslashes";
+            return Err(Misfit::new("member", message));
         }
         if keepalive.is_some_and(|keepalive| keepalive.0 == 0) {
             return Err(Misfit::new("keepalive", "`keepalive` must be above 0"));
@@ -134,13 +149,14 @@ keepalive = "1s"
         let content_type = content_type.unwrap_or_else(|| "text/html".into());
         check_headers("content_type", [(&"content-type".to_owned(), &content_type)])?;
         let usual = if how == How::Cut { Ending::Fin } else { Ending::Complete };
-        let text = text.unwrap_or_else(|| ERROR.into());
+        let text = text.unwrap_or_else(|| if how == How::Stall { KEEPALIVE.into() } else { ERROR.into() });
         Ok(Sse {
             how,
             after,
             bytes: bytes.map_or(16, |bytes| bytes.0),
             end: end.unwrap_or(usual).end(),
             keepalive: keepalive.map(|keepalive| keepalive.0),
+            member: member.unwrap_or_default(),
             text: format!("{}\n\n", text.trim_end_matches(['\r', '\n'])).into(),
             rate: rate.unwrap_or(1.0),
             content_type,
@@ -157,15 +173,22 @@ keepalive = "1s"
             How::Truncate => format!("ends {after}"),
             How::Cut => format!("cut in the middle of an event, {after}"),
             How::Stall => {
-                let alive = fault.keepalive.map(|every| format!(", a comment every {}", Duration(every)));
+                let sent = if fault.text.starts_with(b":") { "a comment" } else { "an event" };
+                let alive = fault.keepalive.map(|every| format!(", {sent} every {}", Duration(every)));
                 format!("stalls {after}{}", alive.unwrap_or_default())
             }
             How::Error => format!("an error event {after}"),
             How::Malformed => format!("malformed data {after}"),
+            How::Omit => format!("no text in `{}`, {after}", fault.member),
             How::Pace => format!("{} events a second", fault.rate),
             How::ContentType => format!("says it is {}", fault.content_type),
         }
     }
+}
+
+/// A name that stands in JSON as it is written here.
+fn is_plain(name: &str) -> bool {
+    (1..=200).contains(&name.len()) && !name.bytes().any(|byte| matches!(byte, b'"' | b'\\') || byte.is_ascii_control())
 }
 
 impl How {
@@ -177,6 +200,7 @@ impl How {
             How::Stall => "stall",
             How::Error => "error",
             How::Malformed => "malformed",
+            How::Omit => "omit",
             How::Pace => "pace",
             How::ContentType => "content_type",
         }

@@ -98,6 +98,33 @@ fn malformed_data_miss_their_last_byte_and_nothing_else() {
 }
 
 #[test]
+fn the_first_text_of_a_member_is_missing_and_every_event_can_be_read() {
+    let text = r#"data: {"a":""}|data: {"a":"{\"x"}|data: {"a":"\":1}"}|data: [DONE]|"#.replace('|', "\n\n");
+    let of = |words: &str, read: usize| {
+        let mut driver = driver(words);
+        for (i, part) in text.as_bytes().chunks(read).enumerate() {
+            driver.at(i as Time * MILLI).push(part);
+        }
+        driver.at(SECOND).fin();
+        driver.run_until(2 * SECOND);
+        (out(&driver), driver.ended.clone(), driver.injected.iter().map(|i| (i.what, i.achieved)).collect::<Vec<_>>())
+    };
+    for read in [1, 2, 3, 7, 20, 1000] {
+        let missing = text.replace(r#"{\"x"#, "");
+        assert_eq!(of("how = 'omit'\nmember = 'a'", read), (missing, None, vec![(What::Corrupted, 28)]));
+        let later = text.replace(r#"\":1}"#, "");
+        assert_eq!(of("how = 'omit'\nmember = 'a'\nafter = 2", read).0, later);
+        assert_eq!(of("how = 'omit'\nmember = 'b'", read), (text.clone(), None, vec![]));
+    }
+}
+
+#[test]
+fn a_stalled_stream_is_kept_alive_by_events_of_the_services_own() {
+    let driver = driven("how = 'stall'\nafter = 1\nkeepalive = '5s'\ntext = 'event: ping'", 1000);
+    assert_eq!(out(&driver), format!("data: {{\"a\":1}}\n\n{}", "event: ping\n\n".repeat(4)));
+}
+
+#[test]
 fn events_come_no_faster_than_the_rate() {
     let driver = driven("how = 'pace'\nrate = 2.0", 1000);
     assert_eq!(out(&driver), STREAM);
@@ -141,6 +168,10 @@ fn words_that_say_nothing_are_named() {
         ("how = 'error'\ntext = ' '", "text"),
         ("how = 'content_type'\ncontent_type = \"a\\nb\"", "content_type"),
         ("how = 'content_type'\nafter = 3", "after"),
+        ("how = 'omit'", "member"),
+        ("how = 'omit'\nmember = 'a\"b'", "member"),
+        ("how = 'stall'\ntext = 'x'", "text"),
+        ("how = 'cut'\nmember = 'x'", "member"),
     ] {
         assert_eq!(build(text).unwrap_err().field, Some(field), "{text}");
     }
