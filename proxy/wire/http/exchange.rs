@@ -460,11 +460,8 @@ impl<C: Client> Exchange<'_, C> {
         let ruled = faults.chain.rule(&asked, &faults.talk, worker.now(), &mut records);
         drop(records);
         worker.records_added();
-        if let Ruling::Hold(until) = ruled.ruling {
-            faults.wake_at(match until {
-                Until::At(at) => Some(at),
-                Until::Change => None,
-            });
+        if let Ruling::Hold(Until::At(at)) = ruled.ruling {
+            faults.wake_by(at);
         }
         (ruled.ruling, ruled.by)
     }

@@ -81,7 +81,7 @@ impl Io {
                 }
                 if worker.common.held.load(Ordering::Relaxed) >= worker.common.held_limit {
                     let again = worker.now().mono + MILLI;
-                    faults.wake_at(Some(again));
+                    faults.wake_by(again);
                     return Poll::Pending;
                 }
                 let mut block = worker.buffer.borrow_mut();

@@ -150,6 +150,7 @@ impl Leg {
         cx: &mut Context<'_>,
     ) -> Result<bool, Stop> {
         let Some(mut faults) = watcher.exchange() else { return Ok(false) };
+        faults.poll_due(&watcher.worker);
         match faults.chain.ready(self.flow) {
             Ready::Bytes => {
                 if let Some(bytes) = faults.chain.take(self.flow) {
@@ -171,7 +172,7 @@ impl Leg {
             return Ok(false); // a fault holds: it wakes this task
         }
         if watcher.worker.common.held.load(Ordering::Relaxed) >= watcher.worker.common.held_limit {
-            faults.wake_at(Some(watcher.worker.now().mono + MILLI));
+            faults.wake_by(watcher.worker.now().mono + MILLI);
             return Ok(false);
         }
         drop(faults);

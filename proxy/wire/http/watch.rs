@@ -28,6 +28,8 @@ pub(crate) struct Faults {
     retuned: Time,
     /// When the chain wants to be polled at the latest.
     next: Option<Time>,
+    /// When the task wants to ask again for something else than that, as of its latest poll.
+    again: Option<Time>,
     /// Bytes that count against the worker's share of memory.
     held: usize,
     /// Let go by a change, and not written yet.
@@ -40,7 +42,11 @@ impl Faults {
         let (mut chain, mut retuned) = (Chain::new(), 0);
         chain.retune(Some(slice), talk, &mut retuned, now);
         let wanted = talk.level() == Level::Exchange || !chain.is_idle();
-        wanted.then(|| Faults { chain, talk: talk.clone(), retuned, next: None, held: 0, draining: false })
+        wanted.then(|| Faults::of(chain, talk.clone(), retuned))
+    }
+
+    fn of(chain: Chain, talk: Talk, retuned: Time) -> Faults {
+        Faults { chain, talk, retuned, next: None, again: None, held: 0, draining: false }
     }
 
     fn retune(&mut self, slice: Option<&Slice>, worker: &Worker, now: Now) {
@@ -76,9 +82,19 @@ impl Faults {
         FLOWS.iter().map(|flow| self.chain.queued(*flow)).sum()
     }
 
-    /// When a ruling wants to be asked for again.
-    pub(crate) fn wake_at(&mut self, at: Option<Time>) {
-        self.next = at;
+    /// Polls, if a time has come for which the chain has waited.
+    pub(crate) fn poll_due(&mut self, worker: &Worker) {
+        if self.next.is_some() {
+            let now = worker.now();
+            if self.next.is_some_and(|at| at <= now.mono) {
+                self.poll(worker, now);
+            }
+        }
+    }
+
+    /// Has the task woken at this time, unless it is before.
+    pub(crate) fn wake_by(&mut self, at: Time) {
+        self.again = Some(self.again.map_or(at, |before| before.min(at)));
     }
 
     /// Keeps the accounts of what is held, and says that it has drained once it has (or is `gone`).
@@ -126,10 +142,7 @@ impl Watcher {
         let slot = worker.links.borrow().vacant_key();
         let (mut talk, mut beneath) = (None, None);
         if let Some((known, chain, retuned)) = connection {
-            beneath = chain.map(|chain| {
-                let talk = known.clone();
-                Box::new(Faults { chain: *chain, talk, retuned, next: None, held: 0, draining: false })
-            });
+            beneath = chain.map(|chain| Box::new(Faults::of(*chain, known.clone(), retuned)));
             talk = Some(known);
         }
         let watcher = Rc::new(Watcher {
@@ -319,7 +332,10 @@ impl Watcher {
     }
 
     fn rearm(&self) {
-        let next = |faults: &RefCell<Option<Box<Faults>>>| faults.borrow().as_ref().and_then(|faults| faults.next);
+        let next = |faults: &RefCell<Option<Box<Faults>>>| {
+            let faults = faults.borrow();
+            faults.as_ref().and_then(|faults| faults.next.into_iter().chain(faults.again).min())
+        };
         let times = [next(&self.beneath), next(&self.exchange), self.deadline.get()];
         let at = times.into_iter().flatten().min();
         if at != self.timer.get() {
@@ -349,6 +365,9 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         watcher.follow();
         if watcher.is_disconnected() {
             return Poll::Ready(());
+        }
+        for mut faults in [watcher.beneath(), watcher.exchange()].into_iter().flatten() {
+            faults.again = None;
         }
         // one connection's panic must not end the others
         let polled = catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx)));

@@ -117,6 +117,29 @@ fn an_error_after_the_upstream_comes_once_it_has_acted() {
     assert_eq!(upstream.heard().matches("\r\n\r\n12345").count(), 2, "{}", upstream.heard());
 }
 
+#[test]
+fn what_waits_in_a_body_goes_on_when_its_time_has_come() {
+    let upstream = upstream(|_, _| {
+        let body = "data: 12345\n\n".repeat(8);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length:";
+        Say::Keep(format!("{head} {}\r\n\r\n{body}", body.len()).into())
+    });
+    let (plane, _records) = plane(1);
+    let mut client = Talker::to(before(&plane, upstream.address));
+    for fault in [
+        "kind='bandwidth'\nrate='1KiB/s'",
+        "kind='trickle'\nchunk='13B'\ngap='12ms'",
+        "kind='sse'\nhow='pace'\nrate=80.0",
+    ] {
+        inject(&plane, &format!("[[fault]]\n{fault}"));
+        let began = plane.clock().now().mono;
+        let (_, body) = client.ask(GET);
+        assert_eq!(body, "data: 12345\n\n".repeat(8), "{fault}");
+        let took = plane.clock().now().mono - began;
+        assert!(took >= 80 * MILLI, "{fault}: {took}");
+    }
+}
+
 const TEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
 const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n";
 
