@@ -28,6 +28,7 @@ pub mod select;
 pub mod stamp;
 pub mod time;
 pub mod tls;
+pub mod tripwire;
 pub mod unit;
 pub mod way;
 pub mod who;

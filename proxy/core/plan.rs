@@ -15,6 +15,7 @@ use crate::matcher::{Facts, MatchSpec, Rules};
 use crate::observe::Record;
 use crate::select::Select;
 use crate::time::{NEVER, Now, Time};
+use crate::tripwire::Tripwire;
 use crate::window;
 use crate::window::Window;
 
@@ -47,7 +48,7 @@ impl Plan {
     }
 }
 
-/// The faults of one proxy.
+/// The faults of one proxy, and the guards that look at it.
 #[derive(Debug, Default)]
 pub struct Slice {
     /// By serial: the order in the chain.
@@ -63,6 +64,8 @@ pub struct Slice {
     /// Whether somebody reads the turns of this proxy (last client byte to first answer byte); they cost a clock reading
     /// per read.
     pub measure_turns: bool,
+    /// Guards that look at what happens here.
+    pub guards: Vec<Arc<Tripwire>>,
     /// No window that was never seen open opens before, monotonic ns; 0: nobody has looked.
     quiet_until: AtomicU64,
     /// The latest [`Tally::opened`].
@@ -82,6 +85,12 @@ impl Slice {
         let has_rules = connections.iter().any(|active| active.rule.is_some());
         let to_connect = has_rules.then(|| Rules::compile(connections.iter().map(|active| active.rule.as_deref())));
         Slice { actives, exchanges, rules, connections, to_connect, measure_turns, ..Slice::default() }
+    }
+
+    /// The same with guards that look at what happens here.
+    #[must_use]
+    pub fn guarded(self, guards: Vec<Arc<Tripwire>>) -> Slice {
+        Slice { guards, ..self }
     }
 
     /// The faults whose rules hold for a connection, by serial.

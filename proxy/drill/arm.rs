@@ -17,8 +17,10 @@ use squall_core::scenario::{
 use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 use squall_core::tls::Mode;
+use squall_core::tripwire::never_burns;
 
 use crate::engine::Keep;
+use crate::guard::wire;
 use crate::metrics::{Watch, word};
 use crate::probe;
 use crate::run::Watching;
@@ -351,13 +353,10 @@ impl Arming<'_> {
 
     fn check_guards(&mut self) {
         for guard in &self.checked.guards {
-            let without = match (&guard.condition, guard.action) {
-                (GuardCondition::Burn(_), _) => "burn-rate guards",
-                (GuardCondition::Harm(_), _) => "harm allowances",
-                (_, GuardAction::StepDown) => "step_down",
-                _ => continue,
-            };
-            self.against.push(format!("guard `{}`: {without} can be checked but not run by this version", guard.name));
+            if guard.action == GuardAction::StepDown {
+                let name = &guard.name;
+                self.against.push(format!("guard `{name}`: step_down can be checked but not run by this version"));
+            }
         }
     }
 
@@ -374,8 +373,17 @@ impl Arming<'_> {
                 GuardCondition::Threshold { metric, .. } => Some(metric),
                 GuardCondition::Burn(_) | GuardCondition::Harm(_) => None,
             };
-            let watch = self.watch(&who, guard.proxy.as_deref(), metric, targets);
-            watching.guards.push(watch);
+            let index = self.watch(&who, guard.proxy.as_deref(), metric, targets);
+            let watch = self.watches.get(index).cloned().unwrap_or_default();
+            let objective = match guard.condition {
+                GuardCondition::Burn(rate) => self.objective(&who, rate, &watch),
+                _ => None,
+            };
+            if metric.is_none() && watch.proxies.is_empty() {
+                self.against.push(format!("{who}: no proxy of squall is watched"));
+            }
+            watching.guards.push(index);
+            watching.wirings.push(wire::wiring(guard, &watch, objective));
         }
         for expect in &checked.expects {
             let who = format!("expectation on {}", word(expect.metric));
@@ -395,6 +403,29 @@ impl Arming<'_> {
             forecast.as_ref().map(|forecast| self.watch("forecast", forecast.proxy.as_deref(), None, targets));
         watching.watches = self.watches.len();
         (watching, forecast)
+    }
+
+    /// The objective of the proxies whose budget a guard watches.
+    fn objective(&mut self, who: &str, rate: f64, watch: &Watch) -> Option<f64> {
+        let of = |proxy: &Arc<str>| self.links.iter().find(|spec| *spec.name == **proxy).and_then(|spec| spec.slo);
+        let slos: Vec<(&Arc<str>, Option<f64>)> =
+            watch.proxies.iter().map(|proxy| (proxy, of(proxy).map(|(objective, _)| objective))).collect();
+        let why = match slos[..] {
+            [] => return None,
+            [(_, Some(first)), ref others @ ..] if others.iter().all(|(_, other)| *other == Some(first)) => {
+                let Some(why) = never_burns(rate, first) else { return Some(first) };
+                why
+            }
+            _ => match slos.iter().find(|(_, slo)| slo.is_none()) {
+                Some((proxy, _)) => {
+                    let fix = "slo = { objective = \"99.9%\", window = \"30d\" }";
+                    format!("proxy `{proxy}` has no `slo` whose budget could burn; give it one: {fix}")
+                }
+                None => "its proxies have different objectives: name one in `proxy`".to_owned(),
+            },
+        };
+        self.against.push(format!("{who}: {why}"));
+        None
     }
 
     /// The workload's target, else all proxies that the faults name.

@@ -9,6 +9,7 @@ use squall_core::fault::{AnyFault, Effect};
 use squall_core::plan::{Active, FaultRef, Layer, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::select::{Cap, Select};
+use squall_core::tripwire::Tripwire;
 
 use crate::arm::Target;
 use crate::view::Refusal;
@@ -40,7 +41,16 @@ pub(crate) struct Compiler {
 struct Live {
     id: Arc<str>,
     actives: Vec<Arc<Active>>,
-    turns: Vec<Arc<str>>,
+    looks: Looks,
+}
+
+/// What an experiment looks at besides its faults.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Looks {
+    /// Proxies whose turns it reads.
+    pub(crate) turns: Vec<Arc<str>>,
+    /// Its guards in the data path, by proxy.
+    pub(crate) guards: Vec<(Arc<str>, Arc<Tripwire>)>,
 }
 
 impl Compiler {
@@ -73,11 +83,11 @@ impl Compiler {
         actives
     }
 
-    /// Puts an experiment's faults, and the proxies whose turns it reads, in force, in place of what it had there.
-    pub(crate) fn add(&mut self, cell: &Cell, id: &Arc<str>, actives: &Actives, turns: Vec<Arc<str>>) -> u64 {
+    /// Puts an experiment's faults, and what it looks at, in force, in place of what it had there.
+    pub(crate) fn add(&mut self, cell: &Cell, id: &Arc<str>, actives: &Actives, looks: Looks) -> u64 {
         let actives = actives.iter().flatten().cloned().collect();
         self.live.retain(|live| live.id != *id);
-        self.live.push(Live { id: id.clone(), actives, turns });
+        self.live.push(Live { id: id.clone(), actives, looks });
         self.publish(cell)
     }
 
@@ -166,10 +176,11 @@ impl Compiler {
 
     /// A slice whose faults are the same stays the same `Arc`: workers skip its connections.
     fn publish(&mut self, cell: &Cell) -> u64 {
-        let turns: BTreeSet<&Arc<str>> = self.live.iter().flat_map(|live| &live.turns).collect();
+        let turns: BTreeSet<&Arc<str>> = self.live.iter().flat_map(|live| &live.looks.turns).collect();
+        let guards = || self.live.iter().flat_map(|live| &live.looks.guards);
         let mut lists: BTreeMap<Arc<str>, Vec<Arc<Active>>> = BTreeMap::new();
-        for proxy in &turns {
-            lists.entry((*proxy).clone()).or_default();
+        for proxy in turns.iter().copied().chain(guards().map(|(proxy, _)| proxy)) {
+            lists.entry(proxy.clone()).or_default();
         }
         for active in self.live.iter().flat_map(|live| &live.actives) {
             lists.entry(active.name.proxy.clone()).or_default().push(active.clone());
@@ -177,9 +188,10 @@ impl Compiler {
         let slices = lists.into_iter().map(|(proxy, mut actives)| {
             actives.sort_by_key(|active| active.serial);
             let measure_turns = turns.contains(&proxy);
+            let guards: Vec<_> = guards().filter(|(on, _)| *on == proxy).map(|(_, guard)| guard.clone()).collect();
             let slice = match self.slices.get(&proxy) {
-                Some(old) if is_same(old, &actives, measure_turns) => old.clone(),
-                _ => Arc::new(Slice::new(actives, measure_turns)),
+                Some(old) if is_same(old, &actives, measure_turns, &guards) => old.clone(),
+                _ => Arc::new(Slice::new(actives, measure_turns).guarded(guards)),
             };
             (proxy, slice)
         });
@@ -188,11 +200,11 @@ impl Compiler {
     }
 }
 
-fn is_same(old: &Slice, actives: &[Arc<Active>], measure_turns: bool) -> bool {
-    let same = |(a, b): (&Arc<Active>, &Arc<Active>)| Arc::ptr_eq(a, b);
-    old.measure_turns == measure_turns
-        && old.actives.len() == actives.len()
-        && old.actives.iter().zip(actives).all(same)
+fn is_same(old: &Slice, actives: &[Arc<Active>], measure_turns: bool, guards: &[Arc<Tripwire>]) -> bool {
+    fn same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
+        old.len() == new.len() && old.iter().zip(new).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+    old.measure_turns == measure_turns && same(&old.actives, actives) && same(&old.guards, guards)
 }
 
 /// Where a kind stands in the chain: what decides whether bytes go on at all comes before what changes them, and that
@@ -268,7 +280,7 @@ mod tests {
     fn start(compiler: &mut Compiler, cell: &Cell, id: &str, checked: &Checked, proxies: &[&str]) -> Actives {
         let who = Identity { id: id.into(), seed: 7, switch: cell.switch(), observed: false };
         let actives = compiler.compile(&who, checked, &on(checked, proxies));
-        compiler.add(cell, &who.id, &actives, Vec::new());
+        compiler.add(cell, &who.id, &actives, Looks::default());
         actives
     }
 
@@ -312,7 +324,7 @@ mod tests {
         let checked = scenario("s").fault(fault("a")).checked();
         let who = Identity { id: "s-1".into(), seed: 7, switch: cell.switch(), observed: false };
         let actives = compiler.compile(&who, &checked, &on(&checked, &["p"]));
-        compiler.add(&cell, &who.id, &actives, vec!["watched".into()]);
+        compiler.add(&cell, &who.id, &actives, Looks { turns: vec!["watched".into()], guards: vec![] });
         let plan = cell.plan().load_full();
         assert!(plan.slice("watched").unwrap().measure_turns && !plan.slice("p").unwrap().measure_turns);
     }

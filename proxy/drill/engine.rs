@@ -107,7 +107,7 @@ pub(crate) struct Inner {
     compiler: Mutex<Compiler>,
     starting: Mutex<()>,
     started: Mutex<Vec<Running>>,
-    wake: Notify,
+    pub(crate) wake: Arc<Notify>,
 }
 
 type DriftOf = dyn Fn(&[ProxyInfo]) -> Vec<String> + Send + Sync;
@@ -161,7 +161,7 @@ impl Engine {
             book: Mutex::default(),
             starting: Mutex::default(),
             started: Mutex::default(),
-            wake: Notify::new(),
+            wake: Arc::default(),
         });
         let weak = Arc::downgrade(&inner);
         std::thread::Builder::new().name("squall-ledger".into()).spawn(move || {

@@ -4,20 +4,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use squall_core::cell::Switch;
 use squall_core::curve::Curve;
 use squall_core::limits::Limits;
 use squall_core::scenario::NONE_STATED;
 use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
+use squall_core::tripwire::Tripwire;
 
 use crate::abort::{Release, released};
 use crate::arm::Resolved;
 use crate::audit::{Act, END, START};
 use crate::book::{Entry, sum};
 use crate::bring::Brought;
-use crate::compile::{Actives, Identity};
+use crate::compile::{Actives, Identity, Looks};
 use crate::engine::{Inner, Keep};
 use crate::evidence::{Evidence, Note};
+use crate::guard::wire::Laying;
 use crate::lease;
 use crate::metrics::{Figures, Watch};
 use crate::probe::{self, Found};
@@ -49,6 +52,7 @@ pub(crate) struct Running {
     run: Run,
     brought: Brought,
     actives: Actives,
+    looks: Looks,
     evidence: Arc<Evidence>,
     anchor: Anchor,
     began: String,
@@ -90,6 +94,7 @@ impl Armed {
         kept.map_err(|why| Refusal::NotArmed(vec![why]))?;
         lease::grant(&switch, keep, now, inner.safety.lease);
         let observed = entry.card().observed;
+        let laid = switch.clone();
         let who = Identity { id: entry.id.clone(), seed: entry.seed, switch, observed };
         let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
         {
@@ -101,7 +106,8 @@ impl Armed {
         }
         let evidence = Arc::new(Evidence::new(anchor, &actives, observed));
         inner.runs.insert(entry.id.clone(), evidence.clone());
-        let run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
+        let mut run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
+        let looks = Looks { turns: resolved.turns.clone(), guards: lay(&mut run, inner, &entry, &resolved, &laid) };
         let found = sync_channel(entry.checked.probes.len().max(1));
         let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
         inner.audit.write(Act::own(START, Some(&entry.id), entry.told_start()).plan(&entry.checked.digest)).map_err(
@@ -111,7 +117,19 @@ impl Armed {
                 Refusal::NotArmed(vec![why])
             },
         )?;
-        Ok(Running { entry, resolved, run, brought, actives, evidence, anchor, began, found, limits: Arc::new(limits) })
+        Ok(Running {
+            entry,
+            resolved,
+            run,
+            brought,
+            actives,
+            looks,
+            evidence,
+            anchor,
+            began,
+            found,
+            limits: Arc::new(limits),
+        })
     }
 }
 
@@ -191,7 +209,8 @@ impl Running {
 
     /// Has turns measured where somebody reads them, before any fault is in the plan.
     fn measure(&self, inner: &Inner) {
-        inner.compiler().add(inner.plane.cell(), &self.entry.id, &Actives::new(), self.resolved.turns.clone());
+        let looks = Looks { turns: self.looks.turns.clone(), guards: Vec::new() };
+        inner.compiler().add(inner.plane.cell(), &self.entry.id, &Actives::new(), looks);
     }
 
     /// Lets the timeline go on after a step, for card and switch at the same moment.
@@ -223,7 +242,7 @@ impl Running {
         }
         switch.stop_at(stop.unwrap_or(NEVER));
         switch.start(origin);
-        inner.compiler().add(inner.plane.cell(), &self.entry.id, &self.actives, self.resolved.turns.clone());
+        inner.compiler().add(inner.plane.cell(), &self.entry.id, &self.actives, self.looks.clone());
         inner.tell(&self.entry, "state", "running".into());
     }
 
@@ -253,6 +272,32 @@ impl Running {
         drop(compiler);
         self.entry.lifted(&Release::new(cell, asked, stopped, epoch, before));
     }
+}
+
+/// Lays the guards of a run into the data path: what to count with on which proxy.
+fn lay(
+    run: &mut Run,
+    inner: &Inner,
+    entry: &Entry,
+    resolved: &Resolved,
+    switch: &Arc<Switch>,
+) -> Vec<(Arc<str>, Arc<Tripwire>)> {
+    let wake = inner.wake.clone();
+    let laying = Laying {
+        switch,
+        from: resolved.schedule.first_open,
+        observed: entry.card().observed,
+        bell: Arc::new(move || wake.notify_one()),
+        workers: inner.plane.cell().shards().len(),
+    };
+    let mut laid = Vec::new();
+    for ((guard, spec), wiring) in run.guards.iter_mut().zip(&entry.checked.guards).zip(&resolved.watching.wirings) {
+        let Some(wiring) = wiring else { continue };
+        let wire = laying.lay(spec, wiring);
+        guard.lay(wire.clone());
+        laid.extend(wiring.proxies.iter().map(|proxy| (proxy.clone(), wire.clone())));
+    }
+    laid
 }
 
 /// What nobody would know of ends.

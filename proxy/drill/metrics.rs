@@ -10,7 +10,7 @@ use squall_core::scenario::Metric;
 use squall_core::time::{SECOND, Time};
 
 /// Snapshots that a sliding window keeps, whatever its length.
-const SNAPSHOTS: u64 = 40;
+const SNAPSHOTS: u64 = squall_core::tripwire::STEPS;
 
 /// Where figures are taken from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -154,6 +154,18 @@ impl Figures {
 #[allow(clippy::cast_precision_loss)]
 fn share(part: u64, of: u64) -> Option<f64> {
     (of > 0).then(|| part as f64 / of as f64)
+}
+
+/// The share of answers that may take longer than a quantile; none: the metric is none.
+pub(crate) fn beyond_quantile(metric: Metric) -> Option<f64> {
+    match metric {
+        Metric::P50 => Some(0.5),
+        Metric::P90 => Some(0.1),
+        Metric::P95 => Some(0.05),
+        Metric::P99 => Some(0.01),
+        Metric::P999 => Some(0.001),
+        _ => None,
+    }
 }
 
 fn quantile(metric: Metric) -> Option<f64> {

@@ -303,13 +303,13 @@ pub(crate) fn forecast(checked: &Checked, run: &Run, watch: Option<usize>) -> Ve
 pub(crate) fn guards(run: &Run, watches: &[Watch]) -> Vec<GuardStory> {
     let guards = run.guards.iter().map(|guard| GuardStory {
         name: guard.name.clone(),
-        metric: word(guard.metric),
-        source: watches.get(guard.watch).map_or("", |watch| watch.label(guard.metric)),
+        metric: guard.metric(),
+        source: watches.get(guard.watch).map_or("", |watch| guard.label(watch)),
         bound: guard.bound(),
         fired: guard.fired,
         last: guard.last,
         worst: guard.worst,
-        shown: guard.worst.map_or_else(|| "no reading".into(), |value| show(guard.metric, value)),
+        shown: guard.worst.map_or_else(|| "no reading".into(), |value| guard.show(value)),
         closest: guard.closest(),
         near_miss: guard.is_near_miss(),
     });

@@ -5,6 +5,7 @@ use squall_core::time::{Now, Time};
 
 use crate::before::Before;
 use crate::guard::Guard;
+use crate::guard::wire::Wiring;
 use crate::lease;
 use crate::metrics::Figures;
 use crate::phases::{Phases, Place};
@@ -128,6 +129,14 @@ enum Stage {
     Over,
 }
 
+/// What becomes of a run whose guards were asked.
+enum Heeded {
+    GoesOn,
+    /// It stands still from now on.
+    Pauses,
+    Ends(Ending),
+}
+
 /// A run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
@@ -157,6 +166,8 @@ pub(crate) struct Run {
 pub(crate) struct Watching {
     pub(crate) watches: usize,
     pub(crate) guards: Vec<usize>,
+    /// Per guard: what of it the workers can decide.
+    pub(crate) wirings: Vec<Option<Wiring>>,
     pub(crate) expects: Vec<usize>,
     /// Of each condition on the steady state; of no meaning where that is a probe.
     pub(crate) before: Vec<usize>,
@@ -170,7 +181,7 @@ impl Run {
         let expects = checked.expects.iter().cloned().zip(watching.expects.iter().copied());
         Run {
             schedule,
-            guards: guards.filter_map(|(spec, watch)| Guard::new(spec, *watch)).collect(),
+            guards: guards.map(|(spec, watch)| Guard::new(spec, *watch)).collect(),
             probes: checked.probes.iter().map(Probe::new).collect(),
             before: Before::new(&checked.before, &watching.before, &probes),
             steps: Steps::new(&checked.steps),
@@ -285,12 +296,17 @@ impl Run {
         let Some(elapsed) = inputs.timeline.elapsed(now.mono) else { return effects };
         let stands = inputs.timeline.still.is_some();
         if self.stood && !stands {
-            self.guards.iter_mut().for_each(Guard::reset);
+            self.guards.iter_mut().for_each(|guard| guard.reset(now));
         }
         self.stood = stands;
         let lived = inputs.timeline.lived(now.mono).unwrap_or(elapsed);
         let place = Place { elapsed, lived, ended: self.schedule.last_end.and_then(|end| self.lived_at(end, elapsed)) };
         self.look(now.mono, Some(place).filter(|_| !stands), &inputs.figures);
+        match self.heed(&mut effects) {
+            Heeded::GoesOn => {}
+            Heeded::Pauses => return effects,
+            Heeded::Ends(ending) => return self.end(ending, effects),
+        }
         if !stands && elapsed >= self.schedule.planned {
             self.tell_edges(self.schedule.planned, &mut effects);
             return self.wind_up(now, effects);
@@ -311,7 +327,7 @@ impl Run {
             return self.end(Ending { cause: Cause::Person, reason, at: now.mono }, effects);
         }
         self.tell_edges(elapsed, &mut effects);
-        if let Some(ending) = self.watch(now, inputs, &mut effects) {
+        if let Heeded::Ends(ending) = self.watch(now, inputs, &mut effects) {
             return self.end(ending, effects);
         }
         let any_open = self.schedule.any_open(elapsed);
@@ -344,27 +360,51 @@ impl Run {
         self.told = Some(elapsed);
     }
 
-    fn watch(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) -> Option<Ending> {
-        for guard in &mut self.guards {
-            let figures = inputs.figures.get(guard.watch).and_then(Option::as_ref);
-            let fired = figures.and_then(|figures| guard.look(now.mono, figures));
-            effects.extend(guard.near().map(|text| Effect::Tell("near", text)));
-            let Some(text) = fired else { continue };
-            if self.observed {
-                effects.push(Effect::Tell("guard", format!("would have fired: {text}")));
-                continue;
-            }
-            effects.push(Effect::Tell("guard", text.clone()));
-            match guard.action {
-                GuardAction::Abort => {
-                    self.refuting.push(text.clone());
-                    return Some(Ending { cause: Cause::Guard, reason: text, at: now.mono });
-                }
-                GuardAction::Pause => effects.push(Effect::Pause(text)),
-                GuardAction::Alert | GuardAction::StepDown => {}
+    /// Guards that have fired in the data path: the experiment may be off by now, and this is why.
+    fn heed(&mut self, effects: &mut Vec<Effect>) -> Heeded {
+        for index in 0..self.guards.len() {
+            let Some((text, at)) = self.guards.get_mut(index).and_then(Guard::tripped) else { continue };
+            match self.fire(index, text, at, effects) {
+                Heeded::GoesOn => {}
+                heeded => return heeded,
             }
         }
-        None
+        Heeded::GoesOn
+    }
+
+    fn watch(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) -> Heeded {
+        for index in 0..self.guards.len() {
+            let Some(guard) = self.guards.get_mut(index) else { continue };
+            let figures = inputs.figures.get(guard.watch).and_then(Option::as_ref);
+            let fired = figures.and_then(|figures| guard.look(now, figures));
+            effects.extend(guard.near().map(|text| Effect::Tell("near", text)));
+            let Some(text) = fired else { continue };
+            match self.fire(index, text, now.mono, effects) {
+                Heeded::GoesOn => {}
+                heeded => return heeded,
+            }
+        }
+        Heeded::GoesOn
+    }
+
+    /// A guard has fired, at `at`, monotonic ns.
+    fn fire(&mut self, index: usize, text: String, at: Time, effects: &mut Vec<Effect>) -> Heeded {
+        if self.observed {
+            effects.push(Effect::Tell("guard", format!("would have fired: {text}")));
+            return Heeded::GoesOn;
+        }
+        effects.push(Effect::Tell("guard", text.clone()));
+        match self.guards.get(index).map(|guard| guard.action) {
+            Some(GuardAction::Abort) => {
+                self.refuting.push(text.clone());
+                Heeded::Ends(Ending { cause: Cause::Guard, reason: text, at })
+            }
+            Some(GuardAction::Pause) => {
+                effects.push(Effect::Pause(text));
+                Heeded::Pauses
+            }
+            Some(GuardAction::Alert | GuardAction::StepDown) | None => Heeded::GoesOn,
+        }
     }
 
     /// The planned end: faults are lifted, then the last checks run.

@@ -4,6 +4,7 @@
 mod course;
 mod crash;
 mod fakes;
+mod guards;
 mod running;
 mod words;
 

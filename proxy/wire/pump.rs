@@ -517,7 +517,7 @@ impl Conn {
             Err(error) => {
                 let to = self.destination;
                 tracing::debug!(proxy = &*self.local.proxy.name, ?to, %error, "the upstream can not be reached");
-                self.local.meter.connect_failed.add(1);
+                self.local.broke(|meter| &meter.connect_failed);
                 if !self.local.proxy.target.load().spec.closes_unreached {
                     reset::arm(&self.client);
                 }
@@ -642,7 +642,7 @@ impl Conn {
                 reset::arm(server);
             }
         } else {
-            self.local.meter.reset_by_server.add(1);
+            self.local.broke(|meter| &meter.reset_by_server);
             reset::arm(&self.client);
         }
         Stage::Done
@@ -669,7 +669,7 @@ fn watch(source: &Socket, cx: &mut Context<'_>) -> Result<(), Broken> {
 pub(crate) fn measure(local: &Local, asked: &mut Time, flow: Flow, now: Time) {
     match flow {
         Flow::Upstream => *asked = now,
-        Flow::Downstream if *asked > 0 => local.meter.turn(now.saturating_sub(std::mem::take(asked))),
+        Flow::Downstream if *asked > 0 => local.turn(now.saturating_sub(std::mem::take(asked))),
         Flow::Downstream => {}
     }
 }

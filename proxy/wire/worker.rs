@@ -11,9 +11,11 @@ use std::sync::atomic::Ordering;
 
 use slab::Slab;
 use squall_core::cell::Shard;
+use squall_core::http::StatusCode;
 use squall_core::observe::Record;
 use squall_core::plan::{Active, Slice};
 use squall_core::time::{Clock, MICRO, MILLI, NEVER, Now, Time};
+use squall_core::tripwire::Event;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -23,7 +25,7 @@ use crate::door::{Doorkeeper, KEEPER};
 use crate::entrance::Entrance;
 use crate::http::{self, Watcher};
 use crate::listen::accept_all;
-use crate::meter::Meter;
+use crate::meter::{Count, Meter};
 use crate::plane::{Common, Proxy};
 use crate::pump::{Link, Run};
 use crate::reset;
@@ -140,6 +142,10 @@ pub(crate) struct Local {
     pub(crate) version: Cell<u32>,
     /// Whether somebody reads the turns.
     pub(crate) measure: Cell<bool>,
+    /// Whether guards look at what happens here.
+    guarded: Cell<bool>,
+    /// The worker's number.
+    lane: usize,
     /// Connections on this worker.
     pub(crate) links: Cell<usize>,
     retired: Cell<bool>,
@@ -166,10 +172,60 @@ impl Local {
             return false;
         }
         self.measure.set(slice.is_some_and(|slice| slice.measure_turns));
+        self.guarded.set(slice.is_some_and(|slice| !slice.guards.is_empty()));
         *mine = slice.cloned();
         self.state.set(state);
         self.version.set(self.version.get().wrapping_add(1));
         true
+    }
+
+    /// A connection was accepted.
+    pub(crate) fn accepted(&self) {
+        self.meter.accepted.add(1);
+        self.tell_guards(&[Event::Accepted]);
+    }
+
+    /// A connection failed, and no fault has done it.
+    pub(crate) fn broke(&self, how: fn(&Meter) -> &Count) {
+        how(&self.meter).add(1);
+        self.tell_guards(&[Event::Broken]);
+    }
+
+    /// From the last client byte to the first answer byte, ns.
+    pub(crate) fn turn(&self, took: Time) {
+        self.meter.turn(took);
+        self.tell_guards(&[Event::Took(took)]);
+    }
+
+    /// See [`Meter::exchange`].
+    pub(crate) fn exchange(&self, status: StatusCode, injected: bool, took: Time) {
+        self.meter.exchange(status, injected, took);
+        let events = [Event::Took(took), Event::Request { failed: status.is_server_error() }];
+        self.tell_guards(if injected { &events[..1] } else { &events });
+    }
+
+    /// An HTTP exchange ended before its answer was whole, and no fault has done it. `failed`: its answer had said so.
+    pub(crate) fn cut(&self, failed: bool) {
+        self.meter.cut(false);
+        if !failed {
+            self.tell_guards(&[Event::Request { failed: true }]);
+        }
+    }
+
+    #[inline]
+    fn tell_guards(&self, events: &[Event]) {
+        if self.guarded.get() {
+            self.hold_against_guards(events);
+        }
+    }
+
+    #[cold]
+    fn hold_against_guards(&self, events: &[Event]) {
+        let now = SystemClock.now();
+        let slice = self.slice.borrow();
+        for guard in slice.iter().flat_map(|slice| &slice.guards) {
+            events.iter().for_each(|event| guard.count(self.lane, *event, now));
+        }
     }
 }
 
@@ -316,7 +372,7 @@ impl Worker {
     pub(crate) fn welcome(self: &Rc<Self>, local: &Rc<Local>, socket: OwnedFd, client: Option<SocketAddr>, tcp: bool) {
         let proxy = &local.proxy;
         if !proxy.enter() {
-            local.meter.refused.add(1);
+            local.broke(|meter| &meter.refused);
             if tcp {
                 let _gone = socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
             }
@@ -335,13 +391,13 @@ impl Worker {
 
     fn adopt(self: &Rc<Self>, local: &Rc<Local>, arrival: Arrival) {
         let Arrival { proxy, socket, tcp, client, ordinal } = arrival;
-        local.meter.accepted.add(1);
+        local.accepted();
         let socket = match Socket::new(socket, tcp) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::warn!(proxy = &*proxy.name, %error, "a connection could not be watched");
                 local.meter.ended.add(1);
-                local.meter.refused.add(1);
+                local.broke(|meter| &meter.refused);
                 self.common.left(self.id, &proxy);
                 return;
             }
@@ -460,6 +516,8 @@ impl Worker {
             slice: RefCell::default(),
             version: Cell::new(0),
             measure: Cell::new(false),
+            guarded: Cell::new(false),
+            lane: self.id,
             links: Cell::new(0),
             retired: Cell::new(proxy.is_closed()),
             state: Cell::new(state_of(None, Now { mono: 0, boot: 0 })),

@@ -10,6 +10,7 @@ use super::world::{Known, World, glob};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::{ExpectSpec, ForecastSpec, GuardCondition, GuardSpec, Metric};
 use crate::time::{MILLI, SECOND};
+use crate::tripwire::never_burns;
 use crate::unit::{Duration, Percentage};
 
 /// Where figures of a scenario come from.
@@ -139,10 +140,19 @@ pub(crate) fn guard(reader: &mut Reader, table: &Table, index: usize, scene: &Sc
         for key in ["above", "below"].into_iter().filter(|key| table.has(key)) {
             reader.error(table, &path, key, format!("`{key}` goes with `metric`"));
         }
-        let watched = scene.watched(proxy).unwrap_or_default();
-        if draft.burn.is_some() && !watched.is_empty() && !watched.iter().any(|known| known.slo) {
-            let message = format!("proxy `{}` has no `slo` whose budget could burn", watched[0].name);
-            reader.at(Diagnostic::error(message), table, &path, if proxy.is_some() { "proxy" } else { "burn" });
+        for key in ["min_events", "over", "for"].into_iter().filter(|key| table.has(key)) {
+            let message = match (draft.harm, key) {
+                (Some(_), _) => format!("`{key}` goes with `metric` or `burn`: a harm allowance is for the whole run"),
+                (None, "min_events") => "a burn rate rests on at least 10 bad events, whatever is written here".into(),
+                (None, _) => continue,
+            };
+            reader.error(table, &path, key, message);
+        }
+        if draft.harm == Some(0) {
+            reader.error(table, &path, "harm", "an allowance of nothing is spent before anything has happened");
+        }
+        if let Some(burn) = &draft.burn {
+            check_burn(reader, table, &path, burn.0, proxy, scene);
         }
     }
     let over = draft.over.map_or(10 * SECOND, |over| over.0);
@@ -158,6 +168,22 @@ pub(crate) fn guard(reader: &mut Reader, table: &Table, index: usize, scene: &Sc
         over,
         min_events: draft.min_events.unwrap_or(20),
     })
+}
+
+/// Refuses a budget that is not there, and a rate at which it can't burn.
+fn check_burn(reader: &mut Reader, table: &Table, path: &str, rate: f64, proxy: Option<&str>, scene: &Scene<'_>) {
+    let watched = scene.watched(proxy).unwrap_or_default();
+    for known in watched {
+        let Some(objective) = known.slo else {
+            let message = format!("proxy `{}` has no `slo` whose budget could burn", known.name);
+            let help = "give it one: slo = { objective = \"99.9%\", window = \"30d\" }";
+            let key = if proxy.is_some() { "proxy" } else { "burn" };
+            return reader.at(Diagnostic::error(message).help(help), table, path, key);
+        };
+        if let Some(why) = never_burns(rate, objective) {
+            return reader.error(table, path, "burn", format!("proxy `{}`: {why}", known.name));
+        }
+    }
 }
 
 /// A metric as it is written.

@@ -1,7 +1,7 @@
 //! What the names in a document may refer to: everything that the documents given together define.
 
 use super::address::{Target, arrives, target};
-use super::node::Table;
+use super::node::{Node, Table};
 use super::reader::{Reader, item};
 use super::words;
 use crate::fault::Carrier;
@@ -9,6 +9,7 @@ use crate::groups::Link;
 use crate::matcher::NeverFault;
 use crate::scenario::{Protocol, ProxySpec};
 use crate::tls::Mode;
+use crate::unit::Percentage;
 
 /// Everything that has a name.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +41,8 @@ pub(crate) struct Known {
     pub(crate) upstream: String,
     /// None: wrongly written.
     pub(crate) protocol: Option<Protocol>,
-    pub(crate) slo: bool,
+    /// Objective of its slo, 0 to 1; not a number: wrongly written.
+    pub(crate) slo: Option<f64>,
     /// What becomes of its clients' TLS.
     pub(crate) tls: Option<Mode>,
     pub(crate) from: Option<String>,
@@ -56,7 +58,7 @@ impl Known {
             listen: spec.listen.clone(),
             upstream: spec.upstream.clone(),
             protocol: Some(spec.protocol),
-            slo: spec.slo.is_some(),
+            slo: spec.slo.map(|(objective, _)| objective),
             tls: spec.way.tls.as_ref().map(|tls| tls.mode),
             from: spec.from.clone(),
             to: spec.to.clone(),
@@ -80,6 +82,16 @@ impl Known {
     }
 }
 
+fn objective(table: &Table) -> Option<f64> {
+    let written = table.node("slo")?.as_table().and_then(|slo| slo.node("objective")).map(Node::to_json);
+    let share = match written {
+        Some(serde_json::Value::String(text)) => text.parse::<Percentage>().ok().map(|share| share.0),
+        Some(other) => other.as_f64(),
+        None => None,
+    };
+    Some(share.map_or(f64::NAN, |share| share / 100.0))
+}
+
 impl World {
     /// Adds what a document defines, well written or not: one mistake should not make another.
     pub(crate) fn add(&mut self, root: &Table, document: usize) {
@@ -98,7 +110,7 @@ impl World {
                 listen: text("listen"),
                 upstream: text("upstream"),
                 protocol,
-                slo: table.has("slo"),
+                slo: objective(table),
                 tls: tls(table),
                 from: table.text("from").map(str::to_owned),
                 to: table.text("to").map(str::to_owned),

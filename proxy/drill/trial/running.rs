@@ -27,10 +27,10 @@ use crate::view::{Event, ExperimentView, Mark, MarkKind, Refusal, State, Verdict
 /// Longer than anything here takes; only a broken test waits this long.
 const AT_MOST: Duration = Duration::from_secs(20);
 
-struct Rig {
-    plane: Arc<Plane>,
+pub(super) struct Rig {
+    pub(super) plane: Arc<Plane>,
     doubles: Arc<Doubles>,
-    engine: Engine,
+    pub(super) engine: Engine,
     runs: Vec<Running>,
     ledger: Ledger,
     events: tokio::sync::broadcast::Receiver<Event>,
@@ -45,11 +45,11 @@ impl Drop for Rig {
     }
 }
 
-fn rig() -> Rig {
+pub(super) fn rig() -> Rig {
     rig_with(Safety::default(), state())
 }
 
-fn rig_with(safety: Safety, state: PathBuf) -> Rig {
+pub(super) fn rig_with(safety: Safety, state: PathBuf) -> Rig {
     let (plane, doubles) = (Plane::new(), Arc::new(Doubles::default()));
     let (ledger, from) = Ledger::new(64);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -69,18 +69,18 @@ fn rig_with(safety: Safety, state: PathBuf) -> Rig {
 }
 
 impl Rig {
-    fn submit(&self, words: ScenarioWords) -> String {
+    pub(super) fn submit(&self, words: ScenarioWords) -> String {
         self.engine.submit(words.checked(), &Identity::local()).unwrap().id
     }
 
-    fn start(&self, words: ScenarioWords) -> String {
+    pub(super) fn start(&self, words: ScenarioWords) -> String {
         let id = self.submit(words);
         self.engine.start(&id, Keep::Owned, &Identity::local()).unwrap();
         id
     }
 
     /// Seconds in ticks of 50 ms, with 100 requests answered per second.
-    fn go(&mut self, seconds: f64) {
+    pub(super) fn go(&mut self, seconds: f64) {
         let mut left = seconds;
         while left > 1e-9 {
             self.plane.hand.forward(50 * MILLI);
@@ -91,7 +91,7 @@ impl Rig {
     }
 
     /// Until a run is over: its end is on a thread of its own.
-    fn over(&mut self, id: &str) -> ExperimentView {
+    pub(super) fn over(&mut self, id: &str) -> ExperimentView {
         for _ in 0..AT_MOST.as_millis() {
             self.engine.tick(&mut self.runs);
             let view = self.engine.view(id).unwrap();
@@ -103,13 +103,13 @@ impl Rig {
         panic!("{id} is not over");
     }
 
-    fn actives(&self, proxy: &str) -> Vec<Arc<Active>> {
+    pub(super) fn actives(&self, proxy: &str) -> Vec<Arc<Active>> {
         let plan = self.plane.cell().plan().load_full();
         plan.slice(proxy).map_or(vec![], |slice| slice.actives.clone())
     }
 
     /// What the workers would have counted and recorded: n delays of 100 ms, off by `error`.
-    fn hit(&self, proxy: &str, n: u64, error: Time) {
+    pub(super) fn hit(&self, proxy: &str, n: u64, error: Time) {
         for active in self.actives(proxy) {
             let mut records = Vec::new();
             for ordinal in 0..n {
@@ -147,7 +147,7 @@ impl Rig {
         std::fs::read_to_string(self.state.join("runs").join(id).join(file)).unwrap()
     }
 
-    fn told(&mut self, kind: &str) -> Vec<String> {
+    pub(super) fn told(&mut self, kind: &str) -> Vec<String> {
         let mut told = Vec::new();
         while let Ok(event) = self.events.try_recv() {
             if event.kind == kind {
@@ -159,11 +159,11 @@ impl Rig {
 }
 
 /// A fault from 1 to 3 s; planned to end at 8 s.
-fn short() -> ScenarioWords {
+pub(super) fn short() -> ScenarioWords {
     scenario("s").fault(fault("late").window(window(1, 2))).expect(expect(Metric::P99, 50e6))
 }
 
-fn against(refusal: Result<ExperimentView, Refusal>) -> Vec<String> {
+pub(super) fn against(refusal: Result<ExperimentView, Refusal>) -> Vec<String> {
     match refusal {
         Err(Refusal::NotArmed(against)) => against,
         other => panic!("not refused: {other:?}"),
@@ -336,7 +336,7 @@ fn everything_in_the_way_is_said_at_once() {
         "workload `w`: target 10.0.0.2:80 is not in allow_upstreams",
         "there is no proxy `q*` (there are: p, far)",
         "fault `http`: this kind can only be checked",
-        "guard `burn`: burn-rate guards",
+        "guard `burn`: proxy `gone` has no `slo` whose budget could burn",
         "guard `down`: step_down",
     ];
     for part in parts {

@@ -136,6 +136,14 @@ impl GuardWords {
         self.0.action = action;
         self
     }
+    pub(crate) fn harm(mut self, allowed: u64) -> Self {
+        self.0.condition = GuardCondition::Harm(allowed);
+        self
+    }
+    pub(crate) fn on(mut self, proxy: &str) -> Self {
+        self.0.proxy = Some(proxy.into());
+        self
+    }
     pub(crate) fn burns(mut self) -> Self {
         self.0.condition = GuardCondition::Burn(14.4);
         self

@@ -80,6 +80,8 @@ struct Exchange<'a, C> {
     answer: Leg,
     /// The answer's head was sent.
     headed: bool,
+    /// It said that the request has failed, and no fault's doing.
+    failed: bool,
     injected: bool,
 }
 
@@ -102,6 +104,7 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         request: if has_body { Leg::new(Flow::Upstream) } else { Leg::finished(Flow::Upstream) },
         answer: Leg::new(Flow::Downstream),
         headed: false,
+        failed: false,
         injected: false,
         brought,
     };
@@ -642,39 +645,40 @@ impl<C: Client> Exchange<'_, C> {
         Ok(())
     }
 
-    fn note_answer(&self, status: StatusCode) {
+    fn note_answer(&mut self, status: StatusCode) {
+        self.failed = status.is_server_error() && !self.injected;
         let took = SystemClock::mono().saturating_sub(self.began);
-        self.watcher.local.meter.exchange(status, self.injected, took);
+        self.watcher.local.exchange(status, self.injected, took);
     }
 
     /// Lets the client feel how it ended, and counts it.
     fn conclude(&mut self, ended: Result<(), Halt>) {
-        let meter = &self.watcher.local.meter;
+        let local = &self.watcher.local;
         match ended {
             Ok(()) | Err(Halt::Answered) => {}
             Err(Halt::Client) => {
-                meter.left.add(1);
+                local.meter.left.add(1);
                 self.client.end(&End::Reset);
             }
             Err(Halt::Injected(how, by)) => {
-                meter.injected.add(1);
-                meter.cut(true);
+                local.meter.injected.add(1);
+                local.meter.cut(true);
                 if let Some(client) = self.talk.client {
                     self.watcher.worker.common.note_end(self.watcher.worker.id, client, &by);
                 }
                 self.client.end(&how);
             }
             Err(Halt::Failed(failure)) => {
-                meter.connect_failed.add(1);
+                local.broke(|meter| &meter.connect_failed);
                 self.fail(&failure);
             }
             Err(Halt::Upstream(Broken::Refused(refusal))) if !self.headed => {
-                meter.cut(false);
+                local.meter.cut(false); // guards count the answer that squall makes of it
                 self.fail(&Failure { status: refusal.status, error: "http_protocol_error", why: refusal.why.into() });
             }
             Err(Halt::Upstream(broken)) => {
-                meter.reset_by_server.add(1);
-                meter.cut(false);
+                local.broke(|meter| &meter.reset_by_server);
+                local.cut(self.failed);
                 self.client.end(&match broken {
                     Broken::Lost { reset: false } => End::Fin,
                     Broken::Code(code) => End::Code(code),

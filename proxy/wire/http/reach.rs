@@ -229,7 +229,7 @@ pub(super) async fn secure(
         Ok(stream) => Ok(Stream::Connected(Box::new(stream))),
         Err(failure) => {
             tracing::debug!(proxy = &*local.proxy.name, "{failure}");
-            local.meter.tls_server_failed.add(1);
+            local.broke(|meter| &meter.tls_server_failed);
             Err(Failure { status: StatusCode::BAD_GATEWAY, error: "tls_protocol_error", why: failure.to_string() })
         }
     }

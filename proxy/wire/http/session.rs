@@ -126,7 +126,7 @@ impl Session {
                 Next::Request(taken) => self.exchange(&mut client, request, taken, number).await,
                 Next::Refused(refusal) => {
                     refuse(&mut client, refusal);
-                    self.watcher.local.meter.exchange(refusal.status, false, 0);
+                    self.watcher.local.exchange(refusal.status, false, 0);
                     break;
                 }
                 Next::Preface => {

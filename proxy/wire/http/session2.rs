@@ -145,7 +145,7 @@ impl Session2 {
                 Err(Wrong::Malformed) => client.refuse(),
                 Err(Wrong::Refused(refusal)) => {
                     refuse(&mut client, refusal);
-                    own.local.meter.exchange(refusal.status, false, 0);
+                    own.local.exchange(refusal.status, false, 0);
                 }
                 Ok((request, length)) => {
                     let upgrade = request.method == Method::CONNECT;

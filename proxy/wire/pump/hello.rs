@@ -146,7 +146,7 @@ impl Conn {
             }
             _ => {
                 tracing::debug!(proxy = &*self.local.proxy.name, "the upstream does not grant TLS");
-                self.local.meter.tls_server_failed.add(1);
+                self.local.broke(|meter| &meter.tls_server_failed);
                 reset::arm(&self.client);
                 Poll::Ready(Stage::Done)
             }

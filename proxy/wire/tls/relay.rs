@@ -143,7 +143,7 @@ impl Relay {
                     Ok(stream) => Layer::Connected(Box::new(stream)),
                     Err(failure) => {
                         tracing::debug!(proxy = &*self.watcher.local.proxy.name, "{failure}");
-                        self.watcher.local.meter.tls_server_failed.add(1);
+                        self.watcher.local.broke(|meter| &meter.tls_server_failed);
                         return End::ByServer;
                     }
                 }
@@ -191,7 +191,7 @@ impl Relay {
     }
 
     fn broken_by_server(&self) -> End {
-        self.watcher.local.meter.reset_by_server.add(1);
+        self.watcher.local.broke(|meter| &meter.reset_by_server);
         End::ByServer
     }
 
@@ -210,7 +210,7 @@ impl Relay {
         let Watcher { worker, local, .. } = &*self.watcher;
         let unreached = |error: io::Error| {
             tracing::debug!(proxy = &*local.proxy.name, to = ?self.from.destination, %error, "the upstream can not be reached");
-            local.meter.connect_failed.add(1);
+            local.broke(|meter| &meter.connect_failed);
             if target.spec.closes_unreached { End::Closed } else { End::ByServer }
         };
         let mut dialling =

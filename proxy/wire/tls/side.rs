@@ -80,7 +80,7 @@ impl Side {
             && let Some(watcher) = &self.watcher
         {
             let asked = std::mem::take(&mut self.asked);
-            watcher.local.meter.turn(SystemClock::mono().saturating_sub(asked));
+            watcher.local.turn(SystemClock::mono().saturating_sub(asked));
         }
     }
 }

@@ -73,7 +73,7 @@ impl Association {
     /// A client's first datagram has come.
     pub(super) fn begin(worker: &Rc<Worker>, port: &Rc<Port>, peer: Peer, now: Time) -> Rc<Association> {
         let local = &port.local;
-        local.meter.accepted.add(1);
+        local.accepted();
         local.links.set(local.links.get() + 1);
         worker.common.came(worker.id);
         worker.follow();
@@ -124,7 +124,7 @@ impl Association {
             Err(error) => {
                 let proxy = &*self.port.local.proxy.name;
                 tracing::warn!(proxy, %error, "the upstream of an association can not be reached");
-                self.port.local.meter.connect_failed.add(1);
+                self.port.local.broke(|meter| &meter.connect_failed);
                 let mut inner = self.inner.borrow_mut();
                 inner.failed = true;
                 inner.expires = SystemClock::mono().saturating_add(FAILED);
@@ -313,7 +313,7 @@ impl Association {
     fn refused(&self, inner: &mut Inner, error: Errno) {
         tracing::debug!(proxy = &*self.port.local.proxy.name, %error, "the upstream refuses datagrams");
         if !std::mem::replace(&mut inner.refused, true) {
-            self.port.local.meter.reset_by_server.add(1);
+            self.port.local.broke(|meter| &meter.reset_by_server);
         }
     }
 

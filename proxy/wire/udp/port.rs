@@ -104,7 +104,7 @@ impl Port {
         if self.worker.common.is_full() && !self.one_gives_way(now)
             || !(self.local.proxy.enter() || self.one_gives_way(now) && self.local.proxy.enter())
         {
-            self.local.meter.refused.add(1);
+            self.local.broke(|meter| &meter.refused);
             return None;
         }
         let association = Association::begin(&self.worker, self, peer, now);

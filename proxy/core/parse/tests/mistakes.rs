@@ -197,6 +197,18 @@ const OTHERS: &[(&str, &str)] = &[
     ("[[guard]]\nname = \"x\"", "a guard needs `metric`, `burn` or `harm`"),
     ("[[guard]]\nharm = 1\nmetric = \"p99\"", "a guard has one of"),
     ("[[guard]]\nburn = \"14x\"\nproxy = \"redis\"", "has no `slo`"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nslo = { objective = \"90%\", window = \
+         \"30d\" }\n[[guard]]\nburn = \"10x\"\nproxy = \"b\"",
+        "proxy `b`: the budget of 90% burns at most 10.000000x: 10x can never fire",
+    ),
+    ("[[guard]]\nharm = 0", "an allowance of nothing"),
+    ("[[guard]]\nharm = 3\nover = \"5s\"", "a harm allowance is for the whole run"),
+    (
+        "[[proxy]]\nname = \"b\"\nlisten = \"127.0.0.1:0\"\nupstream = \"a:1\"\nslo = { objective = \"90%\", window = \
+         \"30d\" }\n[[guard]]\nburn = \"2x\"\nproxy = \"b\"\nmin_events = 3",
+        "at least 10 bad events",
+    ),
     ("[[guard]]\nmetric = \"recovery\"\nabove = \"5s\"", "no guard can watch it"),
     ("[[expect]]\nmetric = \"p99\"\nbelow = \"1s\"\nabove = \"2s\"", "nothing is both"),
     ("[[before]]\nfor = \"5s\"", "either a `metric` or a `probe`"),

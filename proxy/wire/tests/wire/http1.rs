@@ -3,4 +3,4 @@
 mod faults;
 mod hostile;
 mod plain;
-mod script;
+pub(crate) mod script;

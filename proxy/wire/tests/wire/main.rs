@@ -3,6 +3,7 @@
 
 mod endings;
 mod faults;
+mod guards;
 mod headers;
 mod http1;
 mod http2;
