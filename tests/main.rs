@@ -15,3 +15,4 @@ mod real;
 mod serve;
 mod support;
 mod toxiproxy;
+mod wrap;
