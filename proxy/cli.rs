@@ -41,6 +41,9 @@ mod status;
 mod submit;
 mod token;
 mod toxiproxy;
+mod wrap;
+
+pub(crate) use serve::ANY_PORT;
 
 /// A fault-injection proxy for fail-safe experiments.
 #[derive(Debug, Parser)]
@@ -58,6 +61,8 @@ Exit codes: 0 upheld or done, 1 refuted, 2 bad input or refused at start, 3 inco
 enum Command {
     /// Run proxies and a control port until SIGTERM
     Serve(serve::Args),
+    /// Run a program with squall around it: a proxy before the APIs that it calls, for as long as it runs
+    Wrap(wrap::Args),
     /// Be a Toxiproxy server: the same flags (with one dash or two), API and configuration file
     Toxiproxy(toxiproxy::Args),
     /// Run scenarios to their verdict, with everything they bring, in this process
@@ -136,6 +141,7 @@ impl Cli {
     pub fn run(self) -> Outcome {
         match self.command {
             Command::Serve(args) => serve::run(args),
+            Command::Wrap(args) => wrap::run(args),
             Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Drill(args) => drill::run(args),
             Command::Start(args) => start::run(args),

@@ -4,26 +4,28 @@ use std::process::ExitCode;
 
 use squall_drill::view::{Refusal, Verdict};
 
-/// How the program ends. Scripts depend on the numbers.
+/// How the program ends. Scripts depend on the numbers ([`Exit::code`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Upheld, or done.
-    Done = 0,
+    Done,
     /// The hypothesis is refuted.
-    Refuted = 1,
+    Refuted,
     /// Bad input, or refused at the start.
-    BadInput = 2,
+    BadInput,
     /// Inconclusive or invalid.
-    Undecided = 3,
+    Undecided,
     /// The control port is out of reach.
-    OutOfReach = 4,
+    OutOfReach,
     /// Ended by Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
+    /// The program that `squall wrap` ran ended with this code.
+    Child(u8),
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
     }
 }
 
@@ -38,12 +40,25 @@ impl From<Verdict> for Exit {
 }
 
 impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Refuted => 1,
+            Exit::BadInput => 2,
+            Exit::Undecided => 3,
+            Exit::OutOfReach => 4,
+            Exit::Interrupted => 130,
+            Exit::Child(code) => code,
+        }
+    }
+
     /// The worse of two, for several scenarios in one run: interrupted, then refuted, then undecided.
     pub fn worse(self, other: Exit) -> Exit {
         let rank = |exit| match exit {
-            Exit::Done => 0,
+            Exit::Done | Exit::Child(0) => 0,
             Exit::Undecided => 1,
-            Exit::Refuted => 2,
+            Exit::Refuted | Exit::Child(_) => 2,
             Exit::OutOfReach => 3,
             Exit::BadInput => 4,
             Exit::Interrupted => 5,

@@ -15,6 +15,7 @@ mod language;
 pub mod library;
 mod runtime;
 pub mod wiring;
+pub mod wrap;
 
 use std::process::ExitCode;
 

@@ -37,7 +37,7 @@ pub(crate) fn ca(state: Option<&Path>) -> io::Result<PathBuf> {
 }
 
 /// Makes a directory for this user only, or believes in one that is.
-fn private(directory: &Path) -> io::Result<()> {
+pub(crate) fn private(directory: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let found = std::fs::symlink_metadata(directory)?;
     let ours =

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use squall_control::toxiproxy::{self, Registry};
 use squall_control::{Server, Settings};
+use squall_core::call::Calls;
 use squall_core::config::Config;
 use squall_core::limits::Limits;
 use squall_core::matcher::NeverFault;
@@ -24,7 +25,7 @@ use squall_drill::engine::{Engine, Setup};
 use squall_drill::notify::Webhook;
 use squall_drill::place;
 use squall_stand::LocalStand;
-use squall_wire::{Options, Plane};
+use squall_wire::{Admit, Options, Plane};
 
 use self::drift::Drift;
 use crate::exit::Failure;
@@ -58,6 +59,21 @@ pub struct Wired {
     drift: Option<Arc<Drift>>,
 }
 
+/// What only a command says about the program that it puts together.
+#[derive(Default)]
+pub struct Extras {
+    /// For the Toxiproxy-compatible port.
+    pub toxics: Toxics,
+    /// Where squall's own CA is; none: in the state directory.
+    pub ca: Option<PathBuf>,
+    /// Where HTTP exchanges are told one by one; none: nobody asks.
+    pub calls: Option<Calls>,
+    /// Held against every HTTP request before it is sent on; none: all may.
+    pub admit: Option<Admit>,
+    /// Addresses that may be reached whatever `[safety]` says: somebody has named each of them.
+    pub exempt: Vec<SocketAddr>,
+}
+
 /// What only the command line says about the Toxiproxy-compatible port.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Toxics {
@@ -75,14 +91,15 @@ impl Wired {
     /// # Errors
     /// When limits make no sense, the state directory can not be had, or threads can not be started.
     pub fn new(config: Config, file: Option<PathBuf>) -> Result<Arc<Wired>, Failure> {
-        Wired::with_toxics(config, file, Toxics::default())
+        Wired::with(config, file, Extras::default())
     }
 
-    /// [`Wired::new`], with what the command line says about toxics.
+    /// [`Wired::new`], with what only the command says.
     ///
     /// # Errors
     /// As there.
-    pub fn with_toxics(config: Config, file: Option<PathBuf>, toxics: Toxics) -> Result<Arc<Wired>, Failure> {
+    pub fn with(config: Config, file: Option<PathBuf>, extras: Extras) -> Result<Arc<Wired>, Failure> {
+        let Extras { toxics, ca, calls, admit, exempt } = extras;
         let limits = Limits::new(&config.safety).map_err(Failure::input)?;
         let state = match &config.control.state {
             Some(state) => state.clone(),
@@ -90,12 +107,17 @@ impl Wired {
         };
         let (own_limits, hook_limits) = (limits.clone(), limits.clone());
         let (ledger, records) = Ledger::new(LEDGER_BATCHES);
-        let allow = move |host: &str, to: &SocketAddr| limits.check(host, *to);
+        let allow = move |host: &str, to: &SocketAddr| match exempt.contains(to) {
+            true => Ok(()),
+            false => limits.check(host, *to),
+        };
         let never_fault = NeverFault::compile(&config.safety.never_fault);
-        let ca = runtime::ca(config.control.state.as_deref())
-            .inspect_err(|error| tracing::warn!(%error, "there is no place for a CA"))
-            .ok();
-        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, ca, ..Options::new(ledger) })
+        let ca = ca.or_else(|| {
+            runtime::ca(config.control.state.as_deref())
+                .inspect_err(|error| tracing::warn!(%error, "there is no place for a CA"))
+                .ok()
+        });
+        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, calls, admit, ca, ..Options::new(ledger) })
             .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());
@@ -197,6 +219,11 @@ impl Wired {
     pub fn populate(&self, json: &[u8]) -> Result<(), Failure> {
         let registry = self.registry(&self.config());
         registry.load(json).map_err(Failure::input)
+    }
+
+    /// The data plane.
+    pub fn plane(&self) -> &Plane {
+        &self.plane
     }
 
     /// The experiments.

@@ -16,3 +16,4 @@ mod real;
 mod serve;
 mod support;
 mod toxiproxy;
+mod wrap;

@@ -97,7 +97,7 @@ async fn pass_on(to: &Sender<Wish>, ready: &Sender<io::Result<()>>) -> io::Resul
         };
         if wish == Wish::Stop {
             if asked {
-                std::process::exit(Exit::Interrupted as i32);
+                std::process::exit(Exit::Interrupted.code().into());
             }
             asked = true;
         }

@@ -13,7 +13,7 @@ use super::interrupt::{self, Wish};
 use super::out::{say, tell};
 use super::serve::ANY_PORT;
 use crate::exit::{Exit, Failure, Outcome};
-use crate::wiring::{Toxics, Wired};
+use crate::wiring::{Extras, Toxics, Wired};
 
 /// How long what was held may be written at the end. Nobody waits for idle connections of a test suite to be closed.
 const DRAIN: time::Duration = time::Duration::from_millis(500);
@@ -70,7 +70,8 @@ pub(crate) fn run(args: Args) -> Outcome {
     let shown = Shown { proxies: args.proxy_metrics, runtime: args.runtime_metrics };
     let toxics = Toxics { seed: args.seed, lease: args.lease.map(|lease| lease.0), shown };
     let wishes = interrupt::listen()?;
-    let wired = Wired::with_toxics(Config { control, safety, ..Config::default() }, None, toxics)?;
+    let wired =
+        Wired::with(Config { control, safety, ..Config::default() }, None, Extras { toxics, ..Extras::default() })?;
     wired.open(ANY_PORT)?;
     if let Some(file) = &args.config {
         let wrong = |why: String| Failure::input(format!("{}: {why}", file.display()));

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod calendar;
+pub mod call;
 pub mod cell;
 pub mod chain;
 pub mod config;

@@ -265,10 +265,6 @@ impl Arming<'_> {
             }
             Ok(made) => Some(made),
         };
-        if fault.proxy.starts_with("host:") {
-            self.against.push(format!("{who}: `{}` needs squall wrap, which this version does not have", fault.proxy));
-            return Vec::new();
-        }
         let proxies = self.proxies(&who, &fault.proxy);
         let (Some(made), false) = (made, proxies.is_empty()) else { return Vec::new() };
         let places: Vec<(Arc<str>, Option<Flow>)> = match made.groups() {
@@ -342,8 +338,11 @@ impl Arming<'_> {
     }
 
     fn proxies(&mut self, who: &str, pattern: &str) -> Vec<Arc<str>> {
-        let found: Vec<Arc<str>> = self.names.iter().filter(|name| glob(pattern, name)).cloned().collect();
-        if found.is_empty() {
+        let found: Vec<Arc<str>> = self.names.iter().filter(|name| names(pattern, name)).cloned().collect();
+        if found.is_empty() && pattern.starts_with(HOST) {
+            self.against
+                .push(format!("{who}: `{pattern}` is a host that nobody has opened; `squall wrap` opens hosts"));
+        } else if found.is_empty() {
             let known = self.names.join(", ");
             let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are: {known}") };
             self.against.push(format!("{who}: there is no proxy `{pattern}` ({known})"));
@@ -476,6 +475,15 @@ impl Arming<'_> {
         });
         read.flatten().cloned().collect()
     }
+}
+
+/// How the names of the proxies begin that `squall wrap` opens for hosts.
+const HOST: &str = "host:";
+
+/// Whether a pattern names this proxy. A host is named with all its ports: `host:NAME` is `host:NAME:PORT` too.
+fn names(pattern: &str, name: &str) -> bool {
+    let of_a_port = |name: &str| name.rsplit_once(':').is_some_and(|(host, _)| host != "host" && glob(pattern, host));
+    glob(pattern, name) || pattern.starts_with(HOST) && of_a_port(name)
 }
 
 /// Whether every address behind `host:port` may be reached. A reference or a socket file is none; a name that can't be

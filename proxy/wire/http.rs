@@ -29,6 +29,7 @@ mod server2;
 mod session;
 mod session2;
 mod stream;
+mod told;
 mod upgrade;
 mod watch;
 

@@ -40,5 +40,5 @@ mod ways;
 mod worker;
 
 pub use clock::SystemClock;
-pub use plane::{Allow, Options, Plane, raise_descriptor_limit};
-pub use tls::Ca;
+pub use plane::{Admit, Allow, Options, Plane, raise_descriptor_limit};
+pub use tls::{Bundle, Ca};

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use squall_core::call::Calls;
 use squall_core::cell::Cell;
 use squall_core::fault::Carrier;
+use squall_core::http::Request;
 use squall_core::matcher::NeverFault;
 use squall_core::observe::{Ledger, Reading};
 use squall_core::plan::FaultRef;
@@ -42,6 +44,9 @@ use crate::worker::{Order, Worker};
 /// from; empty: none.
 pub type Allow = Arc<dyn Fn(&str, &SocketAddr) -> Result<(), String> + Send + Sync>;
 
+/// Whether a request may go to a proxy's upstream, with the reason if not.
+pub type Admit = Arc<dyn Fn(&str, &Request) -> Result<(), String> + Send + Sync>;
+
 /// Descriptors that connections leave to the control port, files and load in the same process.
 const RESERVED: u64 = 64;
 /// Descriptors of a worker besides its connections: runtime, timers, bell, pipes.
@@ -66,6 +71,10 @@ pub struct Options {
     pub http_stall: Time,
     /// How long a client of HTTP/1 may take to send a head, from its first byte, ns.
     pub http_head: Time,
+    /// Where HTTP exchanges are told one by one; none: nobody asks.
+    pub calls: Option<Calls>,
+    /// Held against every HTTP request before it is sent on; none: all may.
+    pub admit: Option<Admit>,
     /// Where squall's own CA is, or will be made when it is first needed; none: there is none.
     pub ca: Option<PathBuf>,
 }
@@ -82,6 +91,8 @@ impl Options {
             held_bytes: memory::share(),
             http_stall: 120 * SECOND,
             http_head: 60 * SECOND,
+            calls: None,
+            admit: None,
             ca: None,
         }
     }
@@ -111,6 +122,10 @@ pub(crate) struct Common {
     /// Bytes that faults hold now, and may hold at most.
     pub(crate) held: AtomicUsize,
     pub(crate) held_limit: usize,
+    /// See [`Options::calls`].
+    pub(crate) calls: Option<Calls>,
+    /// See [`Options::admit`].
+    pub(crate) admit: Option<Admit>,
     /// See [`Options::http_stall`].
     pub(crate) http_stall: Time,
     /// See [`Options::http_head`].
@@ -288,6 +303,8 @@ impl Plane {
             ledger: options.ledger,
             allow: options.allow,
             never_fault: options.never_fault,
+            calls: options.calls,
+            admit: options.admit,
             ways: ArcSwap::default(),
             leaving: Arc::default(),
             held: AtomicUsize::new(0),

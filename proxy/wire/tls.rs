@@ -1,6 +1,7 @@
 //! TLS with clients and with upstreams, over anything that carries bytes: the faults beneath act under it.
 
 mod alert;
+mod bundle;
 mod ca;
 mod client;
 mod failure;
@@ -21,6 +22,7 @@ use squall_core::fault::Flaw;
 use squall_core::plan::FaultRef;
 
 pub(crate) use self::alert::alert;
+pub use self::bundle::Bundle;
 pub(crate) use self::ca::Authority;
 pub use self::ca::Ca;
 pub(crate) use self::client::Client;

@@ -88,9 +88,7 @@ pub(crate) fn read(
         }
     }
     let Some(window) = window else { return Vec::new() };
-    let needs_wrap = "`host:` proxies are opened by `squall wrap`, which this version does not have";
-    let not_yet = head.proxy.starts_with("host:").then(|| needs_wrap.to_owned());
-    let shared = Shared { percentage, count, window, not_yet, needs_http: !http.is_empty() };
+    let shared = Shared { percentage, count, window, needs_http: !http.is_empty() };
     makings.into_iter().filter_map(|making| making.spec(&head, &shared)).collect()
 }
 
@@ -99,7 +97,6 @@ struct Shared {
     percentage: Curve<f64>,
     count: Count,
     window: Window,
-    not_yet: Option<String>,
     needs_http: bool,
 }
 
@@ -155,7 +152,7 @@ impl Making {
             needs_http: shared.needs_http,
             stealth: head.stealth.unwrap_or_default(),
             matches: head.matches.clone().map(Arc::new),
-            fault: shared.not_yet.clone().map_or(Ok(fault), Err),
+            fault: Ok(fault),
             summary,
         })
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use squall_core::call::Outcome;
 use squall_core::chain::Talk;
 use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Until, Upstream};
 use squall_core::http::{Method, Request, Response, StatusCode, Version};
@@ -21,6 +22,7 @@ use super::failure::Failure;
 use super::leg::{Leg, Stop};
 use super::names::{Names, dress};
 use super::reach::{Origin, Reached, reach};
+use super::told::Told;
 use super::watch::Watcher;
 use crate::clock::SystemClock;
 
@@ -83,6 +85,8 @@ struct Exchange<'a, C> {
     /// It said that the request has failed, and no fault's doing.
     failed: bool,
     injected: bool,
+    /// What is told of it; none: nobody asks.
+    told: Option<Box<Told>>,
 }
 
 /// Carries one exchange to its end. What is to become of the client's connection the client knows.
@@ -90,6 +94,7 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
     let safe = talk.dialogue().is_some_and(|dialogue| watcher.worker.common.never_fault.matches(&dialogue.request));
     let faulted = !safe && watcher.begin_exchange(&talk);
     let has_body = brought.length != Length::None;
+    let told = Told::begin(watcher, &talk);
     let mut exchange = Exchange {
         watcher,
         client,
@@ -107,14 +112,19 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         failed: false,
         injected: false,
         brought,
+        told,
     };
     let ended = exchange.run().await;
-    exchange.conclude(ended);
+    let outcome = exchange.conclude(ended);
+    if let Some(told) = exchange.told.take() {
+        told.end(watcher, exchange.began, outcome);
+    }
     watcher.end_exchange();
 }
 
 impl<C: Client> Exchange<'_, C> {
     async fn run(&mut self) -> Result<(), Halt> {
+        self.admit()?;
         self.ask(Phase::BeforeConnect, None::<&mut Reached>).await?;
         let mut server = self.connect(true).await?;
         for phase in [Phase::BeforeUpstream, Phase::MidBody] {
@@ -142,6 +152,14 @@ impl<C: Client> Exchange<'_, C> {
             server.rest(&self.watcher.worker, &self.watcher.local);
         }
         finished
+    }
+
+    /// Whether this request may go to this upstream.
+    fn admit(&self) -> Result<(), Halt> {
+        let Some(admit) = &self.watcher.worker.common.admit else { return Ok(()) };
+        let name = &self.watcher.local.proxy.name;
+        self.with_request(|request| admit(name, request))
+            .map_err(|why| Halt::Failed(Failure { status: StatusCode::FORBIDDEN, error: "http_request_denied", why }))
     }
 
     /// Tells the upstream of whom the client asked what the proxy's way says.
@@ -364,7 +382,7 @@ impl<C: Client> Exchange<'_, C> {
         }
         self.client.answer(&response, length);
         self.headed = true;
-        self.note_answer(response.status);
+        self.note_answer(&response);
         poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;
         for _ in 0..std::mem::take(&mut self.copies) {
             if self.deliver_again().await.is_err() {
@@ -460,7 +478,9 @@ impl<C: Client> Exchange<'_, C> {
         };
         let worker = &self.watcher.worker;
         let mut records = worker.records.borrow_mut();
+        let before = records.len();
         let ruled = faults.chain.rule(&asked, &faults.talk, worker.now(), &mut records);
+        faults.note(worker, &records[before..]);
         drop(records);
         worker.records_added();
         if let Ruling::Hold(Until::At(at)) = ruled.ruling {
@@ -510,7 +530,7 @@ impl<C: Client> Exchange<'_, C> {
         self.client.read_no_more();
         self.client.answer(&head, length);
         self.headed = true;
-        self.note_answer(head.status);
+        self.note_answer(&head);
         if length != Length::None {
             self.client.put(body);
             self.client.finish(trailers);
@@ -645,20 +665,24 @@ impl<C: Client> Exchange<'_, C> {
         Ok(())
     }
 
-    fn note_answer(&mut self, status: StatusCode) {
-        self.failed = status.is_server_error() && !self.injected;
-        let took = SystemClock::mono().saturating_sub(self.began);
-        self.watcher.local.exchange(status, self.injected, took);
+    fn note_answer(&mut self, head: &Response) {
+        self.failed = head.status.is_server_error() && !self.injected;
+        let now = SystemClock::mono();
+        self.watcher.local.exchange(head.status, self.injected, now.saturating_sub(self.began));
+        if let Some(told) = &mut self.told {
+            told.answered(head, now);
+        }
     }
 
     /// Lets the client feel how it ended, and counts it.
-    fn conclude(&mut self, ended: Result<(), Halt>) {
+    fn conclude(&mut self, ended: Result<(), Halt>) -> Outcome {
         let local = &self.watcher.local;
         match ended {
-            Ok(()) | Err(Halt::Answered) => {}
+            Ok(()) | Err(Halt::Answered) => return Outcome::Whole,
             Err(Halt::Client) => {
                 local.meter.left.add(1);
                 self.client.end(&End::Reset);
+                return Outcome::Left;
             }
             Err(Halt::Injected(how, by)) => {
                 local.meter.injected.add(1);
@@ -667,14 +691,19 @@ impl<C: Client> Exchange<'_, C> {
                     self.watcher.worker.common.note_end(self.watcher.worker.id, client, &by);
                 }
                 self.client.end(&how);
+                if how == End::Complete {
+                    return Outcome::Whole;
+                }
             }
             Err(Halt::Failed(failure)) => {
                 local.broke(|meter| &meter.connect_failed);
                 self.fail(&failure);
+                return Outcome::Failed;
             }
             Err(Halt::Upstream(Broken::Refused(refusal))) if !self.headed => {
                 local.meter.cut(false); // guards count the answer that squall makes of it
                 self.fail(&Failure { status: refusal.status, error: "http_protocol_error", why: refusal.why.into() });
+                return Outcome::Failed;
             }
             Err(Halt::Upstream(broken)) => {
                 local.broke(|meter| &meter.reset_by_server);
@@ -686,13 +715,14 @@ impl<C: Client> Exchange<'_, C> {
                 });
             }
         }
+        Outcome::Cut
     }
 
     /// Says what squall could not do.
     fn fail(&mut self, failure: &Failure) {
-        self.note_answer(failure.status);
-        self.client.read_no_more();
         let (head, body) = failure.answer();
+        self.note_answer(&head);
+        self.client.read_no_more();
         let to_head = self.with_request(|request| request.method == Method::HEAD);
         if to_head {
             self.client.answer(&head, Length::None);

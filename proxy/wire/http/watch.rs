@@ -6,12 +6,14 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use squall_core::chain::{Chain, Level, Polled, Talk};
-use squall_core::fault::{Flow, Settings};
-use squall_core::plan::Slice;
+use squall_core::fault::{Flow, Settings, What};
+use squall_core::observe::Record;
+use squall_core::plan::{FaultRef, Slice};
 use squall_core::time::{Now, Time};
 use squall_core::tls::Hello;
 
@@ -34,6 +36,8 @@ pub(crate) struct Faults {
     held: usize,
     /// Let go by a change, and not written yet.
     draining: bool,
+    /// Which faults have acted, and how, each once; kept only where exchanges are told one by one.
+    pub(crate) acted: Vec<(Arc<FaultRef>, What)>,
 }
 
 impl Faults {
@@ -46,7 +50,7 @@ impl Faults {
     }
 
     fn of(chain: Chain, talk: Talk, retuned: Time) -> Faults {
-        Faults { chain, talk, retuned, next: None, again: None, held: 0, draining: false }
+        Faults { chain, talk, retuned, next: None, again: None, held: 0, draining: false, acted: Vec::new() }
     }
 
     fn retune(&mut self, slice: Option<&Slice>, worker: &Worker, now: Now) {
@@ -62,7 +66,9 @@ impl Faults {
     /// Lets the faults decide as far as they can, and takes note of when they want to be asked again.
     pub(crate) fn poll(&mut self, worker: &Worker, now: Now) {
         let mut records = worker.records.borrow_mut();
+        let before = records.len();
         let Polled { next, released } = self.chain.poll(&self.talk, now, &mut records);
+        self.note(worker, &records[before..]);
         drop(records);
         worker.records_added();
         self.next = next;
@@ -75,6 +81,19 @@ impl Faults {
             }
         }
         self.settle(worker, false);
+    }
+
+    /// Takes note of what was put on record.
+    pub(crate) fn note(&mut self, worker: &Worker, records: &[Record]) {
+        if worker.common.calls.is_none() {
+            return;
+        }
+        for record in records {
+            let what = record.injection.what;
+            if !self.acted.iter().any(|(fault, known)| *known == what && Arc::ptr_eq(fault, &record.fault)) {
+                self.acted.push((record.fault.clone(), what));
+            }
+        }
     }
 
     /// Bytes in the chain.

@@ -1,0 +1,74 @@
+//! Each client finds the proxy and trusts the certificate by what wrap tells it, and by nothing else.
+
+use super::api::Api;
+use super::wrapped::Wrap;
+use crate::support::python;
+
+const HOST: &str = "api.stripe.com";
+
+fn one_call(words: &[&str]) {
+    let api = Api::saying(r#"{"object":"charge"}"#);
+    let ended = Wrap::of(HOST, &api).run(words).exits(0);
+    assert!(ended.out.contains(r#""object":"charge""#), "{ended:#?}");
+    let asked = api.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!((&*asked[0].method, &*asked[0].target), ("GET", "/v1/charges?limit=1"));
+    assert_eq!(asked[0].field("host"), Some(HOST));
+}
+
+fn python_call(package: &str) {
+    let python = python::script("client.py").get_program().to_owned(); // the interpreter that tests have
+    let script = format!(
+        "import {package} as client\nr = client.get('https://{HOST}/v1/charges?limit=1')\n\
+         assert r.status_code == 200, r.status_code\nprint(r.text)"
+    );
+    one_call(&[python.to_str().unwrap(), "-c", &script]);
+}
+
+#[test]
+fn curl_is_seen() {
+    one_call(&["curl", "-sS", "https://api.stripe.com/v1/charges?limit=1"]);
+}
+
+#[test]
+fn curl_in_the_clear_is_seen() {
+    one_call(&["curl", "-sS", "http://api.stripe.com/v1/charges?limit=1"]);
+}
+
+#[test]
+fn python_requests_is_seen() {
+    python_call("requests");
+}
+
+#[test]
+fn python_httpx_is_seen() {
+    python_call("httpx");
+}
+
+#[test]
+fn python_urllib_is_seen() {
+    let script =
+        "import urllib.request as u; print(u.urlopen('https://api.stripe.com/v1/charges?limit=1').read().decode())";
+    one_call(&["python3", "-c", script]);
+}
+
+#[test]
+fn java_is_seen() {
+    let room = crate::support::Room::new();
+    let source = room.file(
+        "Call.java",
+        "public class Call { public static void main(String[] a) throws Exception {\n\
+         System.out.println(new String(new java.net.URL(a[0]).openStream().readAllBytes())); } }",
+    );
+    one_call(&["java", &source, "https://api.stripe.com/v1/charges?limit=1"]);
+}
+
+#[test]
+fn a_body_of_a_megabyte_arrives_whole_both_ways() {
+    let api = Api::new(|asked| super::api::answer("200 OK", "application/octet-stream", &asked.body));
+    let wrap = Wrap::of(HOST, &api);
+    let bytes: String = (0..40_000).map(|n| format!("{n:026}")).collect();
+    let file = wrap.room.file("body", &bytes);
+    let ended = wrap.run(&["curl", "-sS", "--data-binary", &format!("@{file}"), "https://api.stripe.com/v1/files"]);
+    assert!(ended.exits(0).out == bytes);
+}
