@@ -1,7 +1,7 @@
 //! Which recorded answer a request gets, and when.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -9,7 +9,6 @@ use super::{Body, Exchange, Recording, template};
 use crate::draw::Draw;
 use crate::redact::Redaction;
 use crate::time::Time;
-use std::sync::Arc;
 
 /// When a recorded answer comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -82,7 +81,7 @@ impl Playing {
     /// The exchange whose answer a request gets, by its place in the recording; none: nothing like it was recorded.
     pub fn answer(&self, asked: &Asked<'_>) -> Option<usize> {
         // what was written down has no secrets any more, and so is compared without them
-        let (path, query) = (self.redaction.text(asked.path), asked.query.map(|query| self.query(query)));
+        let (path, query) = (self.redaction.text(asked.path), asked.query.map(|query| self.redaction.text(query)));
         let mut body = asked.body.to_vec();
         self.redaction.bytes(&mut body);
         let places = self.asked.get(&(asked.method.to_owned(), path))?;
@@ -100,11 +99,6 @@ impl Playing {
         let winner = winners.get(*turn % winners.len()).copied();
         *turn = turn.wrapping_add(1);
         winner
-    }
-
-    /// A query without secrets, as it is in a recording.
-    fn query(&self, query: &str) -> String {
-        self.redaction.text(query)
     }
 
     /// How long after the request the head of this answer comes, ns.
@@ -133,6 +127,6 @@ fn is_same(recorded: &Body, body: &[u8]) -> bool {
 }
 
 /// In hex.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
