@@ -31,6 +31,7 @@ mod plan;
 mod progress;
 mod proxy;
 mod reach;
+mod record;
 mod reload;
 mod report;
 mod scenarios;
@@ -117,6 +118,8 @@ enum Command {
     Schema(schema::Args),
     /// What a scenario will do, when and to whom, without opening a socket
     Plan(plan::Args),
+    /// Write down the HTTP exchanges of a real service, without secrets, for a test double that plays them
+    Record(record::Args),
     /// Which faults of a scenario would hit a request, and why
     Explain(explain::Args),
     /// A scenario from the faults in Envoy's or Istio's configuration, on standard output
@@ -169,6 +172,7 @@ impl Cli {
             Command::Check(args) => check::run(args),
             Command::Schema(args) => schema::run(args),
             Command::Plan(args) => plan::run(args),
+            Command::Record(args) => record::run(args),
             Command::Explain(args) => explain::run(args),
             Command::Import(args) => import::run(args),
             Command::Completions(args) => completions::run(args),

@@ -13,6 +13,7 @@ pub mod exit;
 mod import;
 mod language;
 pub mod library;
+mod record;
 mod runtime;
 pub mod wiring;
 pub mod wrap;

@@ -2,7 +2,7 @@
 
 use crate::support::Room;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "abort",
     "approve",
     "check",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 26] = [
     "pause",
     "plan",
     "proxy",
+    "record",
     "reject",
     "reload",
     "report",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::cell::Cell;
 use crate::observe::{Histogram, Reading};
 use crate::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
+use crate::tap::Tap;
 use crate::time::Clock;
 
 /// The data plane: proxies, and the cell through which faults reach them. All calls return soon; none waits for traffic.
@@ -32,6 +33,14 @@ pub trait DataPlane: Send + Sync {
     fn proxies(&self) -> Vec<ProxyInfo>;
     /// Figures of one proxy.
     fn reading(&self, name: &str) -> Option<Reading>;
+    /// Has a proxy's HTTP exchanges go to `tap` too, those that begin from now on; none: to nobody any more.
+    ///
+    /// # Errors
+    /// There is no such proxy, or its exchanges can't be told.
+    fn tap(&self, name: &str, tap: Option<Arc<Tap>>) -> Result<(), PlaneError> {
+        let _ = tap;
+        Err(PlaneError::Unable(format!("the exchanges of proxy `{name}` can't be told")))
+    }
     /// Whether packets can be dropped in the kernel.
     ///
     /// # Errors
@@ -128,6 +137,8 @@ pub struct ServiceReading {
     pub requests: u64,
     /// Of those, how many found the queue full and were answered 503.
     pub turned_away: u64,
+    /// Of those, how many a recording had no answer for.
+    pub unknown: u64,
 }
 
 /// A running workload; ends when it is dropped.

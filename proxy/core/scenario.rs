@@ -18,6 +18,7 @@ use crate::fault::{AnyFault, Carrier, Flow};
 use crate::groups::Link;
 use crate::matcher::MatchSpec;
 use crate::plan::{Layer, OnAbort};
+use crate::recording::{Recording, Timing};
 use crate::select::{Count, Key};
 use crate::time::{SECOND, Time};
 use crate::way::Way;
@@ -276,6 +277,15 @@ pub enum ServiceKind {
         /// The text.
         text: String,
     },
+    /// Answers HTTP requests as somebody else was seen to.
+    Recording {
+        /// What was seen.
+        recording: Arc<Recording>,
+        /// When answers come.
+        timing: Timing,
+        /// Whether a request must have the query and the body of a recorded one to be answered.
+        strict: bool,
+    },
     /// Sends each datagram back.
     UdpEcho,
 }
@@ -284,7 +294,10 @@ impl ServiceKind {
     /// How it is reached.
     pub fn carrier(&self) -> Carrier {
         match self {
-            ServiceKind::Http { .. } | ServiceKind::Echo | ServiceKind::Banner { .. } => Carrier::Stream,
+            ServiceKind::Http { .. }
+            | ServiceKind::Echo
+            | ServiceKind::Banner { .. }
+            | ServiceKind::Recording { .. } => Carrier::Stream,
             ServiceKind::UdpEcho => Carrier::Datagrams,
         }
     }

@@ -360,7 +360,7 @@ pub(crate) fn services(checked: &Checked, readings: &[ServiceReading]) -> Vec<Va
     let services = checked.services.iter().zip(readings).map(|(spec, reading)| {
         json!({
             "name": spec.name, "connections": reading.connections, "requests": reading.requests,
-            "turned_away": reading.turned_away,
+            "turned_away": reading.turned_away, "unknown": reading.unknown,
         })
     });
     services.collect()

@@ -5,6 +5,7 @@ mod calls;
 mod capacity;
 mod echo;
 mod http;
+mod recording;
 mod udp_echo;
 
 use std::io;
@@ -79,8 +80,13 @@ impl Service for LocalService {
 
     fn reading(&self) -> ServiceReading {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { connections, requests, turned_away } = &*self.counts;
-        ServiceReading { connections: read(connections), requests: read(requests), turned_away: read(turned_away) }
+        let Counts { connections, requests, turned_away, unknown } = &*self.counts;
+        ServiceReading {
+            connections: read(connections),
+            requests: read(requests),
+            turned_away: read(turned_away),
+            unknown: read(unknown),
+        }
     }
 }
 
@@ -90,6 +96,7 @@ struct Counts {
     connections: AtomicU64,
     requests: AtomicU64,
     turned_away: AtomicU64,
+    unknown: AtomicU64,
 }
 
 fn count(count: &AtomicU64) {
@@ -100,6 +107,7 @@ enum Double {
     Http(Arc<http::Answers>),
     Echo,
     Banner(Arc<str>),
+    Recording(Arc<recording::Player>),
 }
 
 impl Double {
@@ -109,6 +117,10 @@ impl Double {
             ServiceKind::Http { .. } => Double::Http(Arc::new(http::Answers::new(spec, Arc::clone(counts))?)),
             ServiceKind::Echo => Double::Echo,
             ServiceKind::Banner { text } => Double::Banner(text.as_str().into()),
+            ServiceKind::Recording { recording, timing, strict } => {
+                let player = recording::Player::new(&spec.name, recording, *timing, *strict, Arc::clone(counts))?;
+                Double::Recording(Arc::new(player))
+            }
             ServiceKind::UdpEcho => return Ok(None),
         }))
     }
@@ -119,6 +131,7 @@ impl Double {
             Double::Http(answers) => answers.converse(stream, timer).await,
             Double::Echo => echo::converse(stream).await,
             Double::Banner(text) => banner::converse(stream, text).await,
+            Double::Recording(player) => player.converse(stream, timer).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection to a service ended");

@@ -5,5 +5,6 @@ mod answers;
 mod capacity;
 mod datagrams;
 mod load;
+mod recordings;
 mod services;
 mod support;

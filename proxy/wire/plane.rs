@@ -21,6 +21,7 @@ use squall_core::observe::{Ledger, Reading};
 use squall_core::plan::FaultRef;
 use squall_core::plane::{DataPlane, PlaneError, ProxyInfo};
 use squall_core::scenario::{Protocol, ProxySpec};
+use squall_core::tap::Tap;
 use squall_core::time::{Clock, SECOND, Time};
 use squall_core::tls::Mode;
 use squall_core::way::Transparent;
@@ -224,6 +225,8 @@ pub(crate) struct Proxy {
     pub(crate) ordinals: AtomicU64,
     /// One per worker.
     pub(crate) meters: Vec<Arc<Meter>>,
+    /// Where its exchanges go besides.
+    pub(crate) tap: ArcSwapOption<Tap>,
     open: AtomicU64,
     closed: AtomicBool,
 }
@@ -522,6 +525,7 @@ impl DataPlane for Plane {
             reached: ArcSwapOption::empty(),
             ordinals: AtomicU64::new(0),
             meters: self.common.peers.iter().map(|_| Arc::default()).collect(),
+            tap: ArcSwapOption::empty(),
             open: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         });
@@ -589,6 +593,13 @@ impl DataPlane for Plane {
         let mut reading = Reading::default();
         proxy.meters.iter().for_each(|meter| meter.add_to(&mut reading));
         Some(reading)
+    }
+
+    fn tap(&self, name: &str, tap: Option<Arc<Tap>>) -> Result<(), PlaneError> {
+        let proxies = self.lock();
+        let entry = proxies.get(name).ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        entry.proxy.tap.store(tap);
+        Ok(())
     }
 
     fn drops_packets(&self) -> Result<(), String> {

@@ -157,6 +157,15 @@ pub(crate) struct ServiceDraft {
     pub(crate) tries: Option<u32>,
     /// How long each attempt may take: 5 s unless written.
     pub(crate) timeout: Option<Duration>,
+    /// The recording that a recording service plays: a file beside the scenario.
+    pub(crate) file: Option<String>,
+    /// Its text, where no file can be named.
+    pub(crate) recording: Option<String>,
+    /// When recorded answers come: as they were recorded unless written.
+    pub(crate) timing: Option<crate::recording::Timing>,
+    /// Whether only requests with the query and the body of a recorded one are answered: `false` unless written, and the
+    /// nearest one will do.
+    pub(crate) strict: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, JsonSchema)]
@@ -168,6 +177,8 @@ pub(crate) enum ServiceWord {
     Echo,
     /// Sends a text on connect, then answers each line with it.
     Banner,
+    /// Answers HTTP requests as a recording has it.
+    Recording,
     /// Sends each datagram back.
     UdpEcho,
 }

@@ -52,6 +52,13 @@ impl Reader {
         self.diagnostics.push(diagnostic);
     }
 
+    /// Adds messages about another text, with their places there.
+    pub(crate) fn bring(&mut self, told: Vec<Diagnostic>) {
+        let room = MOST.saturating_sub(self.diagnostics.len());
+        self.left_out += told.len().saturating_sub(room);
+        self.diagnostics.extend(told.into_iter().take(room));
+    }
+
     /// Adds a message about a field of a table: at its value, or at the table where it is not written.
     pub(crate) fn at(&mut self, diagnostic: Diagnostic, table: &Table, path: &str, key: &str) {
         let span = match table.node(key) {

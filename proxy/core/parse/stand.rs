@@ -1,6 +1,7 @@
 //! `[[proxy]]` and `[[service]]`
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::address::{self, Target, target};
 use super::draft::{ProxyDraft, ServiceDraft, ServiceWord};
@@ -9,8 +10,9 @@ use super::node::{Node, Table};
 use super::reader::{Reader, item, join};
 use super::world::World;
 use super::{way, words};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Source};
 use crate::fault::Carrier;
+use crate::recording::Recording;
 use crate::scenario::{Calls, Capacity, Protocol, ProxySpec, ServiceKind, ServiceSpec};
 use crate::time::SECOND;
 use crate::way::ORIGINAL;
@@ -156,9 +158,16 @@ pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize, world: &
     let of_http = ["answers", "capacity", "queue", "calls", "tries", "timeout"];
     only_for(reader, table, &path, &of_http, draft.kind == ServiceWord::Http, "http services");
     only_for(reader, table, &path, &["text"], draft.kind == ServiceWord::Banner, "banner services");
+    let of_recording = ["file", "recording", "timing", "strict"];
+    only_for(reader, table, &path, &of_recording, draft.kind == ServiceWord::Recording, "recording services");
     let kind = match draft.kind {
         ServiceWord::Echo => ServiceKind::Echo,
         ServiceWord::UdpEcho => ServiceKind::UdpEcho,
+        ServiceWord::Recording => ServiceKind::Recording {
+            recording: recorded(reader, table, &path, &draft)?,
+            timing: draft.timing.unwrap_or_default(),
+            strict: draft.strict.unwrap_or_default(),
+        },
         ServiceWord::Banner => ServiceKind::Banner { text: draft.text.unwrap_or_else(|| "squall\r\n".into()) },
         ServiceWord::Http => {
             let (capacity, calls) =
@@ -182,6 +191,35 @@ pub(crate) fn service(reader: &mut Reader, table: &Table, index: usize, world: &
         }
     };
     Some(ServiceSpec { name: draft.name.0, kind, listen })
+}
+
+/// The recording whose text stands in a service.
+fn recorded(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft) -> Option<Arc<Recording>> {
+    let Some(text) = &draft.recording else {
+        if draft.file.is_some() {
+            let why = "a file is read only where a scenario's own file names it: give its text as `recording`";
+            reader.error(table, path, "file", why);
+        } else if !table.has("file") {
+            reader.error(
+                table,
+                path,
+                "file",
+                "which recording? Name a file beside the scenario, made by `squall record`",
+            );
+        }
+        return None;
+    };
+    if draft.file.is_some() {
+        reader.error(table, path, "file", "`file` and `recording` exclude each other");
+    }
+    let source = Arc::new(Source { name: format!("the recording of {path}"), text: text.clone() });
+    match super::recording::recording(&source) {
+        Ok(recording) => Some(Arc::new(recording)),
+        Err(told) => {
+            reader.bring(told);
+            None
+        }
+    }
 }
 
 fn capacity(reader: &mut Reader, table: &Table, path: &str, draft: &ServiceDraft) -> Option<Capacity> {

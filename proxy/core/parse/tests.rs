@@ -7,6 +7,7 @@ mod golden;
 mod mistakes;
 mod probes;
 mod random;
+mod recordings;
 mod sets;
 mod tls;
 mod workloads;

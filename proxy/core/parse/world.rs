@@ -121,7 +121,7 @@ impl World {
         self.services.extend(root.tables("service").filter_map(|(_, table)| {
             let carrier = match table.text("kind") {
                 Some("udp-echo") => Some(Carrier::Datagrams),
-                Some("http" | "echo" | "banner") => Some(Carrier::Stream),
+                Some("http" | "echo" | "banner" | "recording") => Some(Carrier::Stream),
                 _ => None,
             };
             Some(KnownService { name: table.text("name")?.to_owned(), carrier })

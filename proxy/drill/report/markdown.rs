@@ -298,9 +298,9 @@ fn services(out: &mut String, story: &Story) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "\n## Services: what came to them\n")?;
-    let counts = ["name", "connections", "requests", "turned_away"];
+    let counts = ["name", "connections", "requests", "turned_away", "unknown"];
     let rows = story.services.iter().map(|service| counts.map(|count| text(&service[count])));
-    table(out, ["service", "connections", "requests", "turned away"], rows)
+    table(out, ["service", "connections", "requests", "turned away", "not recorded"], rows)
 }
 
 fn end(out: &mut String, story: &Story) -> fmt::Result {

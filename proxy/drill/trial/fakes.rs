@@ -247,7 +247,7 @@ impl Service for Alive {
         SocketAddr::from(([127, 0, 0, 1], 5000))
     }
     fn reading(&self) -> ServiceReading {
-        ServiceReading { connections: 3, requests: 2, turned_away: 1 }
+        ServiceReading { connections: 3, requests: 2, turned_away: 1, unknown: 0 }
     }
 }
 

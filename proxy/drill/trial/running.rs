@@ -185,7 +185,10 @@ fn a_drill_from_start_to_report() {
     let view = rig.over(&id);
     assert_eq!((view.state, view.verdict), (State::Completed, Some(Verdict::Upheld)), "{:?}", view.reason);
     let (report, text) = rig.engine.report(&id).unwrap();
-    assert_eq!(report["services"][0], json!({"name": "s", "connections": 3, "requests": 2, "turned_away": 1}));
+    assert_eq!(
+        report["services"][0],
+        json!({"name": "s", "connections": 3, "requests": 2, "turned_away": 1, "unknown": 0})
+    );
     assert!(text.contains("| s | 3 | 2 | 1 |"), "{text}");
     assert_eq!(text.lines().next(), Some("eligible 30 / selected 30 / injected 30 / affected 30"));
     assert_eq!(report["summary"], json!({"eligible": 30, "selected": 30, "injected": 30, "affected": 30}));

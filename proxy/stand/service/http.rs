@@ -125,6 +125,12 @@ struct Filler {
     left: u64,
 }
 
+/// What nobody has written down: at most so many bytes.
+pub(super) fn filler(most: u64) -> Bytes {
+    let piece = usize::try_from(most).unwrap_or(usize::MAX).min(BLOCK.len());
+    Bytes::from_static(&BLOCK[..piece])
+}
+
 static BLOCK: [u8; 16 * 1024] = block();
 
 /// Lines of 64 characters, so that a block continues where the last one ended.
@@ -148,9 +154,9 @@ impl Body for Filler {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let piece = usize::try_from(self.left).unwrap_or(usize::MAX).min(BLOCK.len());
-        self.left -= piece as u64;
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&BLOCK[..piece])))))
+        let piece = filler(self.left);
+        self.left -= piece.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

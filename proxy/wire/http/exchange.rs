@@ -194,7 +194,7 @@ impl<C: Client> Exchange<'_, C> {
         let mut reaching = reach(self.watcher, self.brought.from, rested).map_err(Halt::Failed)?;
         poll_fn(|cx| {
             if let Poll::Ready(reached) = reaching.poll(self.watcher, cx) {
-                return Poll::Ready(reached.map_err(Halt::Failed));
+                return Poll::Ready(reached.map(|reached| reached.tapped(&self.watcher.local)).map_err(Halt::Failed));
             }
             self.client.poll_left(cx).map(|()| Err(Halt::Client))
         })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use squall_core::http::{Fields, Request, Response, StatusCode};
+use squall_core::tap::Tapped;
 use squall_core::way::{HeaderVersion, HttpVersion};
 use tokio::io::AsyncWriteExt;
 
@@ -22,6 +23,7 @@ use super::server2::Server2;
 use super::stream::Stream;
 use super::upgrade::to_upgrade;
 use super::watch::Watcher;
+use crate::clock::SystemClock;
 use crate::dial::{Dialling, Upstream, dial};
 use crate::header::{Proxied, write};
 use crate::original::Ticket;
@@ -38,6 +40,8 @@ pub(crate) struct Reached {
     shared: bool,
     /// Made for a client of a transparent proxy.
     _leaving: Option<Ticket>,
+    /// Somebody listens.
+    tap: Option<Box<Tapped>>,
 }
 
 /// What it speaks.
@@ -106,7 +110,14 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
     {
         let server = Over::One(Server1::new(line, worker.clone()));
         local.meter.reused.add(1);
-        return Ok(Reaching::There(Some(Box::new(Reached { server, target, used: true, shared, _leaving: None }))));
+        return Ok(Reaching::There(Some(Box::new(Reached {
+            server,
+            target,
+            used: true,
+            shared,
+            _leaving: None,
+            tap: None,
+        }))));
     }
     let dialling = dial(&local.proxy, &target, &worker.common, from.client, from.destination);
     let dialling = dialling.map_err(|error| Failure::to_connect(&error))?;
@@ -160,6 +171,7 @@ impl Reaching {
                     used,
                     shared: false, // the pool has it already
                     _leaving: None,
+                    tap: None,
                 }));
             }
             Reaching::Securing { securing, target, shared, leaving } => {
@@ -170,6 +182,7 @@ impl Reaching {
                     used: false,
                     shared: *shared,
                     _leaving: leaving.take(),
+                    tap: None,
                 }));
             }
             Reaching::Dialling { dialling, target, from, shared, leaving } => (dialling, target, from, shared, leaving),
@@ -199,6 +212,7 @@ impl Reaching {
             used: false,
             shared: *shared,
             _leaving: leaving.take(),
+            tap: None,
         }))
     }
 }
@@ -236,6 +250,13 @@ pub(super) async fn secure(
 }
 
 impl Reached {
+    /// Lets those hear it who listen to the proxy.
+    pub(crate) fn tapped(mut self, local: &Local) -> Reached {
+        let tap = local.proxy.tap.load();
+        self.tap = tap.as_ref().map(|tap| Box::new(tap.begin(SystemClock::mono())));
+        self
+    }
+
     /// Whether it has carried an exchange before.
     pub(crate) fn is_used(&self) -> bool {
         self.used
@@ -273,6 +294,8 @@ macro_rules! either {
 
 impl Server for Reached {
     fn request(&mut self, request: &Request, length: Length) {
+        let plain = self.tap.as_mut().map(|tap| tap.ask(request, SystemClock::mono()));
+        let request = plain.as_ref().unwrap_or(request);
         match (&mut self.server, &request.protocol) {
             (Over::One(server), Some(protocol)) => server.request(&to_upgrade(request, protocol), length),
             (Over::One(server), None) => server.request(request, length),
@@ -280,7 +303,11 @@ impl Server for Reached {
         }
     }
     fn poll_head(&mut self, into: &mut Response, cx: &mut Context<'_>) -> Poll<Result<Answered, Broken>> {
-        either!(self, server => server.poll_head(into, cx))
+        let head = either!(self, server => server.poll_head(into, cx));
+        if let (Some(tap), Poll::Ready(Ok(Answered { length }))) = (&mut self.tap, &head) {
+            tap.answered(into, *length == Length::None, *length == Length::Tunnel, SystemClock::mono());
+        }
+        head
     }
     fn cancel(&mut self) {
         either!(self, server => server.cancel());
@@ -289,7 +316,15 @@ impl Server for Reached {
 
 impl Source for Reached {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
-        either!(self, server => server.poll_piece(cx))
+        let piece = either!(self, server => server.poll_piece(cx));
+        if let (Some(tap), Poll::Ready(piece)) = (&mut self.tap, &piece) {
+            match piece {
+                Ok(Piece::Data(bytes)) => tap.came(bytes, SystemClock::mono()),
+                Ok(Piece::End(trailers)) => tap.ended(trailers.as_ref()),
+                Err(_) => tap.broke(),
+            }
+        }
+        piece
     }
 }
 
@@ -298,6 +333,9 @@ impl Sink for Reached {
         either!(self, server => server.poll_room(cx))
     }
     fn put(&mut self, bytes: Bytes) {
+        if let Some(tap) = &mut self.tap {
+            tap.sent(&bytes, SystemClock::mono());
+        }
         either!(self, server => server.put(bytes));
     }
     fn finish(&mut self, trailers: Option<Fields>) {
