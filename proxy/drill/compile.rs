@@ -92,6 +92,7 @@ impl Compiler {
             proxy: spec.proxy.as_str().into(),
             flow: spec.flow,
             layer: Layer::Connection,
+            rule: spec.matches.clone(),
             fault: fault.clone(),
         };
         Ok(active(self.serial, who, checked, spec, &target, self.cap.as_ref()))
@@ -133,6 +134,7 @@ impl Compiler {
                 false => target.fault.clone(),
             };
             let mut changed = active.with(fault);
+            changed.rule = target.rule.clone();
             changed.select.percentage = spec.percentage.clone();
             Ok(Arc::new(changed))
         };
@@ -236,7 +238,7 @@ fn active(
         observed: who.observed,
         layer: target.layer,
         bodies: spec.bodies,
-        rule: spec.matches.clone(),
+        rule: target.rule.clone(),
         stealth: spec.stealth,
         shared: Arc::from(target.fault.new_shared()),
         fault: match who.observed {
@@ -260,6 +262,7 @@ mod tests {
             proxy: (*proxy).into(),
             flow: None,
             layer: Layer::Connection,
+            rule: spec.matches.clone(),
             fault: spec.fault.clone().unwrap(),
         };
         checked.faults.iter().map(|spec| proxies.iter().map(|proxy| target(spec, proxy)).collect()).collect()

@@ -1,7 +1,7 @@
 //! What the names in a document may refer to: everything that the documents given together define.
 
 use super::address::{Target, arrives, target};
-use super::node::Table;
+use super::node::{Node, Table};
 use super::reader::{Reader, item};
 use super::words;
 use crate::fault::Carrier;
@@ -43,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) slo: bool,
     /// What becomes of its clients' TLS.
     pub(crate) tls: Option<Mode>,
+    /// Whether some of its clients may ask for faults.
+    pub(crate) lets_ask: bool,
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
     /// Which document defines it; none: it runs already.
@@ -58,6 +60,7 @@ impl Known {
             protocol: Some(spec.protocol),
             slo: spec.slo.is_some(),
             tls: spec.way.tls.as_ref().map(|tls| tls.mode),
+            lets_ask: spec.way.http.as_ref().is_some_and(|http| !http.envoy_headers_from.is_empty()),
             from: spec.from.clone(),
             to: spec.to.clone(),
             document: None,
@@ -100,6 +103,10 @@ impl World {
                 protocol,
                 slo: table.has("slo"),
                 tls: tls(table),
+                lets_ask: table
+                    .node("http")
+                    .and_then(Node::as_table)
+                    .is_some_and(|http| http.has("envoy_headers_from")),
                 from: table.text("from").map(str::to_owned),
                 to: table.text("to").map(str::to_owned),
                 document: Some(document),
