@@ -117,8 +117,9 @@ impl Wired {
                 .inspect_err(|error| tracing::warn!(%error, "there is no place for a CA"))
                 .ok()
         });
-        let plane = Plane::new(Options { allow: Arc::new(allow), never_fault, calls, admit, ca, ..Options::new(ledger) })
-            .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
+        let plane =
+            Plane::new(Options { allow: Arc::new(allow), never_fault, calls, admit, ca, ..Options::new(ledger) })
+                .map_err(|error| Failure::input(format!("no data plane: {error}")))?;
         let plane = Arc::new(plane);
         let environment = config.environment.clone().unwrap_or_else(|| "local".into());
         if let Some(file) = &config.safety.environment_file {

@@ -119,7 +119,7 @@ fn spec(args: &Args) -> Result<ProxySpec, Failure> {
         postgres: false,
     });
     let version = if args.http2 { HttpVersion::Two } else { HttpVersion::One };
-    let http = HttpWay { upstream: version, host: HttpWay::UPSTREAM.into(), forwarded: false };
+    let http = HttpWay { upstream: version, host: HttpWay::UPSTREAM.into(), ..HttpWay::default() };
     Ok(ProxySpec {
         name: NAME.into(),
         listen: args.listen.clone(),

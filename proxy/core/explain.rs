@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::chain::Dialogue;
 use crate::http::{Request, Response};
-use crate::matcher::{self, Facts, NeverFault};
+use crate::matcher::{self, Facts, MatchSpec, NeverFault};
 use crate::parse::glob;
 use crate::plan::Layer;
 use crate::scenario::{Checked, FaultSpec, Protocol, ProxySpec};
@@ -116,7 +117,8 @@ pub fn explain(
         let named = checked.proxies.iter().chain(others).find(|spec| glob(&fault.proxy, &spec.name));
         // an exchange is what is asked about
         let layer = fault.layer(named.map_or(Protocol::Http, |spec| spec.protocol));
-        fault_explanation(checked, fault, layer, seed, never_fault, question)
+        let rule = named.map_or(Ok(fault.matches.clone()), |spec| fault.rule_on(&spec.way));
+        fault_explanation(checked, fault, (layer, rule), seed, never_fault, question)
     };
     Explanation {
         name: checked.name.clone(),
@@ -130,7 +132,7 @@ pub fn explain(
 fn fault_explanation(
     checked: &Checked,
     fault: &FaultSpec,
-    layer: Layer,
+    (layer, matches): (Layer, Result<Option<Arc<MatchSpec>>, String>),
     seed: u64,
     never_fault: bool,
     question: &Question,
@@ -139,10 +141,10 @@ fn fault_explanation(
         Layer::Connection => None,
         Layer::Exchange(phase) | Layer::Either(phase) => Some(phase),
     };
-    let (holds, why) = match (phase, never_fault) {
-        (None, _) => rule(fault, question),
-        (Some(_), true) => (Some(false), Some("`never_fault` of the configuration has its path".to_owned())),
-        (Some(_), false) => rule(fault, question),
+    let (holds, why) = match (phase, never_fault, matches) {
+        (Some(_), true, _) => (Some(false), Some("`never_fault` of the configuration has its path".to_owned())),
+        (.., Err(why)) => (Some(false), Some(why)),
+        (.., Ok(matches)) => rule(matches.as_deref(), question),
     };
     let select = Select { percentage: fault.percentage.clone(), key: fault.key.clone(), count: fault.count, cap: None };
     let unit = unit(&select, phase.is_some(), question);
@@ -191,8 +193,8 @@ fn fault_explanation(
     }
 }
 
-fn rule(fault: &FaultSpec, question: &Question) -> (Option<bool>, Option<String>) {
-    let Some(rule) = &fault.matches else { return (Some(true), None) };
+fn rule(rule: Option<&MatchSpec>, question: &Question) -> (Option<bool>, Option<String>) {
+    let Some(rule) = rule else { return (Some(true), None) };
     if rule.needs_answer() && question.response.is_none() {
         return (None, Some("it looks at the answer, which is not given".into()));
     }

@@ -15,6 +15,7 @@ pub mod down;
 mod driver;
 pub mod drop_answer;
 pub mod duplicate;
+pub mod envoy_headers;
 pub mod error;
 pub mod exchange;
 mod framing;
@@ -56,6 +57,7 @@ use crate::chain::Dialogue;
 use crate::draw::Draw;
 use crate::groups::Groups;
 use crate::http::Fields;
+use crate::matcher::MatchSpec;
 use crate::select::Connections;
 use crate::time::Time;
 use crate::tls::Mode;
@@ -253,7 +255,7 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     }
 
     /// A later phase in which it is asked once more about an exchange, with the same `state`, when it has decided in
-    /// `phase`. It must not be [`Phase::MidBody`].
+    /// `phase`. [`Phase::MidBody`]: from then on it acts on the answer's body, and `state` becomes its memory of that.
     fn follows(&self, phase: Phase) -> Option<Phase> {
         let _ = phase;
         None
@@ -277,6 +279,12 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
     fn settle(&self, place: &Place) -> Result<Option<Self>, String> {
         let _ = place;
         Ok(None)
+    }
+
+    /// The requests that ask for it, where clients may do so: it acts on no others, and on proxies that let them alone
+    /// ([`crate::way::HttpWay::envoy_headers_from`]). None: nobody has to ask.
+    fn asked_for(&self) -> Option<MatchSpec> {
+        None
     }
 
     /// The groups of nodes between which it acts, on the proxies that link them; none: on every proxy that it names.
@@ -771,6 +779,8 @@ pub trait AnyFault: Debug + Send + Sync {
     /// # Errors
     /// As there.
     fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String>;
+    /// See [`Fault::asked_for`].
+    fn asked_for(&self) -> Option<MatchSpec>;
     /// See [`Fault::groups`].
     fn groups(&self) -> Option<&Groups>;
     /// See [`Fault::unread`]; `shared` was made by [`AnyFault::new_shared`] of the same kind.
@@ -888,6 +898,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String> {
         Ok(Fault::settle(self, place)?.map(|settled| Arc::new(settled) as Arc<dyn AnyFault>))
+    }
+    fn asked_for(&self) -> Option<MatchSpec> {
+        Fault::asked_for(self)
     }
     fn groups(&self) -> Option<&Groups> {
         Fault::groups(self)

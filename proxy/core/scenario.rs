@@ -342,6 +342,10 @@ pub struct FaultSpec {
     pub summary: String,
 }
 
+/// Why a fault that clients ask for can't act where none may.
+pub(crate) const ASKS_NOBODY: &str =
+    "it lets no client ask for faults: it needs `http = { envoy_headers_from = [\"10.0.0.0/8\", …] }`";
+
 impl FaultSpec {
     /// What it acts on where a proxy speaks this protocol.
     pub fn layer(&self, protocol: Protocol) -> Layer {
@@ -350,6 +354,24 @@ impl FaultSpec {
             (Protocol::Auto, Some(phase)) if !self.needs_http => Layer::Either(phase),
             (_, Some(phase)) => Layer::Exchange(phase),
         }
+    }
+
+    /// Which exchanges, or connections, it may select on a proxy that goes this way; none: all.
+    ///
+    /// # Errors
+    /// Clients have to ask for it, and that proxy lets nobody; in words.
+    pub fn rule_on(&self, way: &Way) -> Result<Option<Arc<MatchSpec>>, String> {
+        let Some(asked) = self.fault.as_ref().ok().and_then(|fault| fault.asked_for()) else {
+            return Ok(self.matches.clone());
+        };
+        let from = way.http.as_ref().map(|http| http.envoy_headers_from.clone()).unwrap_or_default();
+        if from.is_empty() {
+            return Err(ASKS_NOBODY.to_owned());
+        }
+        let trusted = MatchSpec { source: Some(from), ..MatchSpec::default() };
+        let own = self.matches.as_deref().cloned();
+        let all = Some([trusted, asked].into_iter().chain(own).collect());
+        Ok(Some(Arc::new(MatchSpec { all, ..MatchSpec::default() })))
     }
 
     /// Its randomness in an experiment of this name.

@@ -51,6 +51,10 @@ pub struct HttpWay {
     /// `x-forwarded-host` are set where nobody before has. `false` unless written.
     #[serde(default)]
     pub forwarded: bool,
+    /// Networks whose clients may ask for faults with Envoy's request headers, `x-envoy-fault-*`, while an experiment has a
+    /// fault `envoy_headers` on this proxy. Nobody unless written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub envoy_headers_from: Vec<Network>,
 }
 
 impl HttpWay {
@@ -62,7 +66,7 @@ impl HttpWay {
 
 impl Default for HttpWay {
     fn default() -> HttpWay {
-        HttpWay { upstream: HttpVersion::default(), host: preserve(), forwarded: false }
+        HttpWay { upstream: HttpVersion::default(), host: preserve(), forwarded: false, envoy_headers_from: Vec::new() }
     }
 }
 

@@ -8,6 +8,7 @@ use squall_core::config::Safety;
 use squall_core::curve::Curve;
 use squall_core::fault::{AnyFault, Carrier, Door, Flow, Handshake, Place};
 use squall_core::limits::Limits;
+use squall_core::matcher::MatchSpec;
 use squall_core::parse::glob;
 use squall_core::plan::Layer;
 use squall_core::plane::ProxyInfo;
@@ -18,6 +19,7 @@ use squall_core::select::{Count, Key};
 use squall_core::time::Time;
 use squall_core::tls::Mode;
 use squall_core::tripwire::never_burns;
+use squall_core::way::Way;
 
 use crate::engine::Keep;
 use crate::guard::wire;
@@ -51,6 +53,8 @@ pub(crate) struct Target {
     pub(crate) flow: Option<Flow>,
     /// What it acts on there.
     pub(crate) layer: Layer,
+    /// Which exchanges or connections it may select there; none: all.
+    pub(crate) rule: Option<Arc<MatchSpec>>,
     /// What it is there.
     pub(crate) fault: Arc<dyn AnyFault>,
 }
@@ -291,8 +295,10 @@ impl Arming<'_> {
                 self.against.push(format!("{who} on `{proxy}`: {why}"));
                 return None;
             }
+            let rule = fault.rule_on(&self.way(&proxy));
+            let rule = self.or_against(&format!("{who} on `{proxy}`"), rule)?;
             let layer = fault.layer(protocol);
-            Some(Target { proxy, flow, layer, fault: settled.unwrap_or_else(|| made.clone()) })
+            Some(Target { proxy, flow, layer, rule, fault: settled.unwrap_or_else(|| made.clone()) })
         };
         places.into_iter().filter_map(settled).collect()
     }
@@ -306,8 +312,11 @@ impl Arming<'_> {
 
     /// What becomes of the TLS of a proxy's clients.
     fn tls(&self, proxy: &str) -> Option<Mode> {
-        let spec = self.links.iter().find(|spec| spec.name == proxy)?;
-        spec.way.tls.as_ref().map(|tls| tls.mode)
+        self.way(proxy).tls.map(|tls| tls.mode)
+    }
+
+    fn way(&self, proxy: &str) -> Way {
+        self.links.iter().find(|spec| spec.name == proxy).map(|spec| spec.way.clone()).unwrap_or_default()
     }
 
     fn carrier(&self, proxy: &str) -> Carrier {

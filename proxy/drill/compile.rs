@@ -102,6 +102,7 @@ impl Compiler {
             proxy: spec.proxy.as_str().into(),
             flow: spec.flow,
             layer: Layer::Connection,
+            rule: spec.matches.clone(),
             fault: fault.clone(),
         };
         Ok(active(self.serial, who, checked, spec, &target, self.cap.as_ref()))
@@ -143,6 +144,7 @@ impl Compiler {
                 false => target.fault.clone(),
             };
             let mut changed = active.with(fault);
+            changed.rule = target.rule.clone();
             changed.select.percentage = spec.percentage.clone();
             Ok(Arc::new(changed))
         };
@@ -248,7 +250,7 @@ fn active(
         observed: who.observed,
         layer: target.layer,
         bodies: spec.bodies,
-        rule: spec.matches.clone(),
+        rule: target.rule.clone(),
         stealth: spec.stealth,
         shared: Arc::from(target.fault.new_shared()),
         fault: match who.observed {
@@ -272,6 +274,7 @@ mod tests {
             proxy: (*proxy).into(),
             flow: None,
             layer: Layer::Connection,
+            rule: spec.matches.clone(),
             fault: spec.fault.clone().unwrap(),
         };
         checked.faults.iter().map(|spec| proxies.iter().map(|proxy| target(spec, proxy)).collect()).collect()

@@ -198,6 +198,9 @@ fn filter(place: &str, value: &Value, base: &Rule, cluster: Option<String>, draf
             Err(why) => draft.left_out(why),
             Ok(Some(inner)) => {
                 let made = make(&inner).and_then(|made| inner.nothing_else().map(|()| made));
+                if made.as_ref().is_ok_and(|(_, kind, ..)| *kind == BY_HEADER) {
+                    draft.left_out(format!("{}: {ASKED}", inner.place));
+                }
                 draft.fault(made.map(|(name, kind, fields, percentage)| Fault {
                     place: inner.place.clone(),
                     name,
@@ -226,27 +229,44 @@ fn filter(place: &str, value: &Value, base: &Rule, cluster: Option<String>, draf
     }
 }
 
+/// The kind that does what a request's headers ask for.
+const BY_HEADER: &str = "envoy_headers";
+/// Envoy has no longest delay; an experiment has to.
+const LONGEST: &str = "30s";
+/// What the file can't say about it.
+const ASKED: &str =
+    "who may ask for it is the proxy's to say, `http = { envoy_headers_from = […] }`; the limit is squall's";
+
 /// Name, kind, fields, percentage.
 type Made = (&'static str, &'static str, Vec<(&'static str, toml::Value)>, f64);
 type Maker = fn(&Object<'_>) -> Result<Made, String>;
 
-/// What the client's own headers decide.
-fn by_header(object: &Object<'_>, name: &'static str, header: &str) -> Result<(), String> {
-    match object.field(name) {
-        Some(_) => Err(format!("{}: the client's `{header}` decides; a proxy may opt in to that", object.at(name))),
-        None => Ok(()),
+/// A fault that clients ask for with headers, if this field says so.
+fn by_header(
+    object: &Object<'_>,
+    field: &'static str,
+    name: &'static str,
+    obeys: (&'static str, toml::Value),
+) -> Result<Option<Made>, String> {
+    match object.field(field) {
+        Some(_) => Ok(Some((name, BY_HEADER, vec![obeys], percentage(object)?))),
+        None => Ok(None),
     }
 }
 
 fn delay(object: &Object<'_>) -> Result<Made, String> {
-    by_header(object, "header_delay", "x-envoy-fault-delay-request")?;
     object.field("type"); // of v2: the only one is FIXED
+    if let Some(made) = by_header(object, "header_delay", "asked-delay", ("max_delay", LONGEST.into()))? {
+        return Ok(made);
+    }
     let delay = duration(object, "fixed_delay")?.ok_or_else(|| format!("{} says no delay", object.place))?;
     Ok(("delay", "latency", vec![("delay", delay.to_string().into())], percentage(object)?))
 }
 
 fn abort(object: &Object<'_>) -> Result<Made, String> {
-    by_header(object, "header_abort", "x-envoy-fault-abort-request")?;
+    if let Some(made) = by_header(object, "header_abort", "asked-abort", ("abort", true.into()))? {
+        return Ok(made);
+    }
     let field = match (object.number("http_status")?, object.number("grpc_status")?) {
         (Some(status), None) => ("http_status", whole(status).filter(|status| (200..600).contains(status))),
         (None, Some(status)) => ("grpc_status", whole(status).and_then(|status| grpc_status(&status.to_string()))),
@@ -257,7 +277,9 @@ fn abort(object: &Object<'_>) -> Result<Made, String> {
 }
 
 fn rate(object: &Object<'_>) -> Result<Made, String> {
-    by_header(object, "header_limit", "x-envoy-fault-throughput-response")?;
+    if let Some(made) = by_header(object, "header_limit", "asked-slow-answer", ("min_throughput", "1KiB/s".into()))? {
+        return Ok(made);
+    }
     let limit = object.object("fixed_limit")?.ok_or_else(|| format!("{} says no limit", object.place))?;
     let kibibytes = limit.number("limit_kbps")?.and_then(whole).filter(|limit| *limit > 0);
     let kibibytes = kibibytes.ok_or_else(|| format!("{} is not a limit", limit.at("limit_kbps")))?;

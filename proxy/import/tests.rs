@@ -126,14 +126,35 @@ fn a_filter_by_itself_in_json_and_what_it_can_not_carry() {
     }"#;
     let draft = envoy(json, wish()).unwrap();
     let checked = checked(&draft);
-    assert_eq!((checked.faults.len(), &*checked.faults[0].proxy), (1, "ratings-v1"));
-    assert_eq!(*checked.faults[0].percentage.values()[0], 0.5);
+    let told: Vec<_> = checked.faults.iter().map(|fault| (&*fault.name, &*fault.proxy, &*fault.summary)).collect();
+    assert_eq!(
+        told,
+        [
+            ("asked-delay", "ratings-v1", "as clients ask: delays up to 30s"),
+            ("slow-answer", "ratings-v1", "8KiB/s per connection"),
+        ]
+    );
+    assert_eq!(*checked.faults[1].percentage.values()[0], 0.5);
     let lost: Vec<&str> = draft.lost().collect();
-    for (what, why) in [("delay.header_delay", "the client's"), ("abort", "0 %"), ("filterMetadata", "no counterpart")]
-    {
+    for (what, why) in [("delay", "envoy_headers_from"), ("abort", "0 %"), ("filterMetadata", "no counterpart")] {
         assert!(lost.iter().any(|line| line.contains(what) && line.contains(why)), "{what}: {lost:?}");
     }
     assert_eq!(lost.len(), 3);
+}
+
+#[test]
+fn what_clients_ask_for_with_headers_is_asked_for_here_too() {
+    let yaml = "
+        delay: { header_delay: {}, percentage: { numerator: 5 } }
+        abort: { header_abort: {}, percentage: { numerator: 100 } }
+        response_rate_limit: { header_limit: {}, percentage: { numerator: 100 } }";
+    let draft = envoy(yaml, wish()).unwrap();
+    let checked = checked(&draft);
+    let told: Vec<_> = checked.faults.iter().map(|fault| (fault.kind, &*fault.summary)).collect();
+    let of = |what: &str| format!("as clients ask: {what}");
+    let expected = [of("delays up to 30s"), of("aborts"), of("answers down to 1KiB/s")];
+    assert_eq!(told, expected.each_ref().map(|summary| ("envoy_headers", summary.as_str())));
+    assert_eq!(*checked.faults[0].percentage.values()[0], 5.0);
 }
 
 #[test]

@@ -46,9 +46,23 @@ impl Chain {
         if over {
             self.leave_observed();
         }
+        self.follow_into_bodies(talk, now.mono);
         self.drop_gone();
         self.note_held();
         ruled
+    }
+
+    /// Faults that have decided about the exchange, and go on with a body of it, get their stages, and their memory along.
+    fn follow_into_bodies(&mut self, talk: &Talk, now: Time) {
+        for index in 0..self.units.len() {
+            let Some(memory) = self.units[index].take_along() else { continue };
+            self.attach(index, talk, now);
+            if let Some(stage) =
+                self.lines.iter_mut().flat_map(|line| &mut line.stages).find(|stage| stage.unit == index)
+            {
+                stage.remember(memory);
+            }
+        }
     }
 
     fn ask_rulings(&mut self, asked: &Asked<'_>, moment: &mut Moment<'_>) -> Ruled {

@@ -97,6 +97,11 @@ impl Stage {
         }
     }
 
+    /// What the fault has kept of the exchange whose body this is.
+    pub(super) fn remember(&mut self, memory: Box<dyn Any + Send>) {
+        self.state = memory;
+    }
+
     /// Whether the fault decides here at the moment.
     fn acts(&self, unit: &Unit) -> bool {
         unit.acting && !self.gone && !self.stuck && !self.done && !unit.withheld && !self.would_hold()

@@ -71,6 +71,8 @@ pub(super) struct Unit {
     phase: Option<Phase>,
     /// It has decided about the exchange.
     ruled: bool,
+    /// It has come to [`Phase::MidBody`] with what it remembers.
+    goes_on: bool,
     /// What it remembers of the exchange, beside what it remembers of its bodies.
     memory: Option<Box<dyn Any + Send>>,
     /// The gate has let it by.
@@ -120,6 +122,7 @@ impl Unit {
                 _ => None,
             },
             ruled: false,
+            goes_on: false,
             memory: None,
             admitted: false,
             flaw: None,
@@ -291,9 +294,18 @@ impl Unit {
     pub(super) fn ruled(&mut self) {
         self.waiting = None;
         match self.phase.and_then(|phase| self.active.fault.follows(phase)) {
-            Some(next) => self.phase = Some(next),
+            Some(next) => {
+                self.goes_on = next == Phase::MidBody;
+                self.phase = Some(next);
+            }
             None => self.ruled = true,
         }
+    }
+
+    /// What it remembers of the exchange, once, when it goes on with a body of it.
+    pub(super) fn take_along(&mut self) -> Option<Box<dyn Any + Send>> {
+        let goes_on = std::mem::take(&mut self.goes_on);
+        if goes_on { self.memory.take() } else { None }
     }
 
     /// Asks the fault about the exchange, at `now` or, where it only observes, in advance.

@@ -76,3 +76,23 @@ fn what_is_not_known_is_said() {
     };
     assert_eq!((answered(503), answered(200)), (Some(true), Some(false)));
 }
+
+#[test]
+fn what_clients_have_to_ask_for_is_told_with_who_may() {
+    let fault = "kind = \"envoy_headers\"\nabort = true";
+    let text = format!(
+        "name = \"e\"\n{PROXY}http = {{ envoy_headers_from = [\"10.0.0.0/8\"] }}\n[[fault]]\nproxy = \"web\"\nfor = \"1m\"\n{fault}"
+    );
+    let source = Arc::new(Source { name: "a.toml".into(), text });
+    let (checked, _) = scenario(&source, &Options::default()).unwrap();
+    let mut asks = question("/");
+    asks.request.fields.push("x-envoy-fault-abort-request", "500");
+    let of = |client: &str, question: &Question| {
+        let question = Question { client: Some(client.parse().unwrap()), ..question.clone() };
+        explain(&checked, &[], &NeverFault::default(), 7, &question).faults.remove(0)
+    };
+    assert_eq!(of("10.1.2.3", &asks).verdict, Verdict::Hits);
+    let stranger = of("192.0.2.1", &asks);
+    assert!(stranger.verdict == Verdict::Misses && stranger.why.clone().unwrap().contains("source"), "{stranger:?}");
+    assert_eq!(of("10.1.2.3", &question("/")).verdict, Verdict::Misses, "it does not ask");
+}

@@ -96,6 +96,13 @@ const LEAST_SHARED: f64 = 512.0;
 /// Bytes of datagrams that wait, where nothing is written.
 const LIMIT: u64 = 64 << 10;
 
+impl Bandwidth {
+    /// One rate throughout, for each connection or body by itself.
+    pub fn steady(rate: Rate) -> Bandwidth {
+        Bandwidth { rate: Curve::Constant(rate), burst: 0, per: Per::Connection, limit: None }
+    }
+}
+
 impl Kind for Bandwidth {
     const NAME: &'static str = "bandwidth";
     const ABOUT: &'static str = "Limits the rate of bytes, per connection or shared by the proxy; 0 stalls";

@@ -7,6 +7,7 @@ use super::{
     Act, AnyCx, AnyFault, Asked, Carrier, Datagram, Door, Effect, End, Gate, Groups, Handshake, Hooks, Injection,
     Needs, Offer, Opening, Packet, Phase, Place, Ruling, Settings, What,
 };
+use crate::matcher::MatchSpec;
 use crate::select::Connections;
 use crate::time::Time;
 
@@ -105,6 +106,9 @@ impl AnyFault for Observed {
     fn settle(&self, place: &Place) -> Result<Option<Arc<dyn AnyFault>>, String> {
         let settled = self.0.settle(place)?;
         Ok(settled.map(|settled| Arc::new(Observed(settled)) as Arc<dyn AnyFault>))
+    }
+    fn asked_for(&self) -> Option<MatchSpec> {
+        self.0.asked_for()
     }
     fn groups(&self) -> Option<&Groups> {
         self.0.groups()

@@ -52,6 +52,7 @@ faults![
     http2::Http2,
     replace::Replace,
     patch::Patching,
+    envoy_headers::EnvoyHeaders,
 ];
 
 /// The kind of this name.

@@ -13,7 +13,7 @@ use crate::fault::registry::{Entry, KINDS, Made, kind};
 use crate::fault::{AnyFault, Carrier, Flow, Handshake};
 use crate::matcher::MatchSpec;
 use crate::preset::{self, Link, Part};
-use crate::scenario::{FaultSpec, Phase};
+use crate::scenario::{ASKS_NOBODY, FaultSpec, Phase};
 use crate::select::{Count, Key};
 use crate::unit::Percentage;
 use crate::window::Window;
@@ -80,6 +80,7 @@ pub(crate) fn read(
     }
     check_match(reader, table, &path, &head, world);
     check_handshake(reader, table, &path, &head, &makings, world);
+    check_asking(reader, table, &path, &head, &makings, world);
     makings.iter().for_each(|making| check_layer(reader, table, &path, &head, making.entry));
     for making in &makings {
         check_carrier(reader, table, &path, &head, making, !http.is_empty(), world);
@@ -464,6 +465,17 @@ fn check_handshake(
         if by_rule && let Some(why) = Handshake::Seen.misses(known.tls) {
             return reader.error(table, path, "match", format!("on proxy `{}` it can't be told: {why}", known.name));
         }
+    }
+}
+
+/// Refuses what clients have to ask for where none may.
+fn check_asking(reader: &mut Reader, table: &Table, path: &str, head: &FaultHead, makings: &[Making], world: &World) {
+    let is_asked_for = |making: &Making| making.made.as_ref().is_some_and(|made| made.fault.asked_for().is_some());
+    if makings.iter().any(is_asked_for)
+        && let Some(known) = world.named(&head.proxy).filter(|known| known.may_be_http()).find(|known| !known.lets_ask)
+    {
+        let why = format!("it can do nothing on proxy `{}`: {ASKS_NOBODY}", known.name);
+        reader.error(table, path, "kind", why);
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod asking;
 mod bodies;
 mod calendar;
 mod change;

@@ -7,6 +7,7 @@ use super::draft::ProxyDraft;
 use super::node::{Node, Table};
 use super::reader::{Reader, join};
 use super::tls;
+use crate::matcher::Network;
 use crate::scenario::Protocol;
 use crate::way::{HttpWay, ORIGINAL, ProxyProtocol, Way};
 
@@ -52,6 +53,7 @@ pub(crate) fn read(reader: &mut Reader, table: &Table, path: &str, draft: &Proxy
     }
     if let Some(http) = &draft.http {
         check_host(reader, table, path, &http.host, &draft.upstream);
+        check_asking(reader, table, path, &http.envoy_headers_from, &draft.listen);
     }
     Way {
         http: draft.http.clone(),
@@ -74,6 +76,20 @@ fn check_host(reader: &mut Reader, table: &Table, path: &str, host: &str, upstre
     }
     if host == HttpWay::UPSTREAM && (upstream.starts_with("unix:") || upstream == ORIGINAL) {
         reader.error(inner, &path, "host", "this upstream has no host name to ask for: write one, or `preserve`");
+    }
+}
+
+/// Whose clients may ask for faults.
+fn check_asking(reader: &mut Reader, table: &Table, path: &str, from: &[Network], listen: &str) {
+    const KEY: &str = "envoy_headers_from";
+    let (inner, path) = (table.node("http").and_then(Node::as_table).unwrap_or(table), join(path, "http"));
+    if !inner.has(KEY) {
+        return;
+    }
+    if from.is_empty() {
+        reader.error(inner, &path, KEY, "an empty list lets nobody ask for faults: leave it out");
+    } else if listen.starts_with("unix:") {
+        reader.error(inner, &path, KEY, "the clients of a unix socket are in no network");
     }
 }
 

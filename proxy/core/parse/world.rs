@@ -45,6 +45,8 @@ pub(crate) struct Known {
     pub(crate) slo: Option<f64>,
     /// What becomes of its clients' TLS.
     pub(crate) tls: Option<Mode>,
+    /// Whether some of its clients may ask for faults.
+    pub(crate) lets_ask: bool,
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
     /// Which document defines it; none: it runs already.
@@ -60,6 +62,7 @@ impl Known {
             protocol: Some(spec.protocol),
             slo: spec.slo.map(|(objective, _)| objective),
             tls: spec.way.tls.as_ref().map(|tls| tls.mode),
+            lets_ask: spec.way.http.as_ref().is_some_and(|http| !http.envoy_headers_from.is_empty()),
             from: spec.from.clone(),
             to: spec.to.clone(),
             document: None,
@@ -112,6 +115,10 @@ impl World {
                 protocol,
                 slo: objective(table),
                 tls: tls(table),
+                lets_ask: table
+                    .node("http")
+                    .and_then(Node::as_table)
+                    .is_some_and(|http| http.has("envoy_headers_from")),
                 from: table.text("from").map(str::to_owned),
                 to: table.text("to").map(str::to_owned),
                 document: Some(document),

@@ -13,7 +13,7 @@ use crate::chain::{Chain, Dialogue, Ready, Talk};
 use crate::curve::Curve;
 use crate::draw::{Draw, DrawKey};
 use crate::fault::{Asked, Effect, Flow, Phase, Ruling, Until, What};
-use crate::http::{Request, Response, StatusCode};
+use crate::http::{Fields, Request, Response, StatusCode};
 use crate::observe::Record;
 use crate::plan::{Active, Layer, Slice};
 use crate::time::{MILLI, SECOND, Time};
@@ -49,6 +49,7 @@ const HARDER: &[(&str, &str)] = &[
     ("websocket", "how = 'truncate'\nto = '1B'"),
     ("http2", "how = 'stall'\nafter = '64B'"),
     ("corrupt", "one_per = '16B'"),
+    ("envoy_headers", "max_delay = '10ms'\nmin_throughput = '1KiB/s'"),
 ];
 
 /// A kind as it is configured, in one of its phases.
@@ -80,6 +81,16 @@ impl Case {
 
     fn name(&self) -> String {
         format!("{} in {} with {}", self.entry.name, self.phase.word(), self.fields)
+    }
+
+    /// What clients have to ask for, they do.
+    fn asks(&self) -> Fields {
+        let headers: &[(&str, &str)] = match self.entry.name {
+            "envoy_headers" if self.fields.contains("abort") => &[("x-envoy-fault-abort-request", "500")],
+            "envoy_headers" => &[("x-envoy-fault-delay-request", "20"), ("x-envoy-fault-throughput-response", "32")],
+            _ => &[],
+        };
+        headers.iter().copied().collect()
     }
 
     /// The answer that the kind is about, and its body.
@@ -136,7 +147,7 @@ impl Exchange {
     fn run(case: &Case, fault: &Arc<Active>, split: Option<u64>, abort: Option<usize>) -> Vec<Exchange> {
         let slice = Slice::new(vec![fault.clone()], false);
         let one = |number| {
-            let request = Request { target: "/v1/charges".into(), ..Request::default() };
+            let request = Request { target: "/v1/charges".into(), fields: case.asks(), ..Request::default() };
             let dialogue = Dialogue { number, request, ..Dialogue::default() };
             let began = START + number * 10 * MILLI;
             let mut exchange = Exchange {
@@ -322,7 +333,7 @@ fn the_same_seed_rules_the_same_whatever_the_reads() {
         assert_eq!(run(None), whole, "{}", case.name());
         for dice in 0..6 {
             let mut split = run(Some(dice));
-            if case.entry.name == "bandwidth" || case.entry.name == "trickle" {
+            if matches!(case.entry.name, "bandwidth" | "trickle" | "envoy_headers") {
                 // waits are summed up, and a piece is what has come
                 for (one, other) in split.iter_mut().zip(&whole) {
                     one.what.clone_from(&other.what);

@@ -115,17 +115,16 @@ fn the_digest_is_over_the_content_not_its_form() {
 fn the_example_of_every_kind_checks() {
     assert!(KINDS.len() > 8);
     for entry in KINDS {
-        let tls = if entry.name == "tls" {
-            "tls = { mode = \"terminate\", issue = true }
-"
-        } else {
-            ""
+        let needs = match entry.name {
+            "tls" => "tls = { mode = \"terminate\", issue = true }\n",
+            "envoy_headers" => "http = { envoy_headers_from = [\"10.0.0.0/8\"] }\n",
+            _ => "",
         };
         let serves = || entry.serves_words().split([' ', ',']);
         for protocol in serves().next().into_iter().chain(serves().filter(|word| *word == "HTTP")) {
             let text = around(&format!(
                 "protocol = {:?}
-{tls}{}",
+{needs}{}",
                 protocol.to_lowercase(),
                 entry.example
             ));

@@ -151,7 +151,11 @@ pub(crate) struct Talker(BufReader<TcpStream>);
 
 impl Talker {
     pub(crate) fn to(address: SocketAddr) -> Talker {
-        Talker(BufReader::new(connect(address)))
+        Talker::on(connect(address))
+    }
+
+    pub(crate) fn on(stream: TcpStream) -> Talker {
+        Talker(BufReader::new(stream))
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
@@ -228,7 +232,9 @@ pub(crate) fn status(head: &str) -> u16 {
 
 /// Faults as a scenario writes them, on proxy `p` and in force from now on.
 pub(crate) fn faults(plane: &Plane, text: &str) -> Vec<Arc<Active>> {
-    let proxy: ProxySpec = http("127.0.0.1:1".parse().unwrap(), HttpVersion::One);
+    let mut proxy: ProxySpec = http("127.0.0.1:1".parse().unwrap(), HttpVersion::One);
+    let trusted = "127.0.0.0/31".parse().unwrap(); // 127.0.0.1, and not 127.0.0.2
+    proxy.way.http.as_mut().unwrap().envoy_headers_from = vec![trusted];
     let text = format!("name = 'test'\nmax_duration = '1h'\n{}", text.replace("[[fault]]", "[[fault]]\nproxy = 'p'"));
     let source = Arc::new(Source { name: "test.toml".to_owned(), text });
     let options = parse::Options { proxies: Some(vec![proxy.clone()]), ..parse::Options::default() };
@@ -241,7 +247,7 @@ pub(crate) fn faults(plane: &Plane, text: &str) -> Vec<Arc<Active>> {
         own.flow = spec.flow;
         own.layer = spec.layer(proxy.protocol);
         own.bodies = spec.bodies;
-        own.rule = spec.matches.clone();
+        own.rule = spec.rule_on(&proxy.way).unwrap();
         own.stealth = spec.stealth;
         own.select.count = spec.count;
         active
