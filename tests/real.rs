@@ -8,6 +8,7 @@ mod drill;
 mod ends;
 mod gigabytes;
 mod headers;
+mod http;
 mod http2;
 mod limits;
 mod postgres;
