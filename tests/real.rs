@@ -1,4 +1,5 @@
-//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, curl, h2load, nginx and gRPC, and the golden drills.
+//! squall between real programs: Redis and its clients, PostgreSQL and pgbench, dnsmasq and dig, nginx, curl and h2load, those
+//! of `http`, and the golden drills.
 
 mod addresses;
 mod brownout;
@@ -8,6 +9,7 @@ mod drill;
 mod ends;
 mod gigabytes;
 mod headers;
+mod http;
 mod http2;
 mod limits;
 mod postgres;

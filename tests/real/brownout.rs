@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::programs::{free_port, installed, run_within};
-use crate::support::{Room, Running, turn};
+use crate::support::{Room, Running, nginx, turn};
 
 const EXPORT: usize = 64 << 10;
 /// What curl says when nobody listens: the drill is over, and its proxies with it.
@@ -19,23 +19,13 @@ const GONE: i32 = 7;
 fn services(room: &Room, shop: u16, payments: u16) -> Running {
     std::fs::create_dir_all(room.path("www/v1")).unwrap();
     room.file("www/v1/export", &"x".repeat(EXPORT));
-    let at = room.directory().display().to_string();
-    let config = room.file(
-        "nginx.conf",
-        &format!(
-            "daemon off; master_process off; pid {at}/nginx.pid; error_log stderr;\n\
-             events {{}}\n\
-             http {{ access_log off; client_body_temp_path {at}/body; keepalive_requests 1000000;\n\
-             server {{ listen 127.0.0.1:{shop}; location / {{ return 200 \"a cart\\n\"; }} }}\n\
-             server {{ listen 127.0.0.1:{payments}; root {at}/www; location /v1/charges {{ return 200 \"paid\\n\"; }}\n\
-             location = /v1/balance {{ return 200 \"42\\n\"; }} }} }}\n"
-        ),
+    let at = room.directory().display();
+    let servers = format!(
+        "server {{ listen 127.0.0.1:{shop}; location / {{ return 200 \"a cart\\n\"; }} }}\n\
+         server {{ listen 127.0.0.1:{payments}; root {at}/www; location /v1/charges {{ return 200 \"paid\\n\"; }}\n\
+         location = /v1/balance {{ return 200 \"42\\n\"; }} }}"
     );
-    let nginx = Running::start(Command::new(installed("nginx")).args(["-p", &at, "-e", "stderr", "-c", &config]));
-    for port in [shop, payments] {
-        crate::support::wait::until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    }
-    nginx
+    nginx::start(room, &[shop, payments], &servers)
 }
 
 /// The golden file with other ports and shorter times, and without what can't be run yet.

@@ -1,12 +1,10 @@
-//! HTTP/2 between real programs: curl, h2load, and a gRPC server and client of Python.
+//! HTTP/2 between real programs: curl, h2load and nginx.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-
-use serde_json::{Value, json};
+use std::process::Command;
 
 use crate::support::programs::{free_port, installed, run};
-use crate::support::{Room, Running, Serve, python, turn};
+use crate::support::{Room, Running, Serve, nginx, turn};
 
 /// nginx with a large file and a small one, and squall before it.
 struct Files {
@@ -34,18 +32,11 @@ fn files(upstream: &str) -> Files {
     room.file("small", "hello\n");
     room.file("large", &numbers());
     let at = room.directory().display().to_string();
-    let config = room.file(
-        "nginx.conf",
-        &format!(
-            "daemon off; master_process off; pid {at}/nginx.pid; error_log stderr;\n\
-             events {{}}\n\
-             http {{ access_log off; client_body_temp_path {at}/body; keepalive_requests 1000000;\n\
-             server {{ listen 127.0.0.1:{port}{version}; root {at};\n\
-             location /gone {{ return 410 \"gone\\n\"; }} }} }}\n"
-        ),
+    let server = format!(
+        "server {{ listen 127.0.0.1:{port}{version}; root {at};\n\
+         location /gone {{ return 410 \"gone\\n\"; }} }}"
     );
-    let nginx = Running::start(Command::new(installed("nginx")).args(["-p", &at, "-e", "stderr", "-c", &config]));
-    crate::support::wait::until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let nginx = nginx::start(&room, &[port], &server);
     let proxy = format!(
         "listen = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:{port}\"\nprotocol = \"http\"\nhttp = {{ upstream = \"{upstream}\" }}"
     );
@@ -89,48 +80,4 @@ fn h2load_keeps_many_streams_busy_on_each_connection() {
         assert!(out.contains("20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout"), "{out}");
         assert!(out.contains("status codes: 20000 2xx"), "{out}");
     }
-}
-
-/// A gRPC server, and squall before it.
-fn grpc() -> (Serve, Running, Room) {
-    let room = Room::new();
-    let server = Running::start(python::script("grpc_peer.py").arg("serve").stdin(Stdio::piped()));
-    let port = server.wait_for("port ");
-    let proxy = format!(
-        "listen = \"127.0.0.1:0\"\nupstream = \"127.0.0.1:{port}\"\nprotocol = \"http\"\nhttp = {{ upstream = \"2\" }}"
-    );
-    let squall = Serve::with(room.command::<&str>(&[]), &room, "", &proxy);
-    (squall, server, room)
-}
-
-fn call(address: SocketAddr, what: &str, words: &[&str]) -> Value {
-    let mut command = python::script("grpc_peer.py");
-    command.args([what, &address.ip().to_string(), &address.port().to_string()]).args(words);
-    python::result(&run(&mut command))
-}
-
-#[test]
-fn grpc_calls_of_every_kind_pass_and_none_waits_for_a_packet_to_fill() {
-    let _turn = turn();
-    let (squall, _server, _room) = &grpc();
-    let answers = json!({
-        "unary": "hello", "head": "1", "tail": "2", "large": true, "up": "3500000", "down": 500, "turns": 100,
-        "fail": ["NOT_FOUND", "no such thing"], "none": "UNIMPLEMENTED",
-    });
-    assert_eq!(call(squall.address, "ask", &[]), answers);
-    let unary = call(squall.address, "unary", &["500"]);
-    assert_eq!((&unary["right"], &unary["codes"]), (&json!(500), &json!({})));
-}
-
-#[test]
-fn grpc_calls_that_a_fault_ends_are_seen_as_ended() {
-    let _turn = turn();
-    let (squall, _server, _room) = &grpc();
-    let id = squall.start(
-        "[[fault]]\nkind = \"cut\"\nproxy = \"default\"\nphase = \"before_upstream\"\nhow = \"reset\"\nfirst = 10\n",
-    );
-    let unary = call(squall.address, "unary", &["50"]);
-    squall.stop(&id);
-    assert_eq!(unary["codes"], json!({ "INTERNAL": 10 }), "{unary}");
-    assert_eq!(unary["right"], json!(40));
 }

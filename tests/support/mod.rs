@@ -7,6 +7,7 @@ pub mod history;
 mod knock;
 mod line;
 pub mod namespace;
+pub mod nginx;
 pub mod postgres;
 pub mod programs;
 pub mod prometheus;

@@ -13,6 +13,7 @@ use squall_control::client::{Client, ClientError};
 use squall_drill::view::ExperimentView;
 
 use super::GOVERNED;
+use super::programs::{installed, run};
 use super::{Room, Running, wait};
 
 /// A running `squall serve`. Its control port is a unix socket, which reaches across network namespaces; its leases are
@@ -109,6 +110,24 @@ impl Serve {
     /// What `run.json` says about a run.
     pub fn run(&self, id: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.state.join("runs").join(id).join("run.json")).unwrap()).unwrap()
+    }
+
+    /// A metric's value, by its name and labels as they are printed; 0 where it is not there.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> u64 {
+        let socket = self.control.trim_start_matches("unix:");
+        let mut curl = Command::new(installed("curl"));
+        let text = run(curl.args(["--silent", "--show-error", "--unix-socket", socket, "http://localhost/metrics"]));
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or(0)
+    }
+
+    /// Most memory that it has had at one time, bytes.
+    pub fn most_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.program.pid().as_raw_nonzero());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// SIGTERM; the exit code.

@@ -307,7 +307,11 @@ impl<C: Client> Exchange<'_, C> {
                     self.request.discard();
                     false
                 }
-                Err(Stop::Injected) => return Err(self.ended_by_a_fault()),
+                Err(Stop::Injected) => match self.ended_by_a_fault() {
+                    // what has passed before the end is written before it
+                    Halt::Injected(how, _) if !how.is_reset() && server.poll_written(cx).is_pending() => return Ok(()),
+                    halt => return Err(halt),
+                },
             };
             let _asked_again_by_the_read = server.poll_written(cx);
             if !moved {
@@ -326,13 +330,12 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Passes the answer on.
     async fn relay(&mut self, server: &mut Reached, (response, length): (Response, Length)) -> Result<(), Halt> {
-        if self.instead.is_some() {
-            self.swallow(server).await?;
-            return Err(self.hear_instead());
-        }
         let tunnel = length == Length::Tunnel;
-        if tunnel {
-            self.request = Leg::new(Flow::Upstream);
+        if self.instead.is_some() {
+            if !tunnel {
+                self.swallow(server).await?;
+            }
+            return Err(self.hear_instead());
         }
         let mut response = response;
         let mut length = length;
@@ -356,13 +359,17 @@ impl<C: Client> Exchange<'_, C> {
             let late =
                 self.watcher.exchange().is_some_and(|faults| faults.chain.decides_in(Phase::AfterUpstream, true));
             if late {
-                self.keep(server).await?;
+                if !tunnel {
+                    self.keep(server).await?; // else the upstream has said all that belongs to the exchange
+                }
                 if let Some(patch) = self.ask(Phase::AfterUpstream, Some(server)).await? {
                     length = self.renew(server, length, patch.body).await?;
                 }
             }
             if self.instead.is_some() {
-                self.swallow(server).await?;
+                if !tunnel {
+                    self.swallow(server).await?;
+                }
                 return Err(self.hear_instead());
             }
             response = self.take_response();
@@ -381,6 +388,9 @@ impl<C: Client> Exchange<'_, C> {
             names.undress(&mut response);
         }
         self.client.answer(&response, length);
+        if tunnel {
+            self.request = Leg::new(Flow::Upstream); // from here on the client's bytes are no requests
+        }
         self.headed = true;
         self.note_answer(&response);
         poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;

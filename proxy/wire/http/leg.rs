@@ -150,7 +150,6 @@ impl Leg {
         cx: &mut Context<'_>,
     ) -> Result<bool, Stop> {
         let Some(mut faults) = watcher.exchange() else { return Ok(false) };
-        faults.poll_due(&watcher.worker);
         match faults.chain.ready(self.flow) {
             Ready::Bytes => {
                 if let Some(bytes) = faults.chain.take(self.flow) {

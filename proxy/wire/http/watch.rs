@@ -102,7 +102,7 @@ impl Faults {
     }
 
     /// Polls, if a time has come for which the chain has waited.
-    pub(crate) fn poll_due(&mut self, worker: &Worker) {
+    fn poll_due(&mut self, worker: &Worker) {
         if self.next.is_some() {
             let now = worker.now();
             if self.next.is_some_and(|at| at <= now.mono) {
@@ -387,6 +387,10 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         }
         for mut faults in [watcher.beneath(), watcher.exchange()].into_iter().flatten() {
             faults.again = None;
+        }
+        // whether a body may move now or not: a time that has passed would wake the task again and again
+        if let Some(mut faults) = watcher.exchange() {
+            faults.poll_due(&watcher.worker);
         }
         // one connection's panic must not end the others
         let polled = catch_unwind(AssertUnwindSafe(|| self.work.as_mut().poll(cx)));

@@ -71,7 +71,9 @@ pub(crate) fn write_response(response: &Response, framing: Framing, how: &Passin
         Framing::UntilClose => Frame::Nothing,
     };
     let keep = if framing == Framing::UntilClose { Keep::Close } else { how.keep };
-    write_fields(&response.fields, frame, &Passing { keep, ..*how }, out);
+    // 426 says by Upgrade what it wants (RFC 9110, 15.5.22), and upgrades pass here
+    let upgrade = how.upgrade || (status == StatusCode::UPGRADE_REQUIRED && response.fields.has("upgrade"));
+    write_fields(&response.fields, frame, &Passing { keep, upgrade, ..*how }, out);
 }
 
 /// Writes the head of a chunk: behind it go `len` bytes and [`CHUNK_TAIL`], or on purpose fewer.

@@ -100,6 +100,15 @@ fn a_response_says_its_length_only_where_it_may() {
 }
 
 #[test]
+fn what_426_asks_for_passes_and_what_others_offer_does_not() {
+    let (fields, how) = ([("Upgrade", "chat")], Passing::default());
+    let said = "Upgrade: chat\r\nContent-Length: 0\r\nConnection: Upgrade\r\n\r\n";
+    assert!(answered(426, &fields, Framing::Length(0), &how).ends_with(said));
+    assert!(!answered(200, &fields, Framing::Length(0), &how).contains("pgrade"));
+    assert!(!answered(426, &[], Framing::Length(0), &how).contains("Connection"));
+}
+
+#[test]
 fn a_reason_of_its_own_stays() {
     let response = Response { reason: "Fine".into(), ..Response::default() };
     let mut out = Vec::new();

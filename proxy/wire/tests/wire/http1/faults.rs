@@ -1,5 +1,6 @@
 //! What faults of the real kinds do to exchanges over the wire.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -57,6 +58,61 @@ fn a_delay_holds_each_request_once_and_an_abort_lets_it_go() {
 }
 
 #[test]
+fn a_tunnel_with_a_fault_goes_both_ways_and_its_frames_are_known() {
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+    let upstream = upstream(move |_, _| Say::Echo(switched.into()));
+    let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='websocket'\nhow='duplicate'\nframes='text'");
+    let upgrade =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: y\r\n\r\n";
+    let mut client = Talker::to(proxy);
+    client.say(upgrade);
+    assert_eq!(status(&client.head()), 101);
+    let (text, other) = (b"\x81\x02hi", b"\x82\x02ho");
+    for _ in 0..3 {
+        client.say(text);
+        client.say(other);
+        assert_eq!(client.exactly(12), [&text[..], text, other].concat());
+    }
+    drop(client);
+    eventually("the tunnel to end", || upstream.over() == 1);
+    // what acts once the upstream has said everything has no end of a tunnel to wait for
+    inject(&plane, "[[fault]]\nkind='latency'\nphase='after_upstream'\ndelay='1ms'");
+    let mut client = Talker::to(proxy);
+    client.say(upgrade);
+    assert_eq!(status(&client.head()), 101);
+    client.say(text);
+    assert_eq!(client.exactly(4), text);
+    inject(&plane, "[[fault]]\nkind='drop_answer'\nhow='reset'");
+    assert_eq!(dialogue(proxy, upgrade), (String::new(), true));
+}
+
+#[test]
+fn a_goodbye_to_the_server_is_heard_there_under_a_mask() {
+    let (tell, heard) = std::sync::mpsc::channel();
+    let address = server(move |mut stream| {
+        let mut all = vec![0; 1024];
+        let _head = stream.read(&mut all);
+        let switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+        stream.write_all(switched.as_bytes()).unwrap();
+        let mut frames = Vec::new();
+        let _reset = stream.read_to_end(&mut frames);
+        tell.send(frames).unwrap();
+    });
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, address);
+    inject(&plane, "[[fault]]\nkind='websocket'\nhow='close'\ndirection='upstream'\nafter=1\nreason='bye'");
+    let mut client = Talker::to(proxy);
+    client.say("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(status(&client.head()), 101);
+    client.say(b"\x81\x82\0\0\0\0hi");
+    let heard = heard.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    let goodbye = heard.strip_prefix(b"\x81\x82\0\0\0\0hi\x88\x85").unwrap_or_else(|| panic!("{heard:?}"));
+    let (mask, masked) = goodbye.split_at(4); // RFC 6455, 5.3
+    assert!(masked.iter().zip(mask).map(|(byte, mask)| byte ^ mask).eq([0x03, 0xf3, b'b', b'y']), "1011: {heard:?}");
+    assert_eq!(masked[4] ^ mask[0], b'e');
+}
+
+#[test]
 fn a_hundred_held_exchanges_are_let_go_with_their_bytes() {
     let upstream = fine();
     let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='trickle'\nfirst_byte='1h'\ndirection='upstream'");
@@ -94,7 +150,7 @@ fn an_error_before_the_upstream_is_not_heard_there_and_pollutes_nothing() {
     assert!(all.starts_with("HTTP/1.1 503") && !reset, "{all}");
     let mut slow = Talker::to(proxy);
     assert_eq!(status(&slow.ask(&outer).0), 503);
-    let _closed_already = std::io::Write::write_all(&mut slow.stream(), inner.as_bytes());
+    let _closed_already = slow.stream().write_all(inner.as_bytes());
     assert!(!slow.rest().0.contains("HTTP/1.1 200"));
     assert!(!upstream.heard().contains("smuggled"), "{}", upstream.heard());
     let reading = plane.reading("p").unwrap();

@@ -3,6 +3,7 @@
 serve                       prints its port, serves until its input ends
 ask HOST PORT               calls each method, prints one line of JSON
 unary HOST PORT N           N unary calls in a row, prints how many were right and how long the slowest took
+stream HOST PORT N SECONDS  a call that answers with N messages; prints how many came, how it ended, and how long it took
 """
 
 import json
@@ -104,10 +105,28 @@ def unaries(channel, count):
     print(json.dumps({"right": right, "slowest": slowest, "codes": codes}), flush=True)
 
 
+def stream(channel, count, patience):
+    call = channel.unary_stream("/test.Echo/Down")(b"%d" % count, timeout=patience)
+    got, began = 0, time.monotonic()
+    try:
+        for message in call:
+            assert message == b"%d" % got, message
+            got += 1
+    except grpc.RpcError:
+        pass
+    took = time.monotonic() - began
+    print(json.dumps({"got": got, "code": call.code().name, "details": call.details(), "took": took}), flush=True)
+
+
 if __name__ == "__main__":
     what, words = sys.argv[1], sys.argv[2:]
     if what == "serve":
         serve()
     else:
         with grpc.insecure_channel(f"{words[0]}:{words[1]}") as channel:
-            ask(channel) if what == "ask" else unaries(channel, int(words[2]))
+            if what == "ask":
+                ask(channel)
+            elif what == "unary":
+                unaries(channel, int(words[2]))
+            else:
+                stream(channel, int(words[2]), float(words[3]))
