@@ -3,5 +3,8 @@
 mod api;
 mod child;
 mod clients;
+mod faults;
 mod network;
+mod verdicts;
+mod ways;
 mod wrapped;

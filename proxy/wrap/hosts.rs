@@ -98,6 +98,17 @@ fn scheme(text: &str) -> (Option<bool>, &str) {
 }
 
 impl Only {
+    /// As it is written.
+    pub fn written(&self) -> String {
+        let scheme = match self.tls {
+            Some(true) => "https://",
+            Some(false) => "http://",
+            None => "",
+        };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}{}{port}", self.name)
+    }
+
     /// Its ports: without one those of HTTPS and HTTP; one that is named speaks TLS unless it says `http://`.
     fn ports(&self) -> Vec<(u16, bool)> {
         match (self.port, self.tls) {
@@ -110,6 +121,12 @@ impl Only {
 }
 
 impl Mapped {
+    /// As it is written.
+    pub fn written(&self) -> String {
+        let scheme = if self.to.tls { "https://" } else { "" };
+        format!("{}={scheme}{}", self.host.written(), self.to.address)
+    }
+
     /// Private addresses are what it is for, those that are denied everywhere are not.
     ///
     /// # Errors
