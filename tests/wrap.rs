@@ -1,6 +1,5 @@
 //! `squall wrap`: real clients around which it stands, against stand-ins of the APIs that they call.
 
-mod api;
 mod child;
 mod clients;
 mod faults;

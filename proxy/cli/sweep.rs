@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let sweep = Sweep { args: &args, anybody: &anybody, reports: &reports };
     let baseline = sweep.one(None)?;
     let called: Vec<&str> = baseline.hosts().filter_map(|host| host["host"].as_str()).collect();
-    let about = |text: &str| hosts::named(text).any(|name| called.contains(&name.as_str()));
+    let about = |text: &str| hosts::named(text).iter().any(|name| called.contains(&name.as_str()));
     let scenarios: Vec<_> = library::all().filter(|it| it.mentions(&args.word) && about(it.text)).collect();
     let head =
         ["scenario", "exit code"].into_iter().chain(FIGURES).chain(["amplification"]).map(str::to_owned).collect();

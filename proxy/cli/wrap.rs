@@ -21,7 +21,7 @@ use crate::wrap::bypassed::Detector;
 use crate::wrap::child::{Child, Happened};
 use crate::wrap::exit;
 use crate::wrap::expect::Expect;
-use crate::wrap::hosts::{Mapped, Only};
+use crate::wrap::hosts::{self, Mapped, Only};
 use crate::wrap::secrets;
 use crate::wrap::session::{Options, Session};
 
@@ -80,16 +80,16 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         refuse_live_keys(&args.command)?;
     }
     let set = files::settings(std::mem::take(&mut args.set));
+    let scenarios = start::scenarios(&args, &set)?;
     let options = Options {
         only: args.only.clone(),
-        named: start::hosts_of(&args.with)?,
+        named: scenarios.iter().flat_map(hosts::of_faults).collect(),
         allow_live: args.allow_live,
         maps: args.map.clone(),
         state: args.state.clone(),
         reverse: args.reverse,
         port: args.port,
     };
-    let scenarios = start::scenarios(&args, &set)?;
     let session = Session::open(&options)?;
     tell!("squall: proxy http://{}, control {}", session.front(), session.control.place());
     let runs = start::start(&session, &args, scenarios)?;

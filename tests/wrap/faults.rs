@@ -2,8 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::api::Api;
-use super::wrapped::Wrap;
+use super::wrapped::{Wrap, saying};
 
 const HOST: &str = "api.stripe.com";
 const URL: &str = "https://api.stripe.com/v1/charges";
@@ -14,17 +13,17 @@ fn calls(n: usize) -> String {
 
 #[test]
 fn the_first_two_calls_are_errors_and_never_reach_the_service() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of(HOST, &api).with(&["--error", "503", "--first", "2"]);
     let ended = wrap.run(&["sh", "-c", &calls(4)]).exits(0);
     assert_eq!(ended.out, "503 503 200 200 ");
-    assert_eq!(api.asked().len(), 2);
+    assert_eq!(api.news().len(), 2);
     ended.says("owner ").says("error-1").says("2 injections");
 }
 
 #[test]
 fn every_third_call_and_a_share_of_calls() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let each = Wrap::of(HOST, &api).with(&["--error", "429", "--each", "3"]).run(&["sh", "-c", &calls(6)]);
     assert_eq!(each.exits(0).out, "200 200 429 200 200 429 ");
     let share = |seed| {
@@ -38,7 +37,7 @@ fn every_third_call_and_a_share_of_calls() {
 
 #[test]
 fn delays_are_felt_and_told() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of(HOST, &api).with(&["--quantiles", "p50=300ms,p99=300ms"]);
     let ended = wrap.run(&["curl", "-s", "-o", "/dev/null", "-w", "%{time_total}", URL]).exits(0);
     let took: f64 = ended.out.parse().unwrap();
@@ -47,16 +46,16 @@ fn delays_are_felt_and_told() {
 
 #[test]
 fn a_shipped_scenario_acts_by_its_name_and_parameter() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of(HOST, &api).with(&["--with", "stripe/rate-limit", "--set", "rate=100%"]);
     let ended = wrap.run(&["curl", "-s", "-D", "-", URL]).exits(0);
     assert!(ended.out.contains("stripe-rate-limited-reason: global-rate"), "{ended:?}");
-    assert!(ended.out.contains(r#""code":"rate_limit""#) && api.asked().is_empty(), "{ended:?}");
+    assert!(ended.out.contains(r#""code":"rate_limit""#) && api.news().is_empty(), "{ended:?}");
 }
 
 #[test]
 fn a_file_s_hosts_are_opened() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of("api.example.com", &api);
     let text = format!(
         "name = 'mine'\n{}max_duration = '5m'\n[[fault]]\nkind = 'error'\nproxy = 'host:api.example.com'\nhttp_status = 418\n",
@@ -83,7 +82,7 @@ fn mistakes_on_the_command_line_are_told_before_anything_runs() {
 
 #[test]
 fn ctrl_c_lifts_the_faults_and_the_program_lives() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let script =
         format!("once() {{ curl -s -o /dev/null -w '%{{http_code}}\\n' {URL}; }}; once; read line; once; exit 5");
     let wrap = Wrap::of(HOST, &api).with(&["--error", "503"]);
@@ -101,14 +100,45 @@ fn ctrl_c_lifts_the_faults_and_the_program_lives() {
 
 #[test]
 fn live_keys_go_nowhere_unless_that_is_meant() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let ended = Wrap::of(HOST, &api).set("STRIPE_KEY", "sk_live_abcdefgh").run(&["true"]).exits(2);
     assert!(ended.err.contains("STRIPE_KEY") && !ended.err.contains("abcdefgh"), "{ended:?}");
     // one that only the program knows
     let script = format!("curl -s -w '%{{http_code}}' -u $(echo c2tfbGl2ZV9hYmNkZWZnaDo= | base64 -d) {URL}");
     let ended = Wrap::of(HOST, &api).run(&["sh", "-c", &script]).exits(0);
     assert!(ended.out.contains("403") && ended.out.contains("live key"), "{ended:?}");
-    assert!(api.asked().is_empty());
+    assert!(api.news().is_empty());
     let ended = Wrap::of(HOST, &api).with(&["--allow-live"]).run(&["sh", "-c", &script]).exits(0);
-    assert!(ended.out.contains("200") && api.asked().len() == 1, "{ended:?}");
+    assert!(ended.out.contains("200") && api.news().len() == 1, "{ended:?}");
+}
+
+#[test]
+fn a_parameter_may_name_the_host() {
+    let api = saying("{}");
+    let host = "bucket.s3.eu-west-1.amazonaws.com";
+    let set = format!("host={host}");
+    let wrap = Wrap::of(host, &api).with(&["--with", "aws/s3-slow-down", "--set", "rate=100%", "--set", &set]);
+    let ended = wrap.run(&["curl", "-s", "-w", "%{http_code}", &format!("https://{host}/key")]).exits(0);
+    assert!(ended.out.contains("<Code>SlowDown</Code>") && ended.out.ends_with("503"), "{ended:?}");
+    // by its default it is opened without being named
+    let wrap = Wrap::of("s3.us-east-1.amazonaws.com", &api).with(&["--with", "aws/s3-slow-down", "--set", "rate=100%"]);
+    let call = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "https://s3.us-east-1.amazonaws.com/b/k"];
+    assert_eq!(wrap.run(&call).exits(0).out, "503");
+}
+
+#[test]
+fn every_shipped_scenario_about_a_host_can_be_wrapped_around_a_program() {
+    let api = saying("{}");
+    let wrap = Wrap::of(HOST, &api);
+    let scenarios = squall::library::all().filter(|it| !squall::wrap::hosts::named(it.text).is_empty());
+    let mut tried = 0;
+    for scenario in scenarios {
+        let mut command = wrap.command(&["true"]);
+        let words: Vec<_> = command.get_args().map(|word| word.to_owned()).collect();
+        command = wrap.room.command(&["wrap", "--with", scenario.path]);
+        let ended = crate::support::Ended::of(&command.args(&words[1..]).output().unwrap());
+        assert_eq!(ended.code, Some(0), "{}: {ended:#?}", scenario.path);
+        tried += 1;
+    }
+    assert!(tried >= 30, "{tried}");
 }

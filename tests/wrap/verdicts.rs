@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::api::{self, Api};
-use super::wrapped::Wrap;
-use crate::support::python;
+use super::wrapped::{Wrap, saying};
+use crate::support::api::{Api, Says};
 
 const HOST: &str = "api.stripe.com";
 
@@ -37,7 +36,7 @@ fn reporting(api: &Api) -> Wrap {
 
 #[test]
 fn the_first_run_says_what_was_called_and_what_comes_next() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of(HOST, &api);
     let mut call = vec!["curl", "-s", "-H", "Authorization: Bearer canary-secret", "-o", "/dev/null"];
     call.extend(["https://api.stripe.com/v1/charges/ch_3MmlLrLkdIwHu7ix0snN0B15?key=canary-secret"]);
@@ -55,7 +54,7 @@ fn ended_says(text: &str, words: &[&str]) {
 
 #[test]
 fn retries_are_counted_and_held_against_expectations() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = reporting(&api).with(&["--error", "503", "--first", "2", "--expect", "amplification<=3"]);
     let call = script("get('https://api.stripe.com/v1/x', 4, 0.2)");
     let ended = wrap.run(&["python3", "-c", &call]).exits(0);
@@ -78,7 +77,7 @@ fn retries_are_counted_and_held_against_expectations() {
 
 #[test]
 fn what_gives_up_surfaces_by_its_exit_code_or_is_unknown() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let surfaced = reporting(&api).with(&["--error", "500"]);
     surfaced.run(&["python3", "-c", &script("get('https://api.stripe.com/v1/x', 2, 0)")]).exits(1);
     let host = &report(&surfaced)["hosts"][0];
@@ -91,7 +90,7 @@ fn what_gives_up_surfaces_by_its_exit_code_or_is_unknown() {
 
 #[test]
 fn retry_after_is_honoured_or_not() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let fault = "error http_status=429 headers.retry-after=\"1\"";
     let options = ["--fault", fault, "--first", "1", "--expect", "retry-after-honoured"];
     let patient = reporting(&api).with(&options);
@@ -106,7 +105,7 @@ fn retry_after_is_honoured_or_not() {
 fn a_stream_that_ends_too_early_and_exit_code_0_is_swallowed() {
     let events: String = (0..5).map(|n| format!("data: {{\"n\":{n}}}\n\n")).collect();
     let events = format!("{events}data: [DONE]\n\n");
-    let api = Api::new(move |_| api::answer("200 OK", "text/event-stream", events.as_bytes()));
+    let api = Api::answering(move |_| Says::Whole(200, "text/event-stream", events.clone().into_bytes()));
     let options = ["--fault", "sse how=truncate after=2", "--expect", "no-silent-truncation"];
     let wrap = reporting(&api).with(&options);
     let ended = wrap.run(&["curl", "-sS", "https://api.stripe.com/v1/stream"]).exits(70);
@@ -122,14 +121,14 @@ fn a_stream_that_ends_too_early_and_exit_code_0_is_swallowed() {
 
 #[test]
 fn an_expectation_about_nothing_is_undecided() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = Wrap::of(HOST, &api).with(&["--expect", "no-silent-truncation"]);
     wrap.run(&["curl", "-s", "https://api.stripe.com/"]).exits(71).says("undecided");
 }
 
 #[test]
 fn a_reset_is_a_cut_that_a_fault_made() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let wrap = reporting(&api).with(&["--fault", "reset"]);
     wrap.run(&["curl", "-s", "https://api.stripe.com/v1/x"]);
     let verdict = report(&wrap);
@@ -140,12 +139,7 @@ fn a_reset_is_a_cut_that_a_fault_made() {
 #[test]
 fn no_secret_is_in_any_output() {
     let canary = "canary-4242-canary";
-    let api = Api::new(move |_| {
-        let mut text =
-            format!("HTTP/1.1 500 Oops\r\nset-cookie: s={canary}\r\ncontent-length: 18\r\n\r\n{canary}").into_bytes();
-        text.truncate(text.len());
-        text
-    });
+    let api = Api::answering(move |_| Says::Whole(500, "text/plain", canary.into()));
     let wrap = reporting(&api).with(&["--error", "503", "--first", "1"]).set("SERVICE_TOKEN", canary);
     let url = format!("https://ann:{canary}@api.stripe.com/v1/{canary}?token={canary}");
     let header = format!("X-Api-Key: {canary}");
@@ -161,10 +155,9 @@ fn no_secret_is_in_any_output() {
 }
 
 #[test]
-fn aiohttp_that_trusts_no_variable_is_seen_going_past() {
+fn a_program_that_goes_past_it_is_seen() {
     let network = crate::support::namespace::Namespace::new();
     network.run("ip address add 203.0.113.5/32 dev lo");
-    let python = python::script("client.py").get_program().to_owned();
     let wrap = Wrap::new();
     let script = "
 import socket, threading, time
@@ -172,7 +165,7 @@ server = socket.create_server(('203.0.113.5', 443))
 client = socket.create_connection(('203.0.113.5', 443))
 time.sleep(2)
 ";
-    let inner = wrap.command(&[python.to_str().unwrap(), "-c", script]);
+    let inner = wrap.command(&["python3", "-c", script]);
     let mut command = network.command(inner.get_program());
     command.args(inner.get_args()).current_dir(inner.get_current_dir().unwrap());
     for (name, value) in inner.get_envs() {

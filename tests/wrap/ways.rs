@@ -3,36 +3,38 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::api::Api;
-use super::wrapped::Wrap;
+use super::wrapped::{Wrap, saying};
+use crate::support::api::header;
 use crate::support::{Ended, Running, python};
 
 const HOST: &str = "api.stripe.com";
 
 #[test]
 fn a_base_url_leads_there_without_tls_and_faults_act() {
-    let api = Api::saying(r#"{"ok":1}"#);
+    let api = saying(r#"{"ok":1}"#);
     let wrap = Wrap::of(HOST, &api).with(&["--reverse", "--error", "503", "--first", "1"]);
     let call = "for n in 1 2; do env -u HTTP_PROXY -u http_proxy curl -s -o /dev/null -w '%{http_code} ' $STRIPE_API_BASE/v1/x; done";
     assert_eq!(wrap.run(&["sh", "-c", call]).exits(0).out, "503 200 ");
-    assert_eq!(api.asked()[0].field("host"), Some(HOST));
-    assert_eq!(api.asked()[0].target, "/v1/x");
+    let asked = api.news();
+    assert_eq!(header(&asked[0].headers, "host"), Some(HOST));
+    assert_eq!(asked[0].target, "/v1/x");
 }
 
 #[test]
 fn a_path_of_the_front_leads_there_too() {
-    let api = Api::saying(r#"{"ok":1}"#);
+    let api = saying(r#"{"ok":1}"#);
     let wrap = Wrap::of(HOST, &api).with(&["--reverse"]);
     let call =
         "curl -s --noproxy '*' $HTTP_PROXY/api.stripe.com/v1/x?y=1; curl -s --noproxy '*' $HTTP_PROXY/elsewhere.test/";
     let ended = wrap.run(&["sh", "-c", call]).exits(0);
     assert!(ended.out.starts_with(r#"{"ok":1}"#) && ended.out.contains("not a server"), "{ended:?}");
-    assert_eq!((api.asked().len(), api.asked()[0].target.as_str()), (1, "/v1/x?y=1"));
+    let asked = api.news();
+    assert_eq!((asked.len(), asked[0].target.as_str()), (1, "/v1/x?y=1"));
 }
 
 #[test]
 fn a_shell_that_is_no_child_is_told_by_env() {
-    let api = Api::saying(r#"{"ok":1}"#);
+    let api = saying(r#"{"ok":1}"#);
     let wrap = Wrap::of(HOST, &api);
     let state = wrap.room.path("project").display().to_string();
     wrap.room.squall(&["env", "--state", &state]).exits(4).says("no `squall wrap` runs");

@@ -130,7 +130,7 @@ fn next(args: &Args, verdict: &Verdict) -> String {
 
 /// A shipped scenario about a host.
 fn scenario_of(host: &str) -> Option<&'static str> {
-    let about = |text: &str| hosts::named(text).any(|name| name == host);
+    let about = |text: &str| hosts::named(text).iter().any(|name| name == host);
     library::all().find(|shipped| shipped.text.contains(HOST) && about(shipped.text)).map(|shipped| shipped.path)
 }
 

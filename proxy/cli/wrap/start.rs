@@ -6,7 +6,6 @@ use squall_control::app::Format;
 use squall_core::config::Safety;
 use squall_core::parse::Filled;
 use squall_core::plane::DataPlane;
-use squall_core::read;
 use squall_core::scenario::{Checked, NONE_STATED};
 use squall_core::who::Identity;
 use squall_drill::engine::Keep;
@@ -18,23 +17,8 @@ use crate::cli::out::tell;
 use crate::exit::Failure;
 use crate::language;
 use crate::library;
-use crate::wrap::hosts::{self, HOST};
+use crate::wrap::hosts::HOST;
 use crate::wrap::session::Session;
-
-/// The hosts that these scenarios name.
-pub(super) fn hosts_of(with: &[PathBuf]) -> Result<Vec<String>, Failure> {
-    let mut named = Vec::new();
-    for path in with {
-        if path.exists() {
-            let source = read::load(path).map_err(|mistake| files::refuse(&[mistake]))?;
-            named.extend(hosts::named(&source.text));
-        } else if library::find(&path.to_string_lossy()).is_none() {
-            let why = "is neither a file nor a scenario that squall brings (`squall scenarios`)";
-            return Err(Failure::input(format!("--with {}: {why}", path.display())));
-        }
-    }
-    Ok(named)
-}
 
 /// The scenarios of `--with`.
 pub(super) fn scenarios(args: &Args, set: &[(String, String)]) -> Result<Vec<Checked>, Failure> {
@@ -43,6 +27,10 @@ pub(super) fn scenarios(args: &Args, set: &[(String, String)]) -> Result<Vec<Che
             true => Ok(Vec::new()),
             false => Err(Failure::input("--set is for a scenario: --with says which")),
         };
+    }
+    if let Some(unknown) = args.with.iter().find(|it| !it.exists() && library::find(&it.to_string_lossy()).is_none()) {
+        let why = "is neither a file nor a scenario that squall brings (`squall scenarios`)";
+        return Err(Failure::input(format!("--with {}: {why}", unknown.display())));
     }
     let paths: Vec<&Path> = args.with.iter().map(PathBuf::as_path).collect();
     let mut scenarios = files::load(&paths, set)?.scenarios;
