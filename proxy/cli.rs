@@ -11,7 +11,9 @@ mod ca;
 mod change;
 mod check;
 mod completions;
+mod doctor;
 mod drill;
+mod env;
 mod explain;
 mod faults;
 mod files;
@@ -40,6 +42,7 @@ mod serve;
 mod start;
 mod status;
 mod submit;
+mod sweep;
 mod token;
 mod toxiproxy;
 mod wrap;
@@ -64,6 +67,12 @@ enum Command {
     Serve(serve::Args),
     /// Run a program with squall around it: a proxy before the APIs that it calls, for as long as it runs
     Wrap(wrap::Args),
+    /// The variables of a `squall wrap` that runs for this directory, for shells, containers and IDEs
+    Env(env::Args),
+    /// Which clients installed here obey what `squall wrap` tells them, and the fix for those that don't
+    Doctor(doctor::Args),
+    /// Run a program once under each scenario that is about a host which it calls
+    Sweep(sweep::Args),
     /// Be a Toxiproxy server: the same flags (with one dash or two), API and configuration file
     Toxiproxy(toxiproxy::Args),
     /// Run scenarios to their verdict, with everything they bring, in this process
@@ -145,6 +154,9 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(args),
             Command::Wrap(args) => wrap::run(args),
+            Command::Env(args) => env::run(args),
+            Command::Doctor(args) => doctor::run(args),
+            Command::Sweep(args) => sweep::run(args),
             Command::Toxiproxy(args) => toxiproxy::run(args),
             Command::Drill(args) => drill::run(args),
             Command::Start(args) => start::run(args),

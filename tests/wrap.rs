@@ -1,7 +1,9 @@
 //! `squall wrap`: real clients around which it stands, against stand-ins of the APIs that they call.
 
-mod api;
 mod child;
 mod clients;
+mod faults;
 mod network;
+mod verdicts;
+mod ways;
 mod wrapped;

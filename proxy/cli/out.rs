@@ -30,11 +30,20 @@ pub(crate) fn raw(text: &[u8]) {
 
 /// Rows in columns, two spaces apart; the first row is the head.
 pub(crate) fn table(rows: &[Vec<String>]) {
+    columns(rows, |row| say!("{row}"));
+}
+
+/// The same on standard error.
+pub(crate) fn tell_table(rows: &[Vec<String>]) {
+    columns(rows, |row| tell!("{row}"));
+}
+
+fn columns(rows: &[Vec<String>], put: impl Fn(&str)) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        say!("{}", cells.join("  ").trim_end());
+        put(cells.join("  ").trim_end());
     }
 }

@@ -37,7 +37,7 @@ pub(crate) use draft::{
 pub(crate) use draft::{KeyWord, ProxyDraft, ServiceDraft, StepDraft, is_name};
 pub(crate) use fault::COMMON;
 pub(crate) use node::Table;
-pub use one_liner::{Filled, hard_end, merge_patch, one_liner};
+pub use one_liner::{Filled, Line, hard_end, lines, merge_patch, one_liner};
 pub(crate) use probe::ProbeDraft;
 pub(crate) use reader::Reader;
 pub use recording::{is_recording, recording};

@@ -40,5 +40,5 @@ mod ways;
 mod worker;
 
 pub use clock::SystemClock;
-pub use plane::{Admit, Allow, Options, Plane, raise_descriptor_limit};
+pub use plane::{Admit, Allow, Options, Plane, raise_descriptor_limit, with_former_descriptor_limit};
 pub use tls::{Bundle, Ca};

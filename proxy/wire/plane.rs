@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use squall_core::call::Calls;
 use squall_core::cell::Cell;
 use squall_core::fault::Carrier;
@@ -102,6 +102,7 @@ impl Options {
 /// Raises the soft limit on open descriptors to the hard one; returns what it is then. Call it once, at the start.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
+    let _kept_from_the_first_time = FORMER.set(limit.current);
     if limit.current != limit.maximum {
         limit.current = limit.maximum;
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
@@ -109,6 +110,23 @@ pub fn raise_descriptor_limit() -> u64 {
         }
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// The soft limit as it was.
+static FORMER: OnceLock<Option<u64>> = OnceLock::new();
+
+/// Starts a program under the soft limit on open descriptors as it was before it was raised: some programs take a high one
+/// for a promise to walk through all of them.
+pub fn with_former_descriptor_limit<T>(start: impl FnOnce() -> T) -> T {
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(former) = FORMER.get() {
+        let _it_was_allowed_before = setrlimit(Resource::Nofile, Rlimit { current: *former, ..limit });
+    }
+    let started = start();
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open descriptors can not be raised again");
+    }
+    started
 }
 
 /// What all workers share.

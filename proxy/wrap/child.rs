@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgrp, kill_process, kill_process_group, waitpid};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
+use squall_wire::with_former_descriptor_limit;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What happened.
@@ -57,7 +58,7 @@ impl Child {
         pass_signals(to.clone(), pids).map_err(not_started)?; // before there is anybody whom they could be for
         let mut command = Command::new(program);
         command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value))).process_group(0);
-        let child = command.spawn().map_err(not_started)?;
+        let child = with_former_descriptor_limit(|| command.spawn()).map_err(not_started)?;
         let pid = Pid::from_child(&child);
         let _there_is_a_reader = told.send(pid);
         std::thread::Builder::new().name("child".into()).spawn(move || wait(pid, &to)).map_err(not_started)?;

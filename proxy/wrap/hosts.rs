@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use squall_core::config::Safety;
 use squall_core::limits::Limits;
-use squall_core::scenario::{Protocol, ProxySpec};
+use squall_core::scenario::{Checked, Protocol, ProxySpec};
 use squall_core::time::SECOND;
 use squall_core::tls::{Mode, Tls, UpstreamTls};
 use squall_core::way::{HttpWay, Way};
@@ -98,6 +98,17 @@ fn scheme(text: &str) -> (Option<bool>, &str) {
 }
 
 impl Only {
+    /// As it is written.
+    pub fn written(&self) -> String {
+        let scheme = match self.tls {
+            Some(true) => "https://",
+            Some(false) => "http://",
+            None => "",
+        };
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{scheme}{}{port}", self.name)
+    }
+
     /// Its ports: without one those of HTTPS and HTTP; one that is named speaks TLS unless it says `http://`.
     fn ports(&self) -> Vec<(u16, bool)> {
         match (self.port, self.tls) {
@@ -110,6 +121,12 @@ impl Only {
 }
 
 impl Mapped {
+    /// As it is written.
+    pub fn written(&self) -> String {
+        let scheme = if self.to.tls { "https://" } else { "" };
+        format!("{}={scheme}{}", self.host.written(), self.to.address)
+    }
+
     /// Private addresses are what it is for, those that are denied everywhere are not.
     ///
     /// # Errors
@@ -137,9 +154,35 @@ pub fn opened(library: &[String], only: &[Only], maps: &[Mapped]) -> Vec<Host> {
     found.into_values().collect()
 }
 
-/// The hosts that a scenario's text names, patterns left out.
-pub fn named(text: &str) -> impl Iterator<Item = String> {
-    let names = text.split(['"', '\'']).filter_map(|quoted| quoted.strip_prefix(HOST));
+/// The hosts that a scenario's text names, with its parameters as they are unless set. Patterns are left out.
+pub fn named(text: &str) -> Vec<String> {
+    let quoted = text.split(['"', '\'']).filter_map(|quoted| quoted.strip_prefix(HOST));
+    let mut names: Vec<String> = quoted.map(str::to_owned).collect();
+    if names.iter().any(|name| name.contains("${")) {
+        let defaults = defaults(text);
+        for name in &mut names {
+            *name =
+                defaults.iter().fold(name.clone(), |name, (key, value)| name.replace(&format!("${{{key}}}"), value));
+        }
+    }
+    names.retain(|name| name.parse::<Only>().is_ok());
+    names
+}
+
+/// The parameters of a scenario that have a default in words.
+fn defaults(text: &str) -> Vec<(String, String)> {
+    let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
+    let parameters = table.get("parameter").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let read = |parameter: &toml::Value| {
+        let word = |key: &str| Some(parameter.get(key)?.as_str()?.to_owned());
+        Some((word("name")?, word("default")?))
+    };
+    parameters.iter().filter_map(read).collect()
+}
+
+/// The hosts that the faults of a checked scenario name, patterns left out.
+pub fn of_faults(scenario: &Checked) -> impl Iterator<Item = String> {
+    let names = scenario.faults.iter().filter_map(|fault| fault.proxy.strip_prefix(HOST));
     names.filter(|name| name.parse::<Only>().is_ok()).map(str::to_owned)
 }
 
@@ -246,6 +289,10 @@ mod tests {
     #[test]
     fn scenarios_name_hosts() {
         let text = "proxy = \"host:api.stripe.com\" # one\nproxy = 'host:*.amazonaws.com'\nproxy = \"edge\"";
-        assert_eq!(named(text).collect::<Vec<_>>(), ["api.stripe.com"]);
+        assert_eq!(named(text), ["api.stripe.com"]);
+        let text = "[[parameter]]\nname = \"region\"\ndefault = \"us-east-1\"\n\
+                    [[fault]]\nproxy = \"host:dynamodb.${region}.amazonaws.com\"\n";
+        assert_eq!(named(text), ["dynamodb.us-east-1.amazonaws.com"]);
+        assert_eq!(named("proxy = \"host:${nobody}\""), [""; 0]);
     }
 }

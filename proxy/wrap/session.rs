@@ -4,30 +4,42 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 
 use squall_control::Server;
+use squall_core::call::{Call, Calls};
 use squall_core::config::Config;
 use squall_core::limits::Limits;
 use squall_core::plane::DataPlane;
 use squall_core::scenario::ProxySpec;
+use squall_wire::Admit;
 
 use super::bypass::Bypass;
 use super::exit::{self, Chain, Exit};
 use super::front::{Door, Front, Shared};
-use super::hosts::{self, Host, Mapped, Only};
+use super::hosts::{self, HOST, Host, Mapped, Only};
+use super::running::Announced;
 use super::trust;
 use super::tunnels::Tunnels;
+use super::{base_urls, secrets};
 use super::{project, variables};
 use crate::exit::Failure;
 use crate::library;
 use crate::runtime;
 use crate::wiring::{Extras, Wired};
 
+/// Calls that may wait to be looked at.
+const ROOM: usize = 65_536;
+
 /// What a session is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Hosts to be opened besides those of the library.
     pub only: Vec<Only>,
+    /// Hosts that scenarios name which are not of the library.
+    pub named: Vec<String>,
+    /// Requests with live keys may go out.
+    pub allow_live: bool,
     /// Stand-ins.
     pub maps: Vec<Mapped>,
     /// Where the project's CA is kept; none: see [`project::directory`].
@@ -44,6 +56,10 @@ pub struct Session {
     pub wired: Arc<Wired>,
     /// All that are opened.
     pub hosts: Vec<Host>,
+    /// Their calls, as they end.
+    pub calls: Receiver<Call>,
+    /// How many of those found no room.
+    pub sent: Calls,
     /// What was seen of all others.
     pub tunnels: Arc<Tunnels>,
     /// What a child is told.
@@ -51,6 +67,7 @@ pub struct Session {
     /// The control port.
     pub control: Server,
     front: Front,
+    _announced: Announced,
 }
 
 impl Session {
@@ -64,7 +81,7 @@ impl Session {
         let safety = exit::safety();
         let limits = Limits::new(&safety).map_err(Failure::input)?;
         options.maps.iter().try_for_each(Mapped::check).map_err(Failure::input)?;
-        let hosts = hosts::opened(&of_library(), &options.only, &options.maps);
+        let hosts = hosts::opened(&of_library(&options.named), &options.only, &options.maps);
         let mut names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         names.dedup();
         let project = project::directory(options.state.as_deref()).map_err(Failure::input)?;
@@ -73,10 +90,19 @@ impl Session {
         let files = trust::write(&ca, &names, &run).map_err(Failure::input)?;
         let exempt = hosts.iter().filter_map(|host| Some(host.map?.address)).collect();
         let config = Config { safety, ..Config::default() };
-        let wired = Wired::with(config, None, Extras { ca: Some(ca), exempt, ..Extras::default() })?;
+        let (sent, calls) = Calls::new(ROOM);
+        let admit: Admit = Arc::new(|proxy, request| {
+            let host = proxy.strip_prefix(HOST).unwrap_or(proxy);
+            secrets::refuse(host.split(':').next().unwrap_or(host), request)
+        });
+        let admit = (!options.allow_live).then_some(admit);
+        let extras = Extras { ca: Some(ca), calls: Some(sent.clone()), admit, exempt, ..Extras::default() };
+        let wired = Wired::with(config, None, extras)?;
         let exit = Exit::new(limits, chain, bypass.clone());
         let way = Way { run, exit: exit.clone(), roots: files.roots.display().to_string() };
         let (doors, leads) = way.doors(&wired, &hosts, options.reverse)?;
+        let by_url = |host: &Host| Some((host.clone(), doors.get(&(host.name.clone(), host.port))?.reverse?));
+        let reverse: Vec<(Host, SocketAddr)> = hosts.iter().filter_map(by_url).collect();
         let tunnels = Arc::new(Tunnels::default());
         let shared = Shared { doors, exit: exit.clone(), tunnels: tunnels.clone() };
         let front = Front::start(options.port, shared)
@@ -89,8 +115,11 @@ impl Session {
         let control = wired.control(crate::cli::ANY_PORT)?;
         let no_proxy = bypass.for_child(&names);
         let java = std::env::var("JAVA_TOOL_OPTIONS").ok();
-        let variables = variables::all(front.address(), &files, &no_proxy, java.as_deref());
-        Ok(Session { wired, hosts, tunnels, variables, control, front })
+        let mut variables = variables::all(front.address(), &files, &no_proxy, java.as_deref());
+        variables.extend(base_urls::all(&reverse));
+        let announced = Announced::new(&project, &variables)
+            .map_err(|error| Failure::input(format!("{}: {error}", project.display())))?;
+        Ok(Session { wired, hosts, calls, sent, tunnels, variables, control, front, _announced: announced })
     }
 
     /// Where the forward proxy listens.
@@ -99,9 +128,10 @@ impl Session {
     }
 }
 
-/// The hosts that shipped scenarios name.
-fn of_library() -> Vec<String> {
-    let mut names: Vec<String> = library::all().flat_map(|shipped| hosts::named(shipped.text)).collect();
+/// The hosts that shipped scenarios name, and these.
+fn of_library(named: &[String]) -> Vec<String> {
+    let shipped = library::all().flat_map(|shipped| hosts::named(shipped.text));
+    let mut names: Vec<String> = shipped.chain(named.iter().cloned()).collect();
     names.sort();
     names.dedup();
     names

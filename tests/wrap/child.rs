@@ -55,3 +55,9 @@ fn ctrl_c_once_leaves_the_program_alone_and_twice_ends_it() {
     wrap.wait_for("asked");
     assert_eq!(wrap.code_within(std::time::Duration::from_secs(60)), 4);
 }
+
+#[test]
+fn it_may_open_as_many_files_as_without_squall() {
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    assert_eq!(Wrap::new().run(&["sh", "-c", "ulimit -Sn"]).exits(0).out.trim(), own.to_string());
+}

@@ -1,19 +1,19 @@
 //! Each client finds the proxy and trusts the certificate by what wrap tells it, and by nothing else.
 
-use super::api::Api;
-use super::wrapped::Wrap;
+use super::wrapped::{Wrap, saying};
+use crate::support::api::{Api, Says, header};
 use crate::support::python;
 
 const HOST: &str = "api.stripe.com";
 
 fn one_call(words: &[&str]) {
-    let api = Api::saying(r#"{"object":"charge"}"#);
+    let api = saying(r#"{"object":"charge"}"#);
     let ended = Wrap::of(HOST, &api).run(words).exits(0);
     assert!(ended.out.contains(r#""object":"charge""#), "{ended:#?}");
-    let asked = api.asked();
+    let asked = api.news();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert_eq!((&*asked[0].method, &*asked[0].target), ("GET", "/v1/charges?limit=1"));
-    assert_eq!(asked[0].field("host"), Some(HOST));
+    assert_eq!(header(&asked[0].headers, "host"), Some(HOST));
 }
 
 fn python_call(package: &str) {
@@ -65,7 +65,7 @@ fn java_is_seen() {
 
 #[test]
 fn a_body_of_a_megabyte_arrives_whole_both_ways() {
-    let api = Api::new(|asked| super::api::answer("200 OK", "application/octet-stream", &asked.body));
+    let api = Api::answering(|asked| Says::Whole(200, "application/octet-stream", asked.body.clone()));
     let wrap = Wrap::of(HOST, &api);
     let bytes: String = (0..40_000).map(|n| format!("{n:026}")).collect();
     let file = wrap.room.file("body", &bytes);

@@ -6,8 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use super::api::Api;
-use super::wrapped::Wrap;
+use super::wrapped::{Wrap, saying};
 use crate::support::namespace::Namespace;
 use crate::support::tls;
 
@@ -31,10 +30,10 @@ fn a_stand_in_can_not_be_where_clouds_keep_credentials() {
 
 #[test]
 fn this_machine_is_reached_past_it() {
-    let api = Api::saying("{}");
+    let api = saying("{}");
     let url = format!("http://{}/x", api.address);
     Wrap::new().run(&["curl", "-sS", &url]).exits(0).says("{}");
-    assert_eq!(api.asked().len(), 1);
+    assert_eq!(api.news().len(), 1);
 }
 
 #[test]
@@ -53,7 +52,7 @@ fn its_ca_is_the_project_s_alone_and_vouches_for_opened_hosts_only() {
     // the same hosts have the same CA, others another
     wrap.run(&["true"]).exits(0);
     assert_eq!(std::fs::read_dir(wrap.room.path("project")).unwrap().count(), 1);
-    let other = wrap.with(&["--only", "api.example.com"]);
+    let other = wrap.with(&["--only", "api.elsewhere.test"]);
     other.run(&["true"]).exits(0);
     assert_eq!(std::fs::read_dir(other.room.path("project")).unwrap().count(), 2);
 }

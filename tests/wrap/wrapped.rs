@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::api::Api;
+use crate::support::api::{Api, Says};
 use crate::support::{Ended, Room, Running};
 
 /// A room from which nothing of this machine's own proxies and roots is seen.
@@ -58,4 +58,9 @@ impl Wrap {
     pub fn start(&self, words: &[&str]) -> Running {
         Running::start(&mut self.command(words))
     }
+}
+
+/// A stand-in that says the same to everybody.
+pub fn saying(json: &'static str) -> Api {
+    Api::answering(move |_| Says::json(json))
 }

@@ -23,34 +23,59 @@ pub fn hard_end(length: &str) -> String {
     }
 }
 
+/// A fault in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// None: its kind's name.
+    pub name: Option<String>,
+    /// Where it acts.
+    pub proxy: String,
+    /// A kind, or `preset=` and the name of a preset.
+    pub kind: String,
+    /// Its fields, as key and value.
+    pub fields: Vec<(String, String)>,
+}
+
 /// The text of a scenario with one fault, and with all that one must say to be armed, to be checked like any other. Values that spell a number, a truth value, a
 /// list or a table are written bare, all others as text. `kind` is a kind, or `preset=` and the name of a preset.
 /// `length` is the fault's `for`, as in "60s".
 pub fn one_liner(proxy: &str, kind: &str, fields: &[(String, String)], length: &str, filled: &Filled) -> String {
-    let (word, kind) = match kind.strip_prefix("preset=") {
-        Some(preset) => ("preset", preset),
-        None => ("kind", kind),
-    };
-    let slug: String = format!("inject-{}-{kind}", proxy.replace('*', "all"))
-        .chars()
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' })
-        .take(63)
-        .collect();
+    let own = fields.iter().cloned();
+    let fields = [("for".to_owned(), length.to_owned())].into_iter().chain(own).collect();
+    let line = Line { name: None, proxy: proxy.to_owned(), kind: kind.to_owned(), fields };
+    let of = line.kind.strip_prefix("preset=").unwrap_or(&line.kind);
+    let name = slug(&format!("inject-{}-{of}", proxy.replace('*', "all")));
+    lines(&name, &[line], &hard_end(length), None, filled)
+}
+
+/// The same with several, under a name that a scenario may have, to end by `max` at the latest.
+pub fn lines(name: &str, faults: &[Line], max: &str, seed: Option<u64>, filled: &Filled) -> String {
     let mut lines = vec![
-        format!("name         = {}", text(&slug)),
+        format!("name         = {}", text(name)),
         format!("owner        = {}", text(&filled.owner)),
         format!("hypothesis   = {}", text(NONE_STATED)),
         format!("environments = [{}]", text(&filled.environment)),
-        format!("max_duration = {}", text(&hard_end(length))),
-        String::new(),
-        "[[fault]]".to_owned(),
-        format!("{word} = {}", text(kind)),
-        format!("proxy = {}", text(proxy)),
-        format!("for   = {}", text(length)),
+        format!("max_duration = {}", text(max)),
     ];
-    lines.extend(fields.iter().map(|(key, value)| format!("{} = {}", field(key), bare(value))));
+    lines.extend(seed.map(|seed| format!("seed         = {seed}")));
+    for fault in faults {
+        let (word, kind) = match fault.kind.strip_prefix("preset=") {
+            Some(preset) => ("preset", preset),
+            None => ("kind", fault.kind.as_str()),
+        };
+        lines.extend([String::new(), "[[fault]]".to_owned()]);
+        lines.extend(fault.name.as_ref().map(|name| format!("name = {}", text(name))));
+        lines.push(format!("{word} = {}", text(kind)));
+        lines.push(format!("proxy = {}", text(&fault.proxy)));
+        lines.extend(fault.fields.iter().map(|(key, value)| format!("{} = {}", field(key), bare(value))));
+    }
     lines.extend(["", "[[guard]]", "metric = \"connection_error_rate\"", "above  = \"50%\"", ""].map(str::to_owned));
     lines.join("\n")
+}
+
+fn slug(text: &str) -> String {
+    let plain = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' };
+    text.chars().map(plain).take(63).collect()
 }
 
 /// Fields of the same spelling as a JSON merge patch (RFC 7396), for [`change`](super::change): one without a value is to be
