@@ -2,7 +2,9 @@
 //! held against what is written here, byte by byte.
 
 mod answers;
+mod clients;
 mod quotas;
+mod sdks;
 mod shelf;
 mod stand_ins;
 mod streams;

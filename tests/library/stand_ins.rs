@@ -83,7 +83,7 @@ pub(super) fn models() -> Api {
             ),
             ("/v1/messages", false) => Says::Events(anthropic_words()),
             ("/v1/messages", true) => Says::Events(anthropic_tool()),
-            _ => Says::Whole(404, "application/json", b"{}".to_vec()),
+            _ => Says::Whole(404, "application/json".into(), b"{}".to_vec()),
         }
     })
 }

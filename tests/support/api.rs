@@ -30,14 +30,14 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 pub enum Says {
     /// Status, content type, body.
-    Whole(u16, &'static str, Vec<u8>),
+    Whole(u16, String, Vec<u8>),
     /// 200 and a stream of server-sent events, each of them a chunk of its own.
     Events(Vec<String>),
 }
 
 impl Says {
     pub fn json(body: impl Into<String>) -> Says {
-        Says::Whole(200, "application/json", body.into().into_bytes())
+        Says::Whole(200, "application/json".into(), body.into().into_bytes())
     }
 }
 

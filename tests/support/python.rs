@@ -65,12 +65,23 @@ pub fn script(name: &str) -> Command {
     script_by(|python| Command::new(python), name)
 }
 
+/// A script of another folder of `tests`.
+#[track_caller]
+pub fn script_in(folder: &str, name: &str) -> Command {
+    script_of(|python| Command::new(python), folder, name)
+}
+
 #[track_caller]
 fn script_by(by: impl FnOnce(&OsStr) -> Command, name: &str) -> Command {
+    script_of(by, "real", name)
+}
+
+#[track_caller]
+fn script_of(by: impl FnOnce(&OsStr) -> Command, folder: &str, name: &str) -> Command {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = here.join("target/tests/python/bin/python");
     assert!(python.is_file(), "{} is missing; tests/run makes it", python.display());
     let mut command = by(python.as_os_str());
-    command.arg("-u").arg(here.join("tests/real").join(name));
+    command.arg("-u").arg(here.join("tests").join(folder).join(name));
     command
 }
