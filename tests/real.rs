@@ -12,6 +12,7 @@ mod http2;
 mod limits;
 mod postgres;
 mod probes;
+mod recordings;
 mod redis;
 mod replication;
 mod saturated;
