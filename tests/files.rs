@@ -184,6 +184,8 @@ and some are refuted as they stand, because that is what they teach; their first
   500; `tries` and `timeout` are those of each call. If nobody answers, it says 502. A call takes its place of the capacity.
 - The report says what came to each service: connections, requests, and how many were turned away.
 
+`kind = \"recording\"` answers as a real service was seen to: [recordings.md](recordings.md).
+
 ## All of them
 
 | scenario | what it teaches | source |

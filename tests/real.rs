@@ -14,6 +14,7 @@ mod http2;
 mod limits;
 mod postgres;
 mod probes;
+mod recordings;
 mod redis;
 mod replication;
 mod saturated;

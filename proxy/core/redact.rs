@@ -91,8 +91,8 @@ const PATTERNS: &[&str] = &[
     r"\bdop_v1_(?P<s>[a-f0-9]{32,})",                       // DigitalOcean
     r"\bsqt_(?P<s>[A-Za-z0-9_]{16,})",                      // squall
     r"\beyJ(?P<s>[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)", // JSON Web Tokens
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<s>[^-]+)",      // PEM
-    r"[a-z][a-z0-9+.-]*://[^/\s:@]*:(?P<s>[^/\s@]+)@",      // passwords in URLs
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?P<s>[A-Za-z0-9+/=\s\\]+)", // PEM
+    r#"[a-z][a-z0-9+.-]*://[^/\s:@"']*:(?P<s>[^/\s@"']+)@"#, // passwords in URLs
 ];
 
 /// Names whose values are secrets, in JSON (written into a text of JSON as well), forms and queries.
@@ -119,7 +119,7 @@ impl Redaction {
         }
         let named = [
             format!(r#"(?i)"{NAMES}\\*"\s*:\s*\\*"(?P<s>[^"\\]+)"#),
-            format!(r"(?i)(?:^|[?&;\s]){NAMES}=(?P<s>[^&;\s]+)"),
+            format!(r#"(?i)(?:^|[?&;\s"])(?:{NAMES}|token)=(?P<s>[^&;\s"'\\<>]+)"#),
         ];
         let known = PATTERNS.iter().copied().chain(named.iter().map(String::as_str)).map(compile);
         let own = own.iter().map(|pattern| compile(pattern));
@@ -214,6 +214,12 @@ mod tests {
         assert_eq!(text("/v1/a?api_key=abc#b"), "/v1/a?api_key=*****");
         assert_eq!(text("amqp://guest:abc@queue/"), "amqp://guest:***@queue/");
         assert_eq!(text("my hunter2 is"), "my ******* is");
+        assert_eq!(
+            text(r#"{"form":"a=1&password=abc","n":"token=abc"}"#),
+            r#"{"form":"a=1&password=***","n":"token=***"}"#
+        );
+        let pem = "{\"key\":\"-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----\"}";
+        assert_eq!(text(pem), pem.replace("\\nMIIE\\n", "********"));
         for innocent in [r#"{"token":{"text":" Hello"},"max_tokens":5}"#, "the secret of success", "amount=100&key=a"] {
             assert_eq!(text(innocent), innocent);
         }

@@ -75,6 +75,15 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
+fn what_the_page_shows_is_read() {
+    let page = include_str!("../../../docs/recordings.md");
+    let block = page.split("```toml\n").find(|block| block.starts_with("recording = 1")).unwrap();
+    let recording = read(block.split("```").next().unwrap()).unwrap();
+    let exchange = &recording.exchanges[0];
+    assert_eq!((exchange.chunks.len(), exchange.ended, recording.routes.len()), (3, Ended::Cut, 1));
+}
+
+#[test]
 fn a_mistake_is_told_with_its_line_and_field() {
     let with =
         |lines: &str| format!("recording = 1\n\n[[exchange]]\nmethod = \"GET\"\npath = \"/\"\nstatus = 200\n{lines}\n");
