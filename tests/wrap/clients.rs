@@ -65,7 +65,7 @@ fn java_is_seen() {
 
 #[test]
 fn a_body_of_a_megabyte_arrives_whole_both_ways() {
-    let api = Api::answering(|asked| Says::Whole(200, "application/octet-stream", asked.body.clone()));
+    let api = Api::answering(|asked| Says::Whole(200, "application/octet-stream".into(), asked.body.clone()));
     let wrap = Wrap::of(HOST, &api);
     let bytes: String = (0..40_000).map(|n| format!("{n:026}")).collect();
     let file = wrap.room.file("body", &bytes);

@@ -105,7 +105,7 @@ fn retry_after_is_honoured_or_not() {
 fn a_stream_that_ends_too_early_and_exit_code_0_is_swallowed() {
     let events: String = (0..5).map(|n| format!("data: {{\"n\":{n}}}\n\n")).collect();
     let events = format!("{events}data: [DONE]\n\n");
-    let api = Api::answering(move |_| Says::Whole(200, "text/event-stream", events.clone().into_bytes()));
+    let api = Api::answering(move |_| Says::Whole(200, "text/event-stream".into(), events.clone().into_bytes()));
     let options = ["--fault", "sse how=truncate after=2", "--expect", "no-silent-truncation"];
     let wrap = reporting(&api).with(&options);
     let ended = wrap.run(&["curl", "-sS", "https://api.stripe.com/v1/stream"]).exits(70);
@@ -139,7 +139,7 @@ fn a_reset_is_a_cut_that_a_fault_made() {
 #[test]
 fn no_secret_is_in_any_output() {
     let canary = "canary-4242-canary";
-    let api = Api::answering(move |_| Says::Whole(500, "text/plain", canary.into()));
+    let api = Api::answering(move |_| Says::Whole(500, "text/plain".into(), canary.into()));
     let wrap = reporting(&api).with(&["--error", "503", "--first", "1"]).set("SERVICE_TOKEN", canary);
     let url = format!("https://ann:{canary}@api.stripe.com/v1/{canary}?token={canary}");
     let header = format!("X-Api-Key: {canary}");
