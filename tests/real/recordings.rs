@@ -193,11 +193,11 @@ fn large_files_of_nginx_come_back_whole() {
 #[test]
 fn grpc_is_recorded_and_played() {
     let room = Room::new();
-    let (_service, upstream) = serve("grpc_peer.py");
+    let (_service, upstream) = serve("http/grpc_peer.py");
     let recorder = Recorder::of(&room, &format!("http://{upstream}"), &["--http2"]);
     let unary = |at: &str| {
         let (host, port) = at.split_once(':').unwrap();
-        python::result(&run(python::script("grpc_peer.py").args(["unary", host, port, "5"])))
+        python::result(&run(python::script("http/grpc_peer.py").args(["unary", host, port, "5"])))
     };
     assert_eq!(unary(&recorder.at)["right"], 5);
     let (_, recording) = recorder.end();
