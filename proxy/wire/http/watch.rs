@@ -276,6 +276,22 @@ impl Watcher {
         }
     }
 
+    /// A connection that might have carried HTTP carries bytes: faults that act on either act on these.
+    pub(crate) fn turned_out_bytes(&self) {
+        let (mut talk, slice) = (self.talk.borrow_mut(), self.local.slice.borrow());
+        let (Some(talk), Some(slice), now) = (&mut *talk, &*slice, self.worker.now()) else { return };
+        talk.turned_out_bytes();
+        let mut beneath = self.beneath.borrow_mut();
+        // what acts on connections has joined before
+        let faults = beneath.get_or_insert_with(|| Box::new(Faults::of(Chain::new(), talk.clone(), now.mono)));
+        faults.talk.turned_out_bytes();
+        faults.chain.join_either(slice, &faults.talk, faults.retuned, now);
+        faults.poll(&self.worker, now);
+        if faults.chain.is_idle() {
+            *beneath = None;
+        }
+    }
+
     /// How the client of this connection began TLS, if it did.
     pub(crate) fn hello(&self) -> Option<Box<Hello>> {
         self.talk.borrow().as_ref()?.hello.clone()
