@@ -36,5 +36,6 @@ mod watch;
 pub(crate) use io::Io;
 pub(crate) use pool::Pool;
 pub(crate) use reach::{Origin, greeting};
-pub(crate) use session::begin;
+pub(crate) use session::{Counted, begin, go_on};
+pub(crate) use stream::Stream;
 pub(crate) use watch::{Task, Watcher};

@@ -7,7 +7,7 @@ mod ending;
 mod faulted;
 mod header;
 mod hello;
-mod sniff;
+pub(crate) mod sniff;
 mod vanish;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -434,9 +434,10 @@ impl Conn {
         let target = self.local.proxy.target.load();
         match target.spec.protocol {
             Protocol::Http => self.hand_over(true),
+            // under TLS it is told once the handshake is done
+            Protocol::Auto if target.tls.is_none() => Stage::Sniff(self.worker.now().mono + sniff::SILENCE),
             _ if target.spec.way.ends_tls() => self.hand_over(false),
-            Protocol::Auto => Stage::Sniff(self.worker.now().mono + sniff::SILENCE),
-            Protocol::Tcp | Protocol::Udp => self.begin(),
+            Protocol::Auto | Protocol::Tcp | Protocol::Udp => self.begin(),
         }
     }
 

@@ -84,6 +84,8 @@ struct Exchange<'a, C> {
     headed: bool,
     /// It said that the request has failed, and no fault's doing.
     failed: bool,
+    /// What it was, and when it came, where no fault has seen it.
+    unseen: Option<(Response, Time)>,
     injected: bool,
     /// What is told of it; none: nobody asks.
     told: Option<Box<Told>>,
@@ -110,6 +112,7 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         answer: Leg::new(Flow::Downstream),
         headed: false,
         failed: false,
+        unseen: None,
         injected: false,
         brought,
         told,
@@ -160,6 +163,27 @@ impl<C: Client> Exchange<'_, C> {
         let name = &self.watcher.local.proxy.name;
         self.with_request(|request| admit(name, request))
             .map_err(|why| Halt::Failed(Failure { status: StatusCode::FORBIDDEN, error: "http_request_denied", why }))
+    }
+
+    /// Faults have come on since it began without any: they find it as far as it has come.
+    fn meet_late(&mut self) {
+        if !self.watcher.has_late_faults() {
+            return;
+        }
+        if let (Some(dialogue), Some((response, at))) = (self.talk.dialogue_mut(), self.unseen.take()) {
+            dialogue.response = Some(response);
+            dialogue.answered = Some(at);
+        }
+        for (flow, leg) in [(Flow::Upstream, &self.request), (Flow::Downstream, &self.answer)] {
+            if leg.passed() > 0 {
+                self.talk.moved(flow, leg.passed());
+            }
+        }
+        self.faulted = self.watcher.begin_exchange(&self.talk);
+        if let Some(mut faults) = self.watcher.exchange() {
+            let worker = &self.watcher.worker;
+            faults.poll(worker, worker.now()); // they are told that they have come on, though nothing moves
+        }
     }
 
     /// Tells the upstream of whom the client asked what the proxy's way says.
@@ -298,6 +322,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Moves what can be moved of the request's body.
     fn poll_request(&mut self, server: &mut Reached, cx: &mut Context<'_>) -> Result<(), Halt> {
+        self.meet_late();
         loop {
             let moved = match self.request.poll(self.client, server, self.watcher, cx) {
                 Ok(more) => more,
@@ -392,7 +417,8 @@ impl<C: Client> Exchange<'_, C> {
             self.request = Leg::new(Flow::Upstream); // from here on the client's bytes are no requests
         }
         self.headed = true;
-        self.note_answer(&response);
+        let at = self.note_answer(&response);
+        self.unseen = (!self.faulted).then_some((response, at));
         poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;
         for _ in 0..std::mem::take(&mut self.copies) {
             if self.deliver_again().await.is_err() {
@@ -428,6 +454,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Has the faults decide in a phase. What they change of a message's head is done; other changes are given back.
     async fn ask(&mut self, phase: Phase, mut server: Option<&mut Reached>) -> Result<Option<Patch>, Halt> {
+        self.meet_late();
         if !self.faulted {
             return Ok(None);
         }
@@ -675,13 +702,15 @@ impl<C: Client> Exchange<'_, C> {
         Ok(())
     }
 
-    fn note_answer(&mut self, head: &Response) {
+    /// Counts an answer. Returns the time.
+    fn note_answer(&mut self, head: &Response) -> Time {
         self.failed = head.status.is_server_error() && !self.injected;
         let now = SystemClock::mono();
         self.watcher.local.exchange(head.status, self.injected, now.saturating_sub(self.began));
         if let Some(told) = &mut self.told {
             told.answered(head, now);
         }
+        now
     }
 
     /// Lets the client feel how it ended, and counts it.

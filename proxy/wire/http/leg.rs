@@ -35,6 +35,8 @@ pub(crate) struct Leg {
     discards: bool,
     /// It has passed the faults before.
     repeats: bool,
+    /// Bytes that were handed on while there were no faults.
+    passed: usize,
 }
 
 /// What stopped a body.
@@ -56,6 +58,7 @@ impl Leg {
             done: false,
             discards: false,
             repeats: false,
+            passed: 0,
         }
     }
 
@@ -74,6 +77,11 @@ impl Leg {
     /// Whether everything has been handed on.
     pub(crate) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// How many bytes were handed on while there were no faults.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed
     }
 
     /// Puts these in front of what comes from the source; `whole`: nothing comes from it any more.
@@ -131,7 +139,10 @@ impl Leg {
         match self.next(source, cx)? {
             None => return Ok(false),
             Some(Piece::Data(_)) if self.discards => {}
-            Some(Piece::Data(bytes)) => sink.put(bytes),
+            Some(Piece::Data(bytes)) => {
+                self.passed += bytes.len();
+                sink.put(bytes);
+            }
             Some(Piece::End(trailers)) => {
                 self.done = true;
                 if !self.discards {

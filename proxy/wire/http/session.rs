@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use squall_core::chain::{Chain, Dialogue, Talk};
 use squall_core::http::{Method, Request, Scheme};
 use squall_core::time::{SECOND, Time};
@@ -42,14 +42,38 @@ pub(crate) fn begin(
 ) {
     let (chain, retuned) = faults.map_or((None, 0), |(chain, retuned)| (Some(chain), retuned));
     let watcher = Watcher::new(worker, local, Some((talk.clone().beneath(), chain, retuned)));
-    let session = Session { watcher: watcher.clone(), socket: socket.share(), ordinal: talk.ordinal, from, shaken };
+    let (counted, socket_too, ordinal) = (Counted(watcher.clone()), socket.share(), talk.ordinal);
+    let session = Session { watcher: watcher.clone(), _counted: counted, socket: socket_too, ordinal, from, shaken };
     let io = Io::client(socket, watcher.clone());
     tokio::task::spawn_local(Task::new(watcher, session.serve(io)));
 }
 
-/// Counts the connection out when it ends, however it does.
+/// Takes over a connection whose TLS handshake is done, and whose client turned out to speak HTTP: `read` came already.
+pub(crate) async fn go_on(
+    counted: Counted,
+    socket: Socket,
+    ordinal: u64,
+    from: Origin,
+    stream: Stream,
+    read: BytesMut,
+) {
+    let watcher = counted.0.clone();
+    let session = Session { watcher, _counted: counted, socket, ordinal, from, shaken: Shaken::default() };
+    session.speak(stream, Scheme::Https, read).await;
+}
+
+/// Counts a connection out when it ends, however it does.
+pub(crate) struct Counted(pub(crate) Rc<Watcher>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.worker.ended(&self.0.local);
+    }
+}
+
 struct Session {
     watcher: Rc<Watcher>,
+    _counted: Counted,
     socket: Socket,
     ordinal: u64,
     from: Origin,
@@ -57,16 +81,10 @@ struct Session {
     shaken: Shaken,
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.watcher.worker.ended(&self.watcher.local);
-    }
-}
-
 impl Session {
     async fn serve(self, io: Io) {
         let target = self.watcher.local.proxy.target.load_full();
-        let Some(tls) = &target.tls else { return self.speak(Stream::plain(io), Scheme::Http).await };
+        let Some(tls) = &target.tls else { return self.speak(Stream::plain(io), Scheme::Http, BytesMut::new()).await };
         let within = Duration::from_nanos(target.spec.connect_timeout);
         let flaw = self.shaken.flaw.as_ref().map(|(flaw, _)| *flaw);
         match tls.accept(io, flaw, within).await {
@@ -75,7 +93,7 @@ impl Session {
                 let speaks_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let stream = Stream::Accepted(Box::new(stream));
                 if !speaks_two {
-                    return self.speak(stream, Scheme::Https).await;
+                    return self.speak(stream, Scheme::Https, BytesMut::new()).await;
                 }
                 session2::serve(&self.watcher, self.ordinal, self.from, stream, Bytes::new()).await;
             }
@@ -116,8 +134,10 @@ impl Session {
         .await;
     }
 
-    async fn speak(self, stream: Stream, scheme: Scheme) {
-        let mut client = Client1::new(Line::new(stream), self.watcher.clone());
+    async fn speak(self, stream: Stream, scheme: Scheme, read: BytesMut) {
+        let mut line = Line::new(stream);
+        line.read = read;
+        let mut client = Client1::new(line, self.watcher.clone());
         let mut number = 0;
         loop {
             let mut request = Request { scheme, ..Request::default() };

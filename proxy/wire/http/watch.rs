@@ -149,6 +149,10 @@ pub(crate) struct Watcher {
     asked: Cell<Time>,
     beneath: RefCell<Option<Box<Faults>>>,
     exchange: RefCell<Option<Box<Faults>>>,
+    /// The exchange that this task carries had no fault to meet when it began.
+    unfaulted: Cell<bool>,
+    /// It has now.
+    late: Cell<bool>,
 }
 
 impl Watcher {
@@ -177,6 +181,8 @@ impl Watcher {
             asked: Cell::new(0),
             beneath: RefCell::new(beneath),
             exchange: RefCell::default(),
+            unfaulted: Cell::new(false),
+            late: Cell::new(false),
         });
         worker.links.borrow_mut().insert(Member::Watcher(watcher.clone()));
         watcher
@@ -239,7 +245,7 @@ impl Watcher {
     }
 
     fn has_faults(&self) -> bool {
-        self.beneath.borrow().is_some() || self.exchange.borrow().is_some()
+        self.beneath.borrow().is_some() || self.exchange.borrow().is_some() || self.late.get()
     }
 
     /// Holds the faults against the slice in force, if that has changed.
@@ -253,8 +259,9 @@ impl Watcher {
     fn retune(&self, now: Now) {
         self.version.set(self.local.version.get());
         let slice = self.local.slice.borrow();
-        if let Some(faults) = &mut *self.exchange.borrow_mut() {
-            faults.retune(slice.as_deref(), &self.worker, now);
+        match &mut *self.exchange.borrow_mut() {
+            Some(faults) => faults.retune(slice.as_deref(), &self.worker, now),
+            None => self.late.set(self.unfaulted.get() && slice.as_ref().is_some_and(|slice| slice.has_exchanges())),
         }
         let mut beneath = self.beneath.borrow_mut();
         match (&mut *beneath, &*self.talk.borrow(), slice.as_deref()) {
@@ -266,6 +273,22 @@ impl Watcher {
                 });
             }
             (None, ..) => {}
+        }
+    }
+
+    /// A connection that might have carried HTTP carries bytes: faults that act on either act on these.
+    pub(crate) fn turned_out_bytes(&self) {
+        let (mut talk, slice) = (self.talk.borrow_mut(), self.local.slice.borrow());
+        let (Some(talk), Some(slice), now) = (&mut *talk, &*slice, self.worker.now()) else { return };
+        talk.turned_out_bytes();
+        let mut beneath = self.beneath.borrow_mut();
+        // what acts on connections has joined before
+        let faults = beneath.get_or_insert_with(|| Box::new(Faults::of(Chain::new(), talk.clone(), now.mono)));
+        faults.talk.turned_out_bytes();
+        faults.chain.join_either(slice, &faults.talk, faults.retuned, now);
+        faults.poll(&self.worker, now);
+        if faults.chain.is_idle() {
+            *beneath = None;
         }
     }
 
@@ -318,18 +341,27 @@ impl Watcher {
         RefMut::filter_map(self.exchange.borrow_mut(), Option::as_mut).ok()
     }
 
-    /// An exchange begins; whether it may meet faults.
+    /// An exchange begins, or may meet faults since it began; whether it may.
     pub(crate) fn begin_exchange(&self, talk: &Talk) -> bool {
         let slice = self.local.slice.borrow();
-        let Some(slice) = slice.as_ref().filter(|slice| slice.has_exchanges()) else { return false };
-        let faults = Faults::new(slice, talk, self.worker.now()).map(Box::new);
+        let slice = slice.as_ref().filter(|slice| slice.has_exchanges());
+        let faults = slice.and_then(|slice| Faults::new(slice, talk, self.worker.now())).map(Box::new);
         let any = faults.is_some();
+        self.unfaulted.set(!any);
+        self.late.set(false);
         *self.exchange.borrow_mut() = faults;
         any
     }
 
+    /// Whether the exchange may meet faults, and might not when it began: [`Watcher::begin_exchange`] is to be called again.
+    pub(crate) fn has_late_faults(&self) -> bool {
+        self.late.get()
+    }
+
     /// It is over; what it kept of the dialogue is dropped.
     pub(crate) fn end_exchange(&self) {
+        self.unfaulted.set(false);
+        self.late.set(false);
         if let Some(mut faults) = self.exchange.borrow_mut().take() {
             faults.settle(&self.worker, true);
         }

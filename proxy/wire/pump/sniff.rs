@@ -8,15 +8,16 @@ use squall_core::fault::Flow;
 use squall_core::time::{MILLI, Time};
 
 use super::{Conn, Stage};
+use crate::socket::has_hung_up;
 
 /// How long a client may say nothing before it counts as one that lets the server speak first.
-pub(super) const SILENCE: Time = 200 * MILLI;
+pub(crate) const SILENCE: Time = 200 * MILLI;
 /// Bytes of a first line that are looked at.
-const LINE: usize = 4096;
+pub(crate) const LINE: usize = 4096;
 
 /// What the first bytes tell.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     Http,
     Bytes,
     /// Too few of them.
@@ -26,14 +27,10 @@ enum Told {
 impl Conn {
     pub(super) fn poll_sniff(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
         let Stage::Sniff(until) = self.stage else { return Poll::Ready(Stage::Done) };
-        loop {
-            match self.poll_first_bytes(cx) {
-                Poll::Ready(Ok((Told::Http, _))) => return Poll::Ready(self.hand_over(true)),
-                Poll::Ready(Ok((Told::Bytes, _)) | Err(_)) => return Poll::Ready(self.carry_bytes()),
-                Poll::Ready(Ok((Told::Nothing, true))) => return Poll::Ready(self.carry_bytes()),
-                Poll::Ready(Ok((Told::Nothing, false))) => {}
-                Poll::Pending => break,
-            }
+        match self.poll_first_bytes(cx) {
+            Poll::Ready(Ok(Told::Http)) => return Poll::Ready(self.hand_over(true)),
+            Poll::Ready(_) => return Poll::Ready(self.carry_bytes()),
+            Poll::Pending => {}
         }
         if self.worker.now().mono >= until {
             return Poll::Ready(self.carry_bytes());
@@ -44,31 +41,35 @@ impl Conn {
 
     /// It carries bytes: faults that act on HTTP exchanges, or else on bytes, act on these.
     fn carry_bytes(&mut self) -> Stage {
+        self.lanes[Flow::Upstream as usize].stale = true; // what waits there has been told
         self.talk.turned_out_bytes();
         self.join_either(self.worker.now());
+        if self.local.proxy.target.load().spec.way.ends_tls() {
+            return self.hand_over(false); // TLS with the upstream
+        }
         self.begin()
     }
 
-    /// What waits in the socket, and whether nothing can follow it.
-    fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Told, bool)>> {
+    /// What the bytes that wait in the socket tell.
+    fn poll_first_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Told>> {
         let Conn { worker, client, lanes, .. } = self;
         let buffer = &mut worker.buffer.borrow_mut()[..LINE];
         let stale = &mut lanes[Flow::Upstream as usize].stale;
-        let (mut told, mut before) = (Told::Nothing, None);
-        let n = ready!(client.poll_read_with(cx, stale, |fd| {
+        let mut told = Told::Nothing;
+        ready!(client.poll_read_with(cx, stale, |fd| {
             let (_, n) = rustix::net::recv(fd, &mut *buffer, RecvFlags::PEEK)?;
             told = tell(&buffer[..n]);
-            if n > 0 && told == Told::Nothing && before.replace(n) == Some(n) {
-                return Err(rustix::io::Errno::AGAIN); // nothing new since the last look
+            if told == Told::Nothing && n > 0 && !has_hung_up(fd) {
+                return Err(rustix::io::Errno::AGAIN); // the runtime is to wait for more
             }
             Ok((n, true))
         }))?;
-        Poll::Ready(Ok((told, n == 0)))
+        Poll::Ready(Ok(told))
     }
 }
 
 /// A request line of HTTP/1 (RFC 9112, 3), or the preface of HTTP/2 (RFC 9113, 3.4).
-fn tell(bytes: &[u8]) -> Told {
+pub(crate) fn tell(bytes: &[u8]) -> Told {
     let is_method = |word: &[u8]| (1..=32).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
     let line = bytes.iter().position(|byte| *byte == b'\n');
     let mut words = bytes[..line.unwrap_or(bytes.len())].split(|byte| *byte == b' ');

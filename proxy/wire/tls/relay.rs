@@ -4,24 +4,28 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use squall_core::chain::{Chain, Talk};
 use squall_core::plan::FaultRef;
+use squall_core::scenario::Protocol;
 use squall_core::time::{SECOND, Time};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use super::side::{Layer, Side};
 use super::{Failure, Shaken};
 use crate::clock::SystemClock;
 use crate::dial::{Upstream, dial};
-use crate::http::{Io, Origin, Task, Watcher, greeting};
+use crate::http::{Counted, Io, Origin, Stream, Task, Watcher, go_on, greeting};
 use crate::original::Ticket;
 use crate::plane::Target;
+use crate::pump::sniff::{self, Told};
 use crate::reset;
 use crate::socket::Socket;
 use crate::worker::{Local, Worker};
@@ -47,26 +51,32 @@ pub(crate) fn begin(
     shaken: Shaken,
 ) {
     let (chain, retuned) = faults.map_or((None, 0), |(chain, retuned)| (Some(chain), retuned));
+    let ordinal = talk.ordinal;
     let watcher = Watcher::new(worker, local, Some((talk, chain, retuned)));
     let (client, server) = (socket.share(), RefCell::default());
-    let relay = Relay { watcher: watcher.clone(), client, server, from, shaken };
+    let counted = Counted(watcher.clone());
+    let relay = Relay { watcher: watcher.clone(), counted, client, server, ordinal, from, shaken };
     let io = Io::client(socket, watcher.clone());
     tokio::task::spawn_local(Task::new(watcher, relay.carry(io)));
 }
 
-/// Counts the connection out when it ends, however it does.
 struct Relay {
     watcher: Rc<Watcher>,
+    counted: Counted,
     client: Socket,
     server: RefCell<Option<Socket>>,
+    ordinal: u64,
     from: Origin,
     shaken: Shaken,
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.watcher.worker.ended(&self.watcher.local);
-    }
+/// A client whose handshake is done, or that needs none.
+struct Met {
+    client: Layer,
+    /// The protocol that was chosen with it.
+    chosen: Option<Vec<u8>>,
+    /// What was read of it, to tell what it speaks.
+    read: BytesMut,
 }
 
 /// How a connection ends.
@@ -85,7 +95,14 @@ enum End {
 
 impl Relay {
     async fn carry(self, io: Io) {
-        let end = self.relay(io).await;
+        let end = match self.meet(io).await {
+            Ok(Met { client: Layer::Accepted(stream), read, chosen }) if self.speaks_http(&chosen, &read) => {
+                let Relay { counted, client, ordinal, from, .. } = self;
+                return go_on(counted, client, ordinal, from, Stream::Accepted(stream), read).await;
+            }
+            Ok(met) => self.relay(met).await,
+            Err(end) => end,
+        };
         let end = self.injected().unwrap_or(end);
         match end {
             End::Whole => {}
@@ -112,20 +129,57 @@ impl Relay {
         }
     }
 
-    async fn relay(&self, io: Io) -> End {
+    async fn meet(&self, io: Io) -> Result<Met, End> {
         let target = self.watcher.local.proxy.target.load_full();
         let within = Duration::from_nanos(target.spec.connect_timeout);
-        let flaw = self.shaken.flaw.as_ref();
-        let (client, chosen) = match &target.tls {
-            None => (Layer::Plain(io), None),
-            Some(server) => match server.accept(io, flaw.map(|(flaw, _)| *flaw), within).await {
-                Ok((stream, _)) => {
-                    let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-                    (Layer::Accepted(Box::new(stream)), chosen)
-                }
-                Err(failure) => return self.unshaken(&failure),
-            },
+        let Some(server) = &target.tls else {
+            return Ok(Met { client: Layer::Plain(io), chosen: None, read: BytesMut::new() });
         };
+        let flaw = self.shaken.flaw.as_ref().map(|(flaw, _)| *flaw);
+        let (mut stream, _) = server.accept(io, flaw, within).await.map_err(|failure| self.unshaken(&failure))?;
+        let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let mut read = BytesMut::new();
+        if target.spec.protocol == Protocol::Auto {
+            if chosen.is_none() && !self.shaken.postgres {
+                self.listen(&mut stream, &mut read).await;
+            }
+            if !self.speaks_http(&chosen, &read) {
+                self.watcher.turned_out_bytes();
+            }
+        }
+        Ok(Met { client: Layer::Accepted(Box::new(stream)), chosen, read })
+    }
+
+    /// Whether a client speaks HTTP where any may: it has agreed to, or what it says first does.
+    fn speaks_http(&self, chosen: &Option<Vec<u8>>, read: &[u8]) -> bool {
+        let target = self.watcher.local.proxy.target.load();
+        let agreed = matches!(chosen.as_deref(), Some(b"h2" | b"http/1.1"));
+        target.spec.protocol == Protocol::Auto && (agreed || sniff::tell(read) == Told::Http)
+    }
+
+    /// Reads of what a client says first as much as it takes to tell whether that is HTTP; one that says nothing lets the
+    /// server speak first.
+    async fn listen(&self, stream: &mut TlsStream<Io>, read: &mut BytesMut) {
+        self.watcher.set_deadline(Some(SystemClock::mono() + sniff::SILENCE));
+        poll_fn(|cx| {
+            while sniff::tell(read) == Told::Nothing {
+                let mut piece = [0; sniff::LINE];
+                let mut piece = ReadBuf::new(&mut piece[read.len()..]);
+                match Pin::new(&mut *stream).poll_read(cx, &mut piece) {
+                    Poll::Pending if !self.watcher.is_late() => return Poll::Pending,
+                    Poll::Ready(Ok(())) if !piece.filled().is_empty() => read.extend_from_slice(piece.filled()),
+                    _ => break, // an end is met again by whoever carries the bytes
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.watcher.set_deadline(None);
+    }
+
+    async fn relay(&self, Met { client, chosen, read }: Met) -> End {
+        let target = self.watcher.local.proxy.target.load_full();
+        let within = Duration::from_nanos(target.spec.connect_timeout);
         let (socket, _leaving) = match self.dial(&target).await {
             Ok(dialled) => dialled,
             Err(end) => return end,
@@ -150,7 +204,7 @@ impl Relay {
             }
         };
         self.watcher.take_asked();
-        let (mut client, mut upstream) = Side::pair(client, upstream, &self.watcher);
+        let (mut client, mut upstream) = Side::pair(client, read, upstream, &self.watcher);
         let told = [client.told.clone(), upstream.told.clone()];
         let copied = {
             let mut copying = pin!(tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, ROOM, ROOM));

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use squall_core::time::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{client, server};
@@ -34,6 +35,8 @@ pub(super) struct Told {
 /// See the module.
 pub(super) struct Side {
     layer: Layer,
+    /// Read already, and not passed on yet.
+    ahead: BytesMut,
     pub(super) told: Told,
     other: Told,
     /// Of a client's side, whose turns are measured.
@@ -43,12 +46,13 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Both sides of a connection.
-    pub(super) fn pair(client: Layer, upstream: Layer, watcher: &Rc<Watcher>) -> (Side, Side) {
+    /// Both sides of a connection; `ahead` was read of the client already.
+    pub(super) fn pair(client: Layer, ahead: BytesMut, upstream: Layer, watcher: &Rc<Watcher>) -> (Side, Side) {
         let (one, other) = (Told::default(), Told::default());
         let watcher = Some(watcher.clone());
-        let client = Side { layer: client, told: one.clone(), other: other.clone(), watcher, asked: 0 };
-        (client, Side { layer: upstream, told: other, other: one, watcher: None, asked: 0 })
+        let client = Side { layer: client, ahead, told: one.clone(), other: other.clone(), watcher, asked: 0 };
+        let ahead = BytesMut::new();
+        (client, Side { layer: upstream, ahead, told: other, other: one, watcher: None, asked: 0 })
     }
 
     fn io(&mut self) -> &mut Io {
@@ -90,6 +94,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 impl AsyncRead for Side {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let n = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(n));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match ready!(self.with(|stream| stream.poll_read(cx, buf))) {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {

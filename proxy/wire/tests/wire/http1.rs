@@ -3,5 +3,6 @@
 mod asked;
 mod faults;
 mod hostile;
+mod names;
 mod plain;
 pub(crate) mod script;

@@ -4,6 +4,7 @@ mod ends;
 mod floods;
 pub(crate) mod peers;
 mod raw;
+mod settings;
 mod spec;
 
 mod versions;

@@ -338,18 +338,65 @@ fn a_fault_comes_on_in_the_middle_of_a_long_answer() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
         let _cut_off = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; TOTAL]));
     });
+    for others in [true, false] {
+        let (plane, _records) = plane(1);
+        let mut client = Talker::to(before(&plane, long));
+        let cut = "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nhow='reset'\nafter=";
+        if others {
+            // one is in force already, and stays far
+            inject(&plane, &format!("{cut}'1GiB'"));
+        }
+        client.say(GET);
+        client.head();
+        client.exactly(1000);
+        let fault = inject(&plane, &format!("{cut}'100B'"));
+        let (rest, reset) = client.rest();
+        assert!(reset && rest.len() < TOTAL - 1000, "{others}: {} {reset}", rest.len());
+        assert_eq!(fault.tally.read().injected, 1, "{others}");
+    }
+}
+
+#[test]
+fn a_fault_that_comes_late_sees_the_answer_and_where_it_stands() {
+    let (more, wanted) = std::sync::mpsc::channel::<()>();
+    let wanted = std::sync::Mutex::new(wanted);
+    let half = server(move |mut stream| {
+        use std::io::{Read, Write};
+        let _head = stream.read(&mut [0; 100]);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 20\r\nX-Kind: slow\r\n\r\n";
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(b"0123456789")).unwrap();
+        let _over = wanted.lock().unwrap().recv();
+        let _gone = stream.write_all(b"abcdefghij");
+    });
+    let cut = |fields: &str, kind: &str| {
+        let rule = format!("match={{status=[200],response_headers={{x-kind='{kind}'}}}}");
+        format!("[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nhow='fin'\n{fields}\n{rule}")
+    };
     let (plane, _records) = plane(1);
-    let mut client = Talker::to(before(&plane, long));
-    // another is in force already, and stays far
-    inject(&plane, "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='1GiB'\nhow='reset'");
-    client.say(GET);
-    client.head();
-    client.exactly(1000);
-    let fault =
-        inject(&plane, "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='100B'\nhow='reset'");
-    let (rest, reset) = client.rest();
-    assert!(reset && rest.len() < TOTAL - 1000, "{} {reset}", rest.len());
-    assert_eq!(fault.tally.read().injected, 1);
+    let proxy = before(&plane, half);
+    let begin = || {
+        publish(&plane, vec![]);
+        let mut client = Talker::to(proxy);
+        client.say(GET);
+        client.head();
+        client.exactly(10);
+        client
+    };
+    let mut client = begin();
+    let other = inject(&plane, &cut("after='12B'", "fast"));
+    inject(&plane, &cut("after='15B'", "slow"));
+    more.send(()).unwrap();
+    assert_eq!(client.rest(), ("abcde".to_owned(), false));
+    assert_eq!(other.tally.read().injected, 0, "it is not for this answer");
+
+    // in time since the answer's head, though nothing moves any more
+    let began = plane.clock().now().mono;
+    let mut client = begin();
+    inject(&plane, &cut("after='2s'", "slow"));
+    assert_eq!(client.rest(), (String::new(), false));
+    assert!(plane.clock().now().mono - began >= 2_000 * MILLI);
+    assert_eq!(plane.reading("p").unwrap().http.cut_injected, 2);
+    more.send(()).unwrap();
 }
 
 #[test]

@@ -14,6 +14,7 @@ use squall_wire::Plane;
 
 use super::peers::*;
 use super::raw::*;
+use crate::http1::script::inject;
 use crate::support::*;
 
 /// Ends exchanges behind so many bytes of the answer; none: in the upstream's place.
@@ -187,4 +188,35 @@ fn faults_beneath_act_on_the_connection_and_not_on_its_streams() {
     publish(&plane, vec![]);
     assert_eq!(held.next().expect("released").kind, SETTINGS);
     assert_eq!(plane.panics(), 0);
+}
+
+#[test]
+fn a_fault_that_comes_late_ends_the_stream_where_it_stands_and_no_other() {
+    let upstream = upstream2(|_| {});
+    let (plane, _records) = plane(1);
+    let proxy = open_http(&plane, upstream.address, HttpVersion::Two);
+    block_on(async {
+        let mut sender = connect2(proxy).await;
+        let request = http::Request::post("http://a.test/echo").body(()).unwrap();
+        let (response, mut send) = sender.send_request(request, false).unwrap();
+        send_all(&mut send, bytes::Bytes::from(vec![b'x'; 100])).await.unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let mut seen = 0;
+        while seen < 100 {
+            seen += body.data().await.unwrap().unwrap().len();
+        }
+        let fault = "[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='downstream'\nafter='150B'\nhow='fin'";
+        let fault = inject(&plane, fault);
+        send_all(&mut send, bytes::Bytes::from(vec![b'x'; 100])).await.unwrap();
+        let ended = loop {
+            match body.data().await.unwrap() {
+                Ok(piece) => seen += piece.len(),
+                Err(ended) => break ended,
+            }
+        };
+        assert_eq!((seen, ended.reason()), (150, Some(h2::Reason::CANCEL)), "{ended}");
+        eventually("on record", || fault.tally.read().injected == 1);
+        publish(&plane, vec![]);
+        assert_eq!(ask2_on(&mut sender, &Ask::get("/")).await.unwrap().status, 200);
+    });
 }

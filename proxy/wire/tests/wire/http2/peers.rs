@@ -108,7 +108,7 @@ pub(crate) fn upstream2(configure: fn(&mut h2::server::Builder)) -> Upstream2 {
     Upstream2 { address, given_up, connections }
 }
 
-async fn serve2(
+pub(crate) async fn serve2(
     request: Request<RecvStream>,
     mut respond: h2::server::SendResponse<Bytes>,
     tell: mpsc::Sender<u32>,
