@@ -3,6 +3,7 @@
 mod approvals;
 mod certificates;
 mod drift;
+mod ladder;
 mod places;
 mod several;
 mod support;

@@ -319,8 +319,8 @@ impl Active {
             return None;
         };
         let number = self.tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
-        let is_selected =
-            self.select.count.takes(number) && self.select.holds(self.draws.unit(unit).percentage(), open.elapsed);
+        let is_selected = self.select.count.takes(number)
+            && self.select.holds(self.draws.unit(unit).percentage(), open.at, open.elapsed);
         if !is_selected {
             return None;
         }
@@ -501,6 +501,7 @@ mod tests {
             flow: None,
             select: Select {
                 percentage: crate::curve::Curve::Constant(100.0),
+                ladder: None,
                 key: crate::select::Key::Ordinal,
                 count: crate::select::Count::All,
                 cap: None,

@@ -318,6 +318,8 @@ pub struct FaultSpec {
     pub flow: Option<Flow>,
     /// Share of units.
     pub percentage: Curve<f64>,
+    /// Where that is a ladder: events on a step before the next one up.
+    pub min_events: u64,
     /// What stands for the unit.
     pub key: Key,
     /// Which of the matching units.
@@ -372,6 +374,11 @@ impl FaultSpec {
         let own = self.matches.as_deref().cloned();
         let all = Some([trusted, asked].into_iter().chain(own).collect());
         Ok(Some(Arc::new(MatchSpec { all, ..MatchSpec::default() })))
+    }
+
+    /// Whether its percentage is a ladder: steps that it climbs while guards are clean.
+    pub fn has_ladder(&self) -> bool {
+        matches!(self.percentage, Curve::Steps { .. })
     }
 
     /// Its randomness in an experiment of this name.

@@ -18,7 +18,7 @@ use crate::resident::Tenant;
 use crate::run::{Ending, Timeline};
 use crate::schedule::seconds;
 use crate::steps::Waiting;
-use crate::view::{ExperimentView, FaultView, State, Verdict, WaitingView};
+use crate::view::{ExperimentView, FaultView, LadderView, State, Verdict, WaitingView};
 
 /// Experiments kept in memory; the oldest that are not under way are forgotten first.
 const ROOM: usize = 256;
@@ -103,6 +103,8 @@ pub(crate) struct Card {
     pub(crate) observed: bool,
     /// As it stands since a fault was changed while it runs; none: none was.
     pub(crate) changed: Option<Arc<Checked>>,
+    /// Where the ladders of its faults stand, by fault as in the scenario.
+    pub(crate) ladders: Vec<Option<LadderView>>,
     /// The step that it waits for.
     pub(crate) waiting: Option<Waiting>,
     /// What people have said about it.
@@ -140,6 +142,7 @@ impl Entry {
             report: None,
             observed: false,
             changed: None,
+            ladders: Vec::new(),
             waiting: None,
             marks: Vec::new(),
             first_open: 0,
@@ -229,6 +232,10 @@ impl Entry {
                 summary: spec.summary.clone(),
                 active: actives.iter().any(|active| active.phase(now).open_since.is_some()),
                 tally: sum(actives.iter().map(|active| active.read())),
+                ladder: card.ladders.get(n).cloned().flatten().map(|ladder| match card.state.is_over() {
+                    true => LadderView { percentage: 0.0, waits: None, ..ladder },
+                    false => ladder,
+                }),
             }
         });
         let mut faults: Vec<FaultView> = faults.collect();
@@ -239,6 +246,7 @@ impl Entry {
                 summary: spec.summary.clone(),
                 active: !gone && active.phase(now).open_since.is_some(),
                 tally: active.read(),
+                ladder: None,
             }));
         });
         ExperimentView {

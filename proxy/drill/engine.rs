@@ -534,7 +534,7 @@ impl Inner {
     fn record(&self, entry: &Entry, kind: &str, text: &str) {
         let act = || Act::own(kind, Some(&entry.id), text).plan(&entry.checked.digest);
         match kind {
-            "state" | "guard" | "near" | "mark" | "approval" | "residue" => self.audit.note(act()),
+            "state" | "guard" | "ladder" | "near" | "mark" | "approval" | "residue" => self.audit.note(act()),
             "abort" => self.audit.seal(act()),
             _ => {} // the run's own events.jsonl has them
         }
@@ -608,6 +608,17 @@ impl Inner {
             let why = format!(
                 "what was approved is `{}` as it is: hand in what it is to be, and have that approved",
                 entry.id
+            );
+            return Err(Refusal::State(why));
+        }
+        self.may_expose()?;
+        let is_ladder = |checked: &Checked| find(checked).is_some_and(|spec| spec.has_ladder());
+        let was = entry.card().changed.clone().map_or_else(|| find(&entry.checked), |changed| find(&changed));
+        let share = |spec: &FaultSpec| (spec.percentage.clone(), spec.min_events);
+        let is_other = was.is_some_and(|was| share(&was) != share(&spec));
+        if is_other && (spec.has_ladder() || is_ladder(&entry.checked)) {
+            let why = format!(
+                "the percentage of `{fault}` is a ladder, or is to be one: it climbs by itself and can't be changed while it runs"
             );
             return Err(Refusal::State(why));
         }

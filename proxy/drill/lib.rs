@@ -21,6 +21,7 @@ mod compile;
 mod events;
 mod evidence;
 mod guard;
+mod ladder;
 mod lease;
 mod live;
 mod marks;

@@ -198,7 +198,7 @@ impl Unit {
         if let Some(flip) = select.next_change(self.share, self.elapsed) {
             self.edge = sooner(self.edge, open.reaches(flip));
         }
-        if !select.holds(self.share, self.elapsed) {
+        if !select.holds(self.share, open.at, self.elapsed) {
             return false;
         }
         let Some(cap) = &select.cap else { return true };

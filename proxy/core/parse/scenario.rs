@@ -54,9 +54,12 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         targets: workload_tables.iter().filter_map(|(_, table)| text(table, "target")).collect(),
         faulted: fault_tables.iter().filter_map(|(_, table)| text(table, "proxy")).collect(),
     };
-    let guards = list(reader, "guard");
-    let guards: Vec<(Option<GuardSpec>, Table)> =
-        guards.into_iter().map(|(index, table)| (judge::guard(reader, &table, index, &scene), table)).collect();
+    let guard_tables = list(reader, "guard");
+    let guards: Vec<(Option<GuardSpec>, Table)> = guard_tables
+        .iter()
+        .cloned()
+        .map(|(index, table)| (judge::guard(reader, &table, index, &scene), table))
+        .collect();
     free_names(
         reader,
         guards.iter().filter_map(|(guard, table)| Some((guard.as_ref()?.name.as_str(), table))),
@@ -127,6 +130,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         canonical,
     };
     check_end(reader, root, &fault_tables, &checked);
+    judge::check_step_down(reader, &guard_tables, &checked);
     people::check_steps(reader, root, &step_tables, &checked);
     probe::check_alerts(reader, &probe_tables, &checked);
     Some(checked)

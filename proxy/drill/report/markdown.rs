@@ -156,6 +156,11 @@ fn faults(out: &mut String, story: &Story) -> fmt::Result {
         let space = if n == 0 { "\n" } else { "" };
         writeln!(out, "{space}- `{name}` is approximated: {why}")?;
     }
+    for (n, fault) in story.faults.iter().filter(|fault| !fault.ladder.is_empty()).enumerate() {
+        let space = if n == 0 { "\n" } else { "" };
+        let rungs = fault.ladder.iter().map(|rung| format!("{} % from {:.1} s", rung.percentage, rung.at));
+        writeln!(out, "{space}- the ladder of `{}`: {}", fault.name, rungs.collect::<Vec<_>>().join(", "))?;
+    }
     let values = story.faults.iter().flat_map(|fault| fault.values.iter().map(move |value| (fault, value)));
     let rows: Vec<[String; 8]> = values
         .map(|(fault, value)| {

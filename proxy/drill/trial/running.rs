@@ -340,7 +340,7 @@ fn everything_in_the_way_is_said_at_once() {
         "there is no proxy `q*` (there are: p, far)",
         "fault `http`: this kind can only be checked",
         "guard `burn`: proxy `gone` has no `slo` whose budget could burn",
-        "guard `down`: step_down",
+        "guard `down`: `step_down` needs a fault whose percentage is a ladder",
     ];
     for part in parts {
         assert_eq!(against.iter().filter(|why| why.contains(part)).count(), 1, "{part} in {against:#?}");

@@ -124,6 +124,7 @@ impl Program {
             elapsed: 1.5,
             planned: 60.0,
             faults: vec![FaultView {
+                ladder: None,
                 name: "late".into(),
                 kind: "latency".into(),
                 summary: "delay 50ms".into(),
