@@ -65,6 +65,7 @@ fn slice(n: u64, count: Count, window: &Window) -> Slice {
             fault: fault.clone(),
             tally: Arc::new(Tally::default()),
             on_abort: OnAbort::Release,
+            release_over: 0,
         })
     };
     Slice::new((1..=n).map(active).collect(), false)

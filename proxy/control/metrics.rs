@@ -153,6 +153,7 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
             view.tally.reset_on_abort,
             "Connections reset because bytes had been withheld",
         ),
+        ("squall_fault_dropped_total", view.tally.dropped, "Units whose connection ended while they were held"),
         ("squall_fault_unrecorded_total", view.tally.unrecorded, "Ledger records lost"),
         ("squall_fault_unread_total", view.tally.unread, "Messages that it could not read, and let by"),
     ] {

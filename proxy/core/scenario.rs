@@ -26,6 +26,8 @@ use crate::window::Window;
 
 /// The hypothesis of an experiment that has none: it is never upheld.
 pub const NONE_STATED: &str = "none stated";
+/// What is held at the end of an experiment is let go over this long at most, ns.
+pub const LONGEST_RELEASE: Time = 5 * SECOND;
 /// How long recovery is watched unless an expectation says otherwise, ns.
 pub const RECOVERY: Time = 5 * SECOND;
 
@@ -62,6 +64,8 @@ pub struct Checked {
     pub max_active_faults: Option<u64>,
     /// What becomes of held bytes on abort.
     pub on_abort: OnAbort,
+    /// Over how long what is held is let go at its end, ns; 0: all at once.
+    pub release_over: Time,
     /// Words for people.
     pub runbook: Option<Runbook>,
     /// With the values in force.

@@ -289,6 +289,7 @@ pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
         amended: a.amended + b.amended,
         unrecorded: a.unrecorded + b.unrecorded,
         unread: a.unread + b.unread,
+        dropped: a.dropped + b.dropped,
         stuck: a.stuck + b.stuck,
     })
 }

@@ -265,6 +265,7 @@ fn active(
         },
         tally: Arc::new(Tally::default()),
         on_abort: checked.on_abort,
+        release_over: checked.release_over,
     }
 }
 

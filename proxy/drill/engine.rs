@@ -17,7 +17,7 @@ use squall_core::time::{Now, Time};
 use squall_core::who::Identity;
 use tokio::sync::{Notify, broadcast};
 
-use crate::abort::{Release, released};
+use crate::abort::{Release, released, waiting};
 use crate::approve::{self, Approving, Rejection, Required};
 use crate::arm::{self, Ground, Resolved};
 use crate::audit::{Act, Audit, END};
@@ -768,7 +768,7 @@ impl Inner {
         }
         let cell = self.plane.cell();
         let before = released(cell);
-        let release = Release::new(cell, asked, stopped, cell.ring(), before);
+        let release = Release::new(cell, (asked, stopped), cell.ring(), before, waiting(&entry.card().actives));
         let release = self.ending(&entry, reason, asked, &release);
         Ok(Aborting { experiments: vec![id.into()], release })
     }
@@ -779,8 +779,10 @@ impl Inner {
         cell.off();
         let stopped = self.now().mono;
         let before = released(cell);
-        let release = Release::new(cell, asked, stopped, cell.clear(), before);
+        let epoch = cell.clear();
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
+        let waiting = entries.iter().flat_map(|entry| waiting(&entry.card().actives)).collect();
+        let release = Release::new(cell, (asked, stopped), epoch, before, waiting);
         let under_way = entries.iter().filter(|entry| {
             let state = entry.card().state;
             state.is_under_way() && state != State::Stopping

@@ -12,7 +12,7 @@ use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
 use squall_core::tripwire::Tripwire;
 
-use crate::abort::{Release, released};
+use crate::abort::{Release, released, waiting};
 use crate::arm::Resolved;
 use crate::audit::{Act, END, START};
 use crate::book::{Entry, sum};
@@ -300,7 +300,7 @@ impl Running {
         }
         let epoch = compiler.remove(cell, &self.entry.id);
         drop(compiler);
-        self.entry.lifted(&Release::new(cell, asked, stopped, epoch, before));
+        self.entry.lifted(&Release::new(cell, (asked, stopped), epoch, before, waiting(&self.actives)));
     }
 }
 

@@ -197,7 +197,7 @@ impl Story {
             "timeline": self.moments, "faults": self.faults, "services": self.services,
             "workloads": self.workloads,
             "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
-            "release": self.release, "residue": self.residue,
+            "release": self.release, "release_over_s": seconds(checked.release_over), "residue": self.residue,
             "ledger": self.ledger, "runbook": checked.runbook, "waited_s": seconds(self.waited),
             "before": self.before, "people": self.people,
             "audit": match &self.audit {

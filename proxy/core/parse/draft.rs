@@ -52,6 +52,8 @@ pub(crate) struct Head {
     pub(crate) max_active_faults: Option<u64>,
     /// What becomes of held bytes on abort: `release` unless written.
     pub(crate) on_abort: Option<OnAbort>,
+    /// Over how long what is held at the end is let go, up to 5 s: all at once unless written.
+    pub(crate) release_over: Option<Duration>,
     /// Words for people.
     pub(crate) runbook: Option<Runbook>,
     /// Who must agree before it starts.

@@ -9,7 +9,7 @@ use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{fault, people, probe, stand, workload};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec, StepSpec};
+use crate::scenario::{Checked, FaultSpec, GuardSpec, LONGEST_RELEASE, Parameter, ProbeSpec, StepSpec};
 use crate::unit::Duration;
 
 /// The lists of a scenario, and its forecast.
@@ -95,6 +95,11 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     };
 
     let head = head?;
+    let release_over = head.release_over.map_or(0, |over| over.0);
+    if release_over > LONGEST_RELEASE {
+        let message = format!("an end that takes longer than {} is none", Duration(LONGEST_RELEASE));
+        reader.error(root, "", "release_over", message);
+    }
     let canonical = canonical(root);
     let digest = Sha256::digest(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let checked = Checked {
@@ -113,6 +118,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         max_percentage: head.max_percentage.map(|limit| limit.0),
         max_active_faults: head.max_active_faults,
         on_abort: head.on_abort.unwrap_or_default(),
+        release_over,
         runbook: head.runbook,
         parameters,
         services,

@@ -401,6 +401,31 @@ fn a_start_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_paced_release_is_over_when_nothing_is_held_any_more() {
+    let mut rig = rig();
+    let (shard, _awake) = rig.plane.worker();
+    let id = rig.start(short().with(|checked| checked.release_over = 2 * SECOND));
+    rig.go(2.0);
+    rig.hit("p", 1, 0);
+    let tally = rig.actives("p")[0].tally.clone();
+    tally.held.store(3, Ordering::SeqCst);
+    let aborting = rig.engine.begin_abort(Some(&id), "enough").unwrap();
+    shard.released.store(1, Ordering::SeqCst);
+    assert!(aborting.report().permitted_us.is_some(), "all workers know");
+    assert_eq!(aborting.report().drained_us, None, "but units still wait for their turn");
+    rig.plane.hand.forward(SECOND);
+    shard.released.store(4, Ordering::SeqCst);
+    shard.drained_at.store(rig.plane.hand.now().mono, Ordering::SeqCst);
+    tally.held.store(0, Ordering::SeqCst);
+    let report = aborting.report();
+    assert_eq!((report.released, report.drained_us), (4, Some(1_000_000)));
+    rig.over(&id);
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(report["release_over_s"], json!(2.0));
+    assert!(text.contains("let go over up to 2.0 s"), "{text}");
+}
+
+#[test]
 fn an_abort_reports_what_the_workers_say() {
     let mut rig = rig();
     let (shard, awake) = rig.plane.worker();

@@ -206,6 +206,7 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
         max_percentage: None,
         max_active_faults: None,
         on_abort: OnAbort::Release,
+        release_over: 0,
         runbook: None,
         parameters: vec![],
         services: vec![ServiceSpec { name: "s".into(), kind: ServiceKind::Echo, listen: "127.0.0.1:0".into() }],

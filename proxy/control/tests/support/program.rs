@@ -438,6 +438,7 @@ fn checked() -> Checked {
         max_percentage: None,
         max_active_faults: None,
         on_abort: Default::default(),
+        release_over: 0,
         runbook: None,
         parameters: Vec::new(),
         services: Vec::new(),

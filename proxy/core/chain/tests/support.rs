@@ -270,6 +270,7 @@ impl Stand {
             fault,
             tally: Arc::new(Tally::default()),
             on_abort: OnAbort::Release,
+            release_over: 0,
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
         fault,
         tally: Arc::new(Tally::default()),
         on_abort: OnAbort::Release,
+        release_over: 0,
     }
 }
 

@@ -303,6 +303,7 @@ pub(crate) fn any_active(switch: Arc<Switch>, fault: Arc<dyn AnyFault>) -> Arc<A
         fault,
         tally: Arc::default(),
         on_abort: OnAbort::Release,
+        release_over: 0,
     })
 }
 

@@ -62,6 +62,7 @@ pub(super) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>) -> Active {
         fault,
         tally: Arc::new(Tally::default()),
         on_abort: OnAbort::Release,
+        release_over: 0,
         observed: false,
         layer: Layer::Connection,
         bodies: None,
