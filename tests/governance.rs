@@ -2,6 +2,7 @@
 
 mod approvals;
 mod certificates;
+mod clear;
 mod drift;
 mod ladder;
 mod places;

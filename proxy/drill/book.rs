@@ -40,16 +40,22 @@ impl Book {
         format!("{name}-{}", base36(*number))
     }
 
-    /// Takes in a scenario.
-    pub(crate) fn add(&mut self, id: String, checked: Checked, seed: u64, by: Identity) -> Arc<Entry> {
+    /// Takes in a scenario; gives it, and the one that is forgotten for it, if any.
+    pub(crate) fn add(
+        &mut self,
+        id: String,
+        checked: Checked,
+        seed: u64,
+        by: Identity,
+    ) -> (Arc<Entry>, Option<Arc<Entry>>) {
         let entry = Arc::new(Entry::new(id.into(), checked, seed, by));
         self.entries.push(entry.clone());
         if self.entries.len() > ROOM
             && let Some(oldest) = self.entries.iter().position(|entry| !entry.card().state.is_under_way())
         {
-            self.entries.remove(oldest);
+            return (entry, Some(self.entries.remove(oldest)));
         }
-        entry
+        (entry, None)
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Entry>> {

@@ -18,6 +18,7 @@ mod before;
 mod book;
 mod bring;
 mod compile;
+mod drafts;
 mod events;
 mod evidence;
 mod guard;

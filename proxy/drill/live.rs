@@ -110,13 +110,11 @@ impl Armed {
         let looks = Looks { turns: resolved.turns.clone(), guards: lay(&mut run, inner, &entry, &resolved, &laid) };
         let found = sync_channel(entry.checked.probes.len().max(1));
         let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
-        inner.audit.write(Act::own(START, Some(&entry.id), entry.told_start()).plan(&entry.checked.digest)).map_err(
-            |why| {
-                inner.runs.remove(&entry.id);
-                inner.store.take_back(&entry.id);
-                Refusal::NotArmed(vec![why])
-            },
-        )?;
+        inner.audit.write(start_of(&entry)).map_err(|why| {
+            inner.runs.remove(&entry.id);
+            inner.store.take_back(&entry.id);
+            Refusal::NotArmed(vec![why])
+        })?;
         Ok(Running {
             entry,
             resolved,
@@ -328,6 +326,16 @@ fn lay(
         laid.extend(wiring.proxies.iter().map(|proxy| (proxy.clone(), wire.clone())));
     }
     laid
+}
+
+/// The record of a start, by whoever starts it.
+fn start_of(entry: &Entry) -> Act {
+    let (starter, told) = (entry.card().consents.started.clone(), entry.told_start());
+    let act = match &starter {
+        Some(starter) => Act::by(starter, START, Some(&entry.id), told),
+        None => Act::own(START, Some(&entry.id), told),
+    };
+    act.plan(&entry.checked.digest)
 }
 
 /// What nobody would know of ends.

@@ -401,6 +401,16 @@ fn a_start_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn toxics_are_refused_where_the_environment_asks_for_approvals() {
+    let approvals = [("local".to_owned(), squall_core::config::Consent::People(1))].into();
+    let rig = rig_with(Safety { approvals, ..Safety::default() }, state());
+    let Err(refused) = rig.engine.resident("toxiproxy", None, None) else { panic!("it runs") };
+    let why = refused.to_string();
+    assert_eq!(why, "here everything needs 1 approval(s), and what clients set one by one can't be approved");
+    assert!(rig.engine.list().is_empty());
+}
+
+#[test]
 fn a_paced_release_is_over_when_nothing_is_held_any_more() {
     let mut rig = rig();
     let (shard, _awake) = rig.plane.worker();
