@@ -53,7 +53,7 @@ fn slice(n: u64, count: Count, window: &Window) -> Slice {
             draws: DrawKey::new(1, &name.experiment_name, &name.fault),
             name: Arc::new(name),
             flow: Some(Flow::Downstream),
-            select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count, cap: None },
+            select: Select { percentage: Curve::Constant(100.0), ladder: None, key: Key::Ordinal, count, cap: None },
             window: *window,
             switch: switch.clone(),
             observed: false,
@@ -65,6 +65,7 @@ fn slice(n: u64, count: Count, window: &Window) -> Slice {
             fault: fault.clone(),
             tally: Arc::new(Tally::default()),
             on_abort: OnAbort::Release,
+            release_over: 0,
         })
     };
     Slice::new((1..=n).map(active).collect(), false)

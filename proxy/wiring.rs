@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use squall_control::app::Format;
 use squall_control::toxiproxy::{self, Registry};
 use squall_control::{Server, Settings};
 use squall_core::call::Calls;
@@ -176,6 +177,12 @@ impl Wired {
     /// # Errors
     /// When the address can not be had or is not allowed.
     pub fn control(self: &Arc<Wired>, listen: &str) -> Result<Server, Failure> {
+        self.engine.restore(|canonical| {
+            let (proxies, safety) = (self.plane.proxies(), self.config().safety.clone());
+            language::request(canonical, Format::Json, &[], proxies, safety).map_err(|wrong| {
+                wrong.iter().map(|diagnostic| diagnostic.message.clone()).collect::<Vec<_>>().join("; ")
+            })
+        });
         let mut settings = Settings::new(listen);
         {
             let config = self.config();

@@ -4,5 +4,5 @@ mod clocks;
 mod crash;
 mod disk;
 mod lever;
-mod log;
+pub mod log;
 mod notify;

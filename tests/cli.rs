@@ -166,7 +166,7 @@ fn explain_tells_who_is_hit_and_why_not() {
     for told in [
         "path /v1/charges",
         "phase     before_upstream",
-        "selected  by header:x-tenant, 1 %, 5 %, 10 %, 25 %, each for 10s: draw ",
+        "selected  by header:x-tenant, 1 %, 5 %, 10 %, 25 %, each for 10s at least: draw ",
         "`headers.x-experiment`: there is none, and \"*\" is wanted",
         "`path`: `/v1/charges` is not \"/v1/export\"",
         "count     the first 3 of those that match",

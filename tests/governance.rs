@@ -2,7 +2,9 @@
 
 mod approvals;
 mod certificates;
+mod clear;
 mod drift;
+mod ladder;
 mod places;
 mod several;
 mod support;

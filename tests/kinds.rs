@@ -12,6 +12,7 @@ mod half_open;
 mod latency;
 mod ledger;
 mod observe;
+mod paced;
 mod pad;
 mod partition;
 mod preset;

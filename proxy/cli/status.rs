@@ -109,7 +109,9 @@ fn show_faults(views: &[ExperimentView]) {
         for fault in &view.faults {
             let acts = if fault.active { "now" } else { "no" };
             let affected = fault.tally.affected.to_string();
-            rows.push(vec![fault.name.clone(), view.id.clone(), acts.into(), affected, fault.summary.clone()]);
+            let ladder = fault.ladder.as_ref().map(|ladder| format!(" (ladder: {})", ladder.told()));
+            let does = format!("{}{}", fault.summary, ladder.unwrap_or_default());
+            rows.push(vec![fault.name.clone(), view.id.clone(), acts.into(), affected, does]);
         }
     }
     if rows.len() > 1 {

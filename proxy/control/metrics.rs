@@ -130,6 +130,11 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
         f64::from(u8::from(view.active)),
         "1 while its window is open and its switch on",
     );
+    if let Some(ladder) = &view.ladder {
+        let about = "The percentage that its exposure ladder stands on, 0 while its window is closed";
+        sheet.gauge("squall_fault_percentage", &of, ladder.percentage, about);
+        sheet.gauge("squall_fault_step", &of, ladder.step as f64, "The step of its exposure ladder, from 1");
+    }
     sheet.gauge("squall_fault_held", &of, view.tally.held as f64, "Units held now");
     for (name, count, about) in [
         ("squall_fault_eligible_total", view.tally.eligible, "Units that it could have selected"),
@@ -148,6 +153,7 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
             view.tally.reset_on_abort,
             "Connections reset because bytes had been withheld",
         ),
+        ("squall_fault_dropped_total", view.tally.dropped, "Units whose connection ended while they were held"),
         ("squall_fault_unrecorded_total", view.tally.unrecorded, "Ledger records lost"),
         ("squall_fault_unread_total", view.tally.unread, "Messages that it could not read, and let by"),
     ] {

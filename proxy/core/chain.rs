@@ -221,6 +221,9 @@ impl Chain {
         }
         let edge = self.units.iter().fold(None, |edge, unit| sooner(edge, unit.edge));
         for (index, unit) in self.units.iter_mut().enumerate() {
+            if let Some(at) = unit.parting().filter(|_| unit.waiting.is_some()) {
+                return Gate::Hold(Until::At(at));
+            }
             if !unit.asks_gate(moment.now.mono) {
                 match unit.waiting {
                     Some(wait) => return unit::gate_hold(wait, edge),
@@ -352,9 +355,9 @@ impl Chain {
         let mut released = false;
         for index in 0..self.units.len() {
             let unit = &mut self.units[index];
-            let acted = unit.acting;
+            let acted = unit.acting || unit.parting().is_some();
             unit.refresh(moment.now);
-            match (acted, unit.acting) {
+            match (acted, unit.acting || unit.parting().is_some()) {
                 (false, true) => {
                     let stages = self.lines.iter_mut().flat_map(|line| &mut line.stages);
                     stages.filter(|stage| stage.unit == index).for_each(|stage| stage.start(moment.now.mono));

@@ -5,7 +5,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::time::Time;
-use crate::unit::Duration;
+use crate::unit::{Duration, Percentage};
 
 /// A number in a scenario: constant, or a curve over the time since the fault's window opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,8 +98,17 @@ impl<T: std::fmt::Display> std::fmt::Display for Curve<T> {
     }
 }
 
+/// A share of units as written: of its steps each but the first may wait for `min_events`, which no other curve knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exposure {
+    /// The share.
+    pub curve: Curve<Percentage>,
+    /// Events on a step before the next one; none: not written.
+    pub min_events: Option<u64>,
+}
+
 /// A curve as written: `{ from = …, to = …, over = "60s" }` or `{ steps = [ … ], hold = "10s" }`.
-#[derive(serde::Deserialize, JsonSchema)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written<T> {
     from: Option<T>,
@@ -107,15 +116,16 @@ struct Written<T> {
     over: Option<Duration>,
     steps: Option<Vec<T>>,
     hold: Option<Duration>,
+    min_events: Option<u64>,
 }
 
 impl<T> Written<T> {
     fn curve(self) -> Result<Curve<T>, &'static str> {
         match self {
-            Written { from: Some(from), to: Some(to), over: Some(over), steps: None, hold: None } => {
+            Written { from: Some(from), to: Some(to), over: Some(over), steps: None, hold: None, min_events: None } => {
                 Ok(Curve::Ramp { from, to, over: over.0 })
             }
-            Written { from: None, to: None, over: None, steps: Some(steps), hold: Some(hold) } => {
+            Written { from: None, to: None, over: None, steps: Some(steps), hold: Some(hold), min_events: _ } => {
                 if steps.is_empty() {
                     return Err("`steps` needs at least one value");
                 }
@@ -131,35 +141,50 @@ impl<T> Written<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Curve<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Either(std::marker::PhantomData))
+        match deserializer.deserialize_any(Either(std::marker::PhantomData))? {
+            (curve, None) => Ok(curve),
+            (_, Some(_)) => Err(de::Error::custom("`min_events` goes with the steps of a `percentage`")),
+        }
     }
 }
 
-/// A table is a curve, anything else the number itself.
+impl<'de> Deserialize<'de> for Exposure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (curve, min_events) = deserializer.deserialize_any(Either(std::marker::PhantomData))?;
+        Ok(Exposure { curve, min_events })
+    }
+}
+
+/// A table is a curve, anything else the number itself; with `min_events`.
 struct Either<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-    type Value = Curve<T>;
+    type Value = (Curve<T>, Option<u64>);
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a value, or a curve { from, to, over } or { steps, hold }")
     }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Curve<T>, E> {
-        T::deserialize(de::value::StrDeserializer::new(text)).map(Curve::Constant)
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        constant(T::deserialize(de::value::StrDeserializer::new(text)))
     }
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Curve<T>, E> {
-        T::deserialize(de::value::F64Deserializer::new(value)).map(Curve::Constant)
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        constant(T::deserialize(de::value::F64Deserializer::new(value)))
     }
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Curve<T>, E> {
-        T::deserialize(de::value::I64Deserializer::new(value)).map(Curve::Constant)
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        constant(T::deserialize(de::value::I64Deserializer::new(value)))
     }
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Curve<T>, E> {
-        T::deserialize(de::value::U64Deserializer::new(value)).map(Curve::Constant)
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        constant(T::deserialize(de::value::U64Deserializer::new(value)))
     }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Curve<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let written = Written::<T>::deserialize(MapAccessDeserializer::new(map))?;
-        written.curve().map_err(de::Error::custom)
+        let min_events = written.min_events;
+        Ok((written.curve().map_err(de::Error::custom)?, min_events))
     }
+}
+
+fn constant<T, E>(value: Result<T, E>) -> Result<(Curve<T>, Option<u64>), E> {
+    value.map(|value| (Curve::Constant(value), None))
 }
 
 impl<T: JsonSchema> JsonSchema for Curve<T> {
@@ -167,14 +192,32 @@ impl<T: JsonSchema> JsonSchema for Curve<T> {
         format!("CurveOf{}", T::schema_name()).into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let value = generator.subschema_for::<T>();
-        let over = generator.subschema_for::<Duration>();
-        json_schema!({ "anyOf": [
-            value,
-            { "type": "object", "required": ["from", "to", "over"], "additionalProperties": false,
-              "properties": { "from": value, "to": value, "over": over } },
-            { "type": "object", "required": ["steps", "hold"], "additionalProperties": false,
-              "properties": { "steps": { "type": "array", "minItems": 1, "items": value }, "hold": over } },
-        ] })
+        schema::<T>(generator, &[])
     }
+}
+
+impl JsonSchema for Exposure {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Exposure".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let min_events = generator.subschema_for::<u64>();
+        schema::<Percentage>(generator, &[("min_events", min_events)])
+    }
+}
+
+/// `beside`: what may stand beside `steps` and `hold`.
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator, beside: &[(&str, Schema)]) -> Schema {
+    let value = generator.subschema_for::<T>();
+    let over = generator.subschema_for::<Duration>();
+    let mut stepped = serde_json::json!({ "steps": { "type": "array", "minItems": 1, "items": value }, "hold": over });
+    for (name, schema) in beside {
+        stepped[*name] = schema.clone().to_value();
+    }
+    json_schema!({ "anyOf": [
+        value,
+        { "type": "object", "required": ["from", "to", "over"], "additionalProperties": false,
+          "properties": { "from": value, "to": value, "over": over } },
+        { "type": "object", "required": ["steps", "hold"], "additionalProperties": false, "properties": stepped },
+    ] })
 }

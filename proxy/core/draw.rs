@@ -42,6 +42,8 @@ pub struct Draw {
 
 /// The step that decides selection; no other draw uses it.
 pub const SELECTION: u64 = u64::MAX;
+/// The step that decides when a unit is let go where that is paced; no other draw uses it.
+pub const RELEASE: u64 = u64::MAX - 1;
 
 impl Draw {
     /// 64 random bits for a step.

@@ -146,7 +146,8 @@ fn fault_explanation(
         (.., Err(why)) => (Some(false), Some(why)),
         (.., Ok(matches)) => rule(matches.as_deref(), question),
     };
-    let select = Select { percentage: fault.percentage.clone(), key: fault.key.clone(), count: fault.count, cap: None };
+    let (key, count) = (fault.key.clone(), fault.count);
+    let select = Select { percentage: fault.percentage.clone(), ladder: None, key, count, cap: None };
     let unit = unit(&select, phase.is_some(), question);
     let draw = unit.map(|unit| fault.draws(seed, &checked.name).unit(unit).percentage());
     let by_arrival = matches!(select.key, Key::Ordinal) && question.unit.is_none();
@@ -234,7 +235,7 @@ fn stretches(select: &Select, draw: f64, length: Option<Time>) -> Vec<Stretch> {
     let mut at = 0;
     loop {
         let next = select.next_change(draw, at).filter(within);
-        if select.holds(draw, at) {
+        if select.holds(draw, 0, at) {
             all.push(Stretch { from: at, to: next });
         }
         let Some(next) = next else { return all };
@@ -253,7 +254,7 @@ fn percentage(select: &Select) -> String {
         Curve::Ramp { from, to, over } => format!("{from} % to {to} % over {}", Duration(*over)),
         Curve::Steps { steps, hold } => {
             let steps: Vec<String> = steps.iter().map(|share| format!("{share} %")).collect();
-            format!("{}, each for {}", steps.join(", "), Duration(*hold))
+            format!("{}, each for {} at least", steps.join(", "), Duration(*hold))
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod explain;
 pub mod fault;
 pub mod groups;
 pub mod http;
+pub mod ladder;
 pub mod limits;
 pub mod matcher;
 pub mod observe;

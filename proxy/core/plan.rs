@@ -199,6 +199,8 @@ pub struct Active {
     pub tally: Arc<Tally>,
     /// What becomes of what it holds when the experiment is aborted.
     pub on_abort: OnAbort,
+    /// Over how long what it holds is let go when the experiment ends, ns; 0: all at once.
+    pub release_over: Time,
 }
 
 /// What a fault acts on.
@@ -261,6 +263,7 @@ impl Active {
             shared: self.shared.clone(),
             tally: self.tally.clone(),
             on_abort: self.on_abort,
+            release_over: self.release_over,
         }
     }
 
@@ -319,8 +322,8 @@ impl Active {
             return None;
         };
         let number = self.tally.eligible.fetch_add(1, Ordering::Relaxed) + 1;
-        let is_selected =
-            self.select.count.takes(number) && self.select.holds(self.draws.unit(unit).percentage(), open.elapsed);
+        let is_selected = self.select.count.takes(number)
+            && self.select.holds(self.draws.unit(unit).percentage(), open.at, open.elapsed);
         if !is_selected {
             return None;
         }
@@ -401,6 +404,9 @@ pub struct Tally {
     pub key_absent: AtomicU64,
     /// Connections reset at the end of the fault because bytes had been withheld for good.
     pub reset_on_abort: AtomicU64,
+    /// Units whose connection ended, by its client or server or with its proxy, while they were held: what was held is
+    /// dropped.
+    pub dropped: AtomicU64,
     /// Times that the fault decided over and over without getting on, and was passed over for that connection: a bug of
     /// the fault.
     pub stuck: AtomicU64,
@@ -436,6 +442,7 @@ impl Tally {
             overflow: get(&self.overflow),
             key_absent: get(&self.key_absent),
             reset_on_abort: get(&self.reset_on_abort),
+            dropped: get(&self.dropped),
             stuck: get(&self.stuck),
             amended: get(&self.amended),
             unrecorded: get(&self.unrecorded),
@@ -457,6 +464,8 @@ pub struct TallyReading {
     pub overflow: u64,
     pub key_absent: u64,
     pub reset_on_abort: u64,
+    #[serde(default)]
+    pub dropped: u64,
     pub stuck: u64,
     #[serde(default)]
     pub amended: u64,
@@ -501,6 +510,7 @@ mod tests {
             flow: None,
             select: Select {
                 percentage: crate::curve::Curve::Constant(100.0),
+                ladder: None,
                 key: crate::select::Key::Ordinal,
                 count: crate::select::Count::All,
                 cap: None,
@@ -516,6 +526,7 @@ mod tests {
             fault: Arc::new(Nothing),
             tally: Arc::default(),
             on_abort: OnAbort::Release,
+            release_over: 0,
         }
     }
 

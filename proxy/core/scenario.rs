@@ -26,6 +26,8 @@ use crate::window::Window;
 
 /// The hypothesis of an experiment that has none: it is never upheld.
 pub const NONE_STATED: &str = "none stated";
+/// What is held at the end of an experiment is let go over this long at most, ns.
+pub const LONGEST_RELEASE: Time = 5 * SECOND;
 /// How long recovery is watched unless an expectation says otherwise, ns.
 pub const RECOVERY: Time = 5 * SECOND;
 
@@ -62,6 +64,8 @@ pub struct Checked {
     pub max_active_faults: Option<u64>,
     /// What becomes of held bytes on abort.
     pub on_abort: OnAbort,
+    /// Over how long what is held is let go at its end, ns; 0: all at once.
+    pub release_over: Time,
     /// Words for people.
     pub runbook: Option<Runbook>,
     /// With the values in force.
@@ -318,6 +322,8 @@ pub struct FaultSpec {
     pub flow: Option<Flow>,
     /// Share of units.
     pub percentage: Curve<f64>,
+    /// Where that is a ladder: events on a step before the next one up.
+    pub min_events: u64,
     /// What stands for the unit.
     pub key: Key,
     /// Which of the matching units.
@@ -372,6 +378,11 @@ impl FaultSpec {
         let own = self.matches.as_deref().cloned();
         let all = Some([trusted, asked].into_iter().chain(own).collect());
         Ok(Some(Arc::new(MatchSpec { all, ..MatchSpec::default() })))
+    }
+
+    /// Whether its percentage is a ladder: steps that it climbs while guards are clean.
+    pub fn has_ladder(&self) -> bool {
+        matches!(self.percentage, Curve::Steps { .. })
     }
 
     /// Its randomness in an experiment of this name.

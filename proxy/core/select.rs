@@ -8,6 +8,7 @@ use crate::chain::Dialogue;
 use crate::curve::Curve;
 use crate::draw;
 use crate::http::{HttpKey, Request};
+use crate::ladder::Ladder;
 use crate::time::Time;
 
 /// Selection, written once for all kinds. Order: match, count, percentage, cap.
@@ -16,6 +17,8 @@ pub struct Select {
     /// Share of units, 0 to 100; may be a curve over the time since the window opened. The same draw is held against
     /// it throughout, so that a rising percentage only ever adds units.
     pub percentage: Curve<f64>,
+    /// On which of its steps the percentage stands; none: it has none, or time alone decides.
+    pub ladder: Option<Arc<Ladder>>,
     /// What stands for the unit in draws.
     pub key: Key,
     /// Which of the matching units, by arrival.
@@ -36,20 +39,29 @@ impl Select {
         }
     }
 
-    /// Whether the percentage takes in a unit with this selection draw ([`draw::Draw::percentage`]), `elapsed` ns after
-    /// the window opened.
-    pub fn holds(&self, share: f64, elapsed: Time) -> bool {
-        share < self.percentage.at(elapsed)
+    /// The percentage in force, `elapsed` ns after the window opened at `opened` (ns on the timeline).
+    pub fn percentage(&self, opened: Time, elapsed: Time) -> f64 {
+        match (&self.percentage, &self.ladder) {
+            (Curve::Steps { steps, .. }, Some(ladder)) => steps[ladder.step(opened).min(steps.len() - 1)],
+            (curve, _) => curve.at(elapsed),
+        }
     }
 
-    /// When after `elapsed` (ns since the window opened) [`Select::holds`] changes next for this draw; none: never.
+    /// Whether it takes in a unit with this selection draw ([`draw::Draw::percentage`]).
+    pub fn holds(&self, share: f64, opened: Time, elapsed: Time) -> bool {
+        share < self.percentage(opened, elapsed)
+    }
+
+    /// When after `elapsed` (ns since the window opened) [`Select::holds`] changes next for this draw by time alone; none:
+    /// never.
     pub fn next_change(&self, share: f64, elapsed: Time) -> Option<Time> {
         match &self.percentage {
+            Curve::Steps { .. } if self.ladder.is_some() => None,
             Curve::Constant(_) => None,
             Curve::Ramp { over, .. } => self.crossing(share, elapsed, *over),
             Curve::Steps { steps, hold } => {
                 let hold = (*hold).max(1);
-                let current = self.holds(share, elapsed);
+                let current = share < self.percentage.at(elapsed);
                 let first = usize::try_from(elapsed / hold).unwrap_or(usize::MAX).saturating_add(1);
                 let step = (first..steps.len()).find(|step| (share < steps[*step]) != current)?;
                 Some(hold.saturating_mul(step as u64))
@@ -59,14 +71,14 @@ impl Select {
 
     /// A ramp only rises or only falls: the first moment on the other side, found by halving, exact to the nanosecond.
     fn crossing(&self, share: f64, elapsed: Time, over: Time) -> Option<Time> {
-        let current = self.holds(share, elapsed);
-        if elapsed >= over || self.holds(share, over) == current {
+        let current = share < self.percentage.at(elapsed);
+        if elapsed >= over || (share < self.percentage.at(over)) == current {
             return None;
         }
         let (mut before, mut after) = (elapsed, over);
         while after - before > 1 {
             let middle = before + (after - before) / 2;
-            if self.holds(share, middle) == current {
+            if (share < self.percentage.at(middle)) == current {
                 before = middle;
             } else {
                 after = middle;
@@ -208,7 +220,7 @@ mod tests {
     use super::*;
 
     fn select(percentage: Curve<f64>) -> Select {
-        Select { percentage, key: Key::Ordinal, count: Count::All, cap: None }
+        Select { percentage, ladder: None, key: Key::Ordinal, count: Count::All, cap: None }
     }
 
     #[test]
@@ -249,13 +261,13 @@ mod tests {
                 let mut changes = 0;
                 while let Some(next) = select.next_change(share, at) {
                     assert!(next > at);
-                    assert_eq!(select.holds(share, next - 1), select.holds(share, at), "{select:?} {share}");
-                    assert_ne!(select.holds(share, next), select.holds(share, at), "{select:?} {share}");
+                    assert_eq!(select.holds(share, 0, next - 1), select.holds(share, 0, at), "{select:?} {share}");
+                    assert_ne!(select.holds(share, 0, next), select.holds(share, 0, at), "{select:?} {share}");
                     at = next;
                     changes += 1;
                     assert!(changes < 5);
                 }
-                assert_eq!(select.holds(share, at), select.holds(share, Time::MAX));
+                assert_eq!(select.holds(share, 0, at), select.holds(share, 0, Time::MAX));
             }
         }
     }

@@ -54,7 +54,8 @@ impl FromStr for Role {
 }
 
 /// How it is known who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Proof {
     /// It is not: whoever reaches the port is the same local operator.
     Nothing,
@@ -67,7 +68,7 @@ pub enum Proof {
 }
 
 /// Somebody who asks. Whoever has the same name is the same person, whatever the proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
     /// What everybody calls them.
     pub name: Arc<str>,

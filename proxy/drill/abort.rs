@@ -4,8 +4,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use squall_core::cell::Cell;
+use squall_core::plan::Tally;
 use squall_core::time::{MICRO, Time};
 
+use crate::compile::Actives;
 use crate::view::AbortReport;
 
 /// What was held when an experiment ended, on its way out.
@@ -17,6 +19,8 @@ pub(crate) struct Release {
     stopped: Time,
     epoch: u64,
     before: u64,
+    /// Where it is paced: the counts in which what still waits for its turn is held.
+    waiting: Vec<Arc<Tally>>,
     figures: Mutex<Figures>,
 }
 
@@ -32,11 +36,23 @@ pub(crate) fn released(cell: &Cell) -> u64 {
     cell.shards().iter().map(|shard| shard.released.load(std::sync::atomic::Ordering::Acquire)).sum()
 }
 
+/// The counts of those faults whose experiment lets go of what it holds bit by bit.
+pub(crate) fn waiting(actives: &Actives) -> Vec<Arc<Tally>> {
+    let paced = actives.iter().flatten().filter(|active| active.release_over > 0);
+    paced.map(|active| active.tally.clone()).collect()
+}
+
 impl Release {
-    /// `epoch`: what the workers will acknowledge; `before`: of [`released`].
-    pub(crate) fn new(cell: &Arc<Cell>, asked: Time, stopped: Time, epoch: u64, before: u64) -> Arc<Release> {
-        let figures = Mutex::default();
-        Arc::new(Release { cell: cell.clone(), asked, stopped: stopped.saturating_sub(asked), epoch, before, figures })
+    /// `waiting`: see [`waiting`]; `epoch`: what the workers will acknowledge; `before`: of [`released`].
+    pub(crate) fn new(
+        cell: &Arc<Cell>,
+        (asked, stopped): (Time, Time),
+        epoch: u64,
+        before: u64,
+        waiting: Vec<Arc<Tally>>,
+    ) -> Arc<Release> {
+        let (figures, stopped) = (Mutex::default(), stopped.saturating_sub(asked));
+        Arc::new(Release { cell: cell.clone(), asked, stopped, epoch, before, waiting, figures })
     }
 
     /// Looks at the workers' reports; true once all of it is written.
@@ -55,8 +71,13 @@ impl Release {
             figures.permitted = Some(last.saturating_sub(self.asked).max(self.stopped));
             figures.released = released(&self.cell).saturating_sub(self.before);
         }
-        if shards.iter().any(|shard| shard.draining.load(Acquire) > 0) {
+        if self.waiting.iter().any(|tally| tally.held.load(Acquire) > 0)
+            || shards.iter().any(|shard| shard.draining.load(Acquire) > 0)
+        {
             return false;
+        }
+        if !self.waiting.is_empty() {
+            figures.released = released(&self.cell).saturating_sub(self.before);
         }
         let last = shards.iter().map(|shard| shard.drained_at.load(Acquire)).max().unwrap_or(0);
         figures.drained = figures.permitted.map(|permitted| permitted.max(last.saturating_sub(self.asked)));

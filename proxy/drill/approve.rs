@@ -98,7 +98,7 @@ pub(crate) struct Consents {
 }
 
 /// An approval on record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Approval {
     pub(crate) by: Identity,
     pub(crate) at: SystemTime,

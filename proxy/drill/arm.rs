@@ -360,10 +360,11 @@ impl Arming<'_> {
     }
 
     fn check_guards(&mut self) {
+        let has_ladder = self.checked.faults.iter().any(FaultSpec::has_ladder);
         for guard in &self.checked.guards {
-            if guard.action == GuardAction::StepDown {
-                let name = &guard.name;
-                self.against.push(format!("guard `{name}`: step_down can be checked but not run by this version"));
+            if guard.action == GuardAction::StepDown && !has_ladder {
+                let why = "`step_down` needs a fault whose percentage is a ladder, { steps, hold }; or use `abort`";
+                self.against.push(format!("guard `{}`: {why}", guard.name));
             }
         }
     }
@@ -482,7 +483,11 @@ impl Arming<'_> {
             let watch = self.watches.get(watch)?;
             watch.reads_turns(metric).then_some(&watch.proxies)
         });
-        read.flatten().cloned().collect()
+        // what a ladder counts on a step may be turns, whatever the guards themselves read
+        let has_ladder = self.checked.faults.iter().any(FaultSpec::has_ladder);
+        let guarded = watching.guards.iter().filter(|_| has_ladder).filter_map(|watch| self.watches.get(*watch));
+        let counted = guarded.filter(|watch| watch.workloads.is_empty()).map(|watch| &watch.proxies);
+        read.chain(counted).flatten().cloned().collect()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::resident::Tenant;
 use crate::run::{Ending, Timeline};
 use crate::schedule::seconds;
 use crate::steps::Waiting;
-use crate::view::{ExperimentView, FaultView, State, Verdict, WaitingView};
+use crate::view::{ExperimentView, FaultView, LadderView, State, Verdict, WaitingView};
 
 /// Experiments kept in memory; the oldest that are not under way are forgotten first.
 const ROOM: usize = 256;
@@ -40,16 +40,22 @@ impl Book {
         format!("{name}-{}", base36(*number))
     }
 
-    /// Takes in a scenario.
-    pub(crate) fn add(&mut self, id: String, checked: Checked, seed: u64, by: Identity) -> Arc<Entry> {
+    /// Takes in a scenario; gives it, and the one that is forgotten for it, if any.
+    pub(crate) fn add(
+        &mut self,
+        id: String,
+        checked: Checked,
+        seed: u64,
+        by: Identity,
+    ) -> (Arc<Entry>, Option<Arc<Entry>>) {
         let entry = Arc::new(Entry::new(id.into(), checked, seed, by));
         self.entries.push(entry.clone());
         if self.entries.len() > ROOM
             && let Some(oldest) = self.entries.iter().position(|entry| !entry.card().state.is_under_way())
         {
-            self.entries.remove(oldest);
+            return (entry, Some(self.entries.remove(oldest)));
         }
-        entry
+        (entry, None)
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Entry>> {
@@ -103,6 +109,8 @@ pub(crate) struct Card {
     pub(crate) observed: bool,
     /// As it stands since a fault was changed while it runs; none: none was.
     pub(crate) changed: Option<Arc<Checked>>,
+    /// Where the ladders of its faults stand, by fault as in the scenario.
+    pub(crate) ladders: Vec<Option<LadderView>>,
     /// The step that it waits for.
     pub(crate) waiting: Option<Waiting>,
     /// What people have said about it.
@@ -140,6 +148,7 @@ impl Entry {
             report: None,
             observed: false,
             changed: None,
+            ladders: Vec::new(),
             waiting: None,
             marks: Vec::new(),
             first_open: 0,
@@ -229,6 +238,10 @@ impl Entry {
                 summary: spec.summary.clone(),
                 active: actives.iter().any(|active| active.phase(now).open_since.is_some()),
                 tally: sum(actives.iter().map(|active| active.read())),
+                ladder: card.ladders.get(n).cloned().flatten().map(|ladder| match card.state.is_over() {
+                    true => LadderView { percentage: 0.0, waits: None, ..ladder },
+                    false => ladder,
+                }),
             }
         });
         let mut faults: Vec<FaultView> = faults.collect();
@@ -239,6 +252,7 @@ impl Entry {
                 summary: spec.summary.clone(),
                 active: !gone && active.phase(now).open_since.is_some(),
                 tally: active.read(),
+                ladder: None,
             }));
         });
         ExperimentView {
@@ -281,6 +295,7 @@ pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
         amended: a.amended + b.amended,
         unrecorded: a.unrecorded + b.unrecorded,
         unread: a.unread + b.unread,
+        dropped: a.dropped + b.dropped,
         stuck: a.stuck + b.stuck,
     })
 }

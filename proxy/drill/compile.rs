@@ -6,6 +6,7 @@ use std::sync::Arc;
 use squall_core::cell::{Cell, Switch};
 use squall_core::fault::observed::Observed;
 use squall_core::fault::{AnyFault, Effect};
+use squall_core::ladder::Ladder;
 use squall_core::plan::{Active, FaultRef, Layer, Plan, Slice, Tally};
 use squall_core::scenario::{Checked, FaultSpec};
 use squall_core::select::{Cap, Select};
@@ -75,10 +76,14 @@ impl Compiler {
         let mut order: Vec<_> =
             faults.flat_map(|(n, (spec, targets))| targets.iter().map(move |target| (n, spec, target))).collect();
         order.sort_by_key(|(_, spec, target)| (stage(target.fault.as_ref()), spec.name.as_str()));
+        let ladders: Vec<_> =
+            checked.faults.iter().map(|spec| spec.has_ladder().then(|| Arc::new(Ladder::new(&spec.window)))).collect();
         let mut actives: Actives = vec![Vec::new(); checked.faults.len()];
         for (n, spec, target) in order {
             self.serial += 1;
-            actives[n].push(Arc::new(active(self.serial, who, checked, spec, target, cap.as_ref())));
+            let mut made = active(self.serial, who, checked, spec, target, cap.as_ref());
+            made.select.ladder.clone_from(&ladders[n]);
+            actives[n].push(Arc::new(made));
         }
         actives
     }
@@ -241,6 +246,7 @@ fn active(
         flow: target.flow,
         select: Select {
             percentage: spec.percentage.clone(),
+            ladder: None,
             key: spec.key.clone(),
             count: spec.count,
             cap: cap.cloned(),
@@ -259,6 +265,7 @@ fn active(
         },
         tally: Arc::new(Tally::default()),
         on_abort: checked.on_abort,
+        release_over: checked.release_over,
     }
 }
 

@@ -17,12 +17,13 @@ use squall_core::time::{Now, Time};
 use squall_core::who::Identity;
 use tokio::sync::{Notify, broadcast};
 
-use crate::abort::{Release, released};
+use crate::abort::{Release, released, waiting};
 use crate::approve::{self, Approving, Rejection, Required};
 use crate::arm::{self, Ground, Resolved};
 use crate::audit::{Act, Audit, END};
 use crate::book::{Book, Entry};
 use crate::compile::Compiler;
+use crate::drafts::{Drafts, Kept};
 use crate::events::Events;
 use crate::evidence::{self, Runs};
 use crate::lease;
@@ -98,6 +99,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) audit: Audit,
     pub(crate) lever: Lever,
+    drafts: Drafts,
     pub(crate) events: Events,
     pub(crate) runs: Runs,
     pub(crate) runtime: tokio::runtime::Handle,
@@ -154,6 +156,7 @@ impl Engine {
             store: store.clone(),
             audit,
             lever: Lever::open(&state),
+            drafts: Drafts::of(&state),
             events: Events::new(notes),
             runs: Runs::default(),
             runtime,
@@ -172,14 +175,43 @@ impl Engine {
         Ok(Engine { inner, alive })
     }
 
-    /// Takes in a checked scenario: draft, and approved where no approval is required.
+    /// Takes in again what waited for approvals when an earlier process ended, with those that it had. `read`: checks a
+    /// scenario in its canonical form as one that is handed in. What can't be what it was any more is dropped, and told.
+    /// Once, before anybody is served.
+    pub fn restore(&self, read: impl Fn(&str) -> Result<Checked, String>) {
+        let inner = &self.inner;
+        for kept in inner.drafts.all() {
+            let read = read(&kept.scenario).and_then(|checked| match checked.digest == kept.digest {
+                true => Ok(checked),
+                false => Err("its content is not what its digest says".into()),
+            });
+            match read {
+                _ if inner.store.has_begun(&kept.id) => inner.drafts.forget(&kept.id),
+                Ok(checked) => inner.take_back_in(checked, kept),
+                Err(why) => {
+                    inner.drafts.forget(&kept.id);
+                    self.tell("state", &format!("`{}` waited for approvals and is dropped: {why}", kept.id));
+                }
+            }
+        }
+    }
+
+    /// Takes in a checked scenario: draft, and approved where no approval is required. A draft is kept over restarts.
+    /// Errors: it can't be kept.
     pub fn submit(&self, scenario: Checked, by: &Identity) -> Result<ExperimentView, Refusal> {
         let inner = &self.inner;
         let seed = scenario.seed.unwrap_or_else(drawn_seed);
         let required = Required::of(&scenario, &inner.environment, &inner.safety);
         let id = inner.free_id(&scenario.name);
-        let entry = lock(&inner.book).add(id, scenario, seed, by.clone());
+        let entry = inner.enter(id, scenario, seed, by.clone());
         entry.card().required.clone_from(&required);
+        if !required.is_nothing() {
+            let kept = Kept::of(&entry, &entry.card().consents);
+            inner.drafts.keep(&kept).map_err(|why| {
+                inner.cancel(&entry, &why);
+                Refusal::State(why)
+            })?;
+        }
         inner.tell(&entry, "state", format!("draft, handed in by {}", by.name));
         if required.is_nothing() {
             entry.card().state = State::Approved;
@@ -215,6 +247,7 @@ impl Engine {
         let armed = Engine::arm(inner, inner.approved(entry.clone(), keep, observed, by)?)?;
         entry.card().consents.started = Some(by.clone());
         let mut running = armed.start(inner).inspect_err(|_| inner.disarm(&entry))?;
+        inner.drafts.forget(&entry.id);
         match running.tick(inner) {
             None => {
                 if let Some(switch) = entry.switch().filter(|_| keep == Keep::Lease) {
@@ -239,8 +272,12 @@ impl Engine {
         if inner.environment == "production" {
             checked.environments = vec!["any but production".into()];
         }
+        if let Some(floor) = inner.floor().filter(|_| inner.environment != "production") {
+            let why = format!("here everything needs {floor}, and what clients set one by one can't be approved");
+            return Err(Refusal::NotArmed(vec![why]));
+        }
         let id = inner.free_id(name);
-        let entry = lock(&inner.book).add(id, checked, seed.unwrap_or_else(drawn_seed), Identity::local());
+        let entry = inner.enter(id, checked, seed.unwrap_or_else(drawn_seed), Identity::local());
         let keep = if lease.is_some() { Keep::Lease } else { Keep::Owned };
         let _one_at_a_time = lock(&inner.starting);
         let Approved { entry, resolved, keep, .. } = inner.approved(entry, keep, false, &Identity::local())?;
@@ -286,11 +323,19 @@ impl Engine {
         }
         let world = inner.world();
         let moment = inner.moment(&entry, &world, None);
+        let _one_at_a_time = lock(&inner.starting); // what is kept must be what counts
+        let mut consents = {
+            let card = entry.card();
+            not_begun(id, card.state)?;
+            card.consents.clone()
+        };
+        let approved = consents.approve(given, by, &moment);
+        approved.map_err(|(theirs, why)| if theirs { Refusal::Forbidden(why) } else { Refusal::State(why) })?;
+        inner.drafts.keep(&Kept::of(&entry, &consents)).map_err(Refusal::State)?;
         let is_met = {
             let mut card = entry.card();
-            not_begun(id, card.state)?;
-            let approved = card.consents.approve(given, by, &moment);
-            approved.map_err(|(theirs, why)| if theirs { Refusal::Forbidden(why) } else { Refusal::State(why) })?;
+            not_begun(id, card.state).inspect_err(|_| inner.drafts.forget(id))?; // an abort came between
+            card.consents = consents;
             let is_met = card.state == State::Draft && card.consents.check(id, &card.required, &moment).is_ok();
             if is_met {
                 card.state = State::Approved;
@@ -316,6 +361,7 @@ impl Engine {
             card.consents.rejection = Some(Rejection { by: by.clone(), at, reason: reason.to_owned() });
             (card.state, card.reason) = (State::Cancelled, Some(told.clone()));
         }
+        inner.drafts.forget(id);
         inner.tell(&entry, "approval", told);
         Ok(entry.view(inner.now()))
     }
@@ -534,7 +580,7 @@ impl Inner {
     fn record(&self, entry: &Entry, kind: &str, text: &str) {
         let act = || Act::own(kind, Some(&entry.id), text).plan(&entry.checked.digest);
         match kind {
-            "state" | "guard" | "near" | "mark" | "approval" | "residue" => self.audit.note(act()),
+            "state" | "guard" | "ladder" | "near" | "mark" | "approval" | "residue" => self.audit.note(act()),
             "abort" => self.audit.seal(act()),
             _ => {} // the run's own events.jsonl has them
         }
@@ -548,11 +594,57 @@ impl Inner {
         self.audit.check().map_err(|why| Refusal::NotArmed(vec![why]))
     }
 
+    /// The approvals that this environment asks for, whatever a scenario says; none: none.
+    fn floor(&self) -> Option<String> {
+        let asked = Required::of(&resident::scenario("floor", ""), &self.environment, &self.safety);
+        (!asked.is_nothing()).then(|| asked.told())
+    }
+
+    /// Enters it in the book; what is forgotten for it is no draft any more.
+    fn enter(&self, id: String, checked: Checked, seed: u64, by: Identity) -> Arc<Entry> {
+        let (entry, forgotten) = lock(&self.book).add(id, checked, seed, by);
+        if let Some(forgotten) = forgotten {
+            self.drafts.forget(&forgotten.id);
+        }
+        entry
+    }
+
+    fn cancel(&self, entry: &Entry, why: &str) {
+        {
+            let mut card = entry.card();
+            (card.state, card.reason) = (State::Cancelled, Some(why.to_owned()));
+        }
+        self.tell(entry, "state", format!("cancelled: {why}"));
+    }
+
+    /// A draft of an earlier process.
+    fn take_back_in(&self, checked: Checked, kept: Kept) {
+        let required = Required::of(&checked, &self.environment, &self.safety);
+        let entry = self.enter(kept.id, checked, kept.seed, kept.submitted);
+        let world = self.world();
+        let state = {
+            let mut card = entry.card();
+            card.required = required;
+            card.consents.approvals = kept.approvals;
+            let moment = self.moment(&entry, &world, None);
+            if card.consents.check(&entry.id, &card.required, &moment).is_ok() {
+                card.state = State::Approved;
+            }
+            card.state
+        };
+        self.tell(&entry, "state", format!("{} again: squall was started anew", state.word()));
+    }
+
     /// An id that neither this process nor the state directory knows.
     fn free_id(&self, name: &str) -> String {
         loop {
-            let id = lock(&self.book).next_id(name);
-            if !self.store.knows(&id) {
+            let (id, is_known) = {
+                let mut book = lock(&self.book);
+                let id = book.next_id(name);
+                let is_known = book.find(&id).is_some();
+                (id, is_known)
+            };
+            if !is_known && !self.store.knows(&id) {
                 return id; // asked without the lock: an abort must not wait for a disk
             }
         }
@@ -608,6 +700,17 @@ impl Inner {
             let why = format!(
                 "what was approved is `{}` as it is: hand in what it is to be, and have that approved",
                 entry.id
+            );
+            return Err(Refusal::State(why));
+        }
+        self.may_expose()?;
+        let is_ladder = |checked: &Checked| find(checked).is_some_and(|spec| spec.has_ladder());
+        let was = entry.card().changed.clone().map_or_else(|| find(&entry.checked), |changed| find(&changed));
+        let share = |spec: &FaultSpec| (spec.percentage.clone(), spec.min_events);
+        let is_other = was.is_some_and(|was| share(&was) != share(&spec));
+        if is_other && (spec.has_ladder() || is_ladder(&entry.checked)) {
+            let why = format!(
+                "the percentage of `{fault}` is a ladder, or is to be one: it climbs by itself and can't be changed while it runs"
             );
             return Err(Refusal::State(why));
         }
@@ -757,7 +860,7 @@ impl Inner {
         }
         let cell = self.plane.cell();
         let before = released(cell);
-        let release = Release::new(cell, asked, stopped, cell.ring(), before);
+        let release = Release::new(cell, (asked, stopped), cell.ring(), before, waiting(&entry.card().actives));
         let release = self.ending(&entry, reason, asked, &release);
         Ok(Aborting { experiments: vec![id.into()], release })
     }
@@ -768,8 +871,10 @@ impl Inner {
         cell.off();
         let stopped = self.now().mono;
         let before = released(cell);
-        let release = Release::new(cell, asked, stopped, cell.clear(), before);
+        let epoch = cell.clear();
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
+        let waiting = entries.iter().flat_map(|entry| waiting(&entry.card().actives)).collect();
+        let release = Release::new(cell, (asked, stopped), epoch, before, waiting);
         let under_way = entries.iter().filter(|entry| {
             let state = entry.card().state;
             state.is_under_way() && state != State::Stopping
@@ -796,6 +901,8 @@ impl Inner {
         if matches!(card.state, State::Draft | State::Approved) {
             card.state = State::Cancelled;
             card.reason = Some(reason.clone());
+            let (drafts, id) = (self.drafts.clone(), entry.id.clone());
+            self.runtime.spawn_blocking(move || drafts.forget(&id)); // an abort waits for no disk
         }
         drop(card);
         self.tell(entry, "abort", reason);

@@ -153,7 +153,6 @@ impl Guard {
     }
 
     /// Whether its condition does not hold at this moment, as far as anybody has looked.
-    #[allow(dead_code)] // asked where exposure may grow
     pub(crate) fn is_clean(&self) -> bool {
         let tripped = self.wire.as_ref().is_some_and(|wire| wire.since().is_some() || wire.tripped().is_some());
         !tripped && self.since.is_none() && !self.told

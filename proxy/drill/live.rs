@@ -12,7 +12,7 @@ use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
 use squall_core::tripwire::Tripwire;
 
-use crate::abort::{Release, released};
+use crate::abort::{Release, released, waiting};
 use crate::arm::Resolved;
 use crate::audit::{Act, END, START};
 use crate::book::{Entry, sum};
@@ -110,13 +110,11 @@ impl Armed {
         let looks = Looks { turns: resolved.turns.clone(), guards: lay(&mut run, inner, &entry, &resolved, &laid) };
         let found = sync_channel(entry.checked.probes.len().max(1));
         let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
-        inner.audit.write(Act::own(START, Some(&entry.id), entry.told_start()).plan(&entry.checked.digest)).map_err(
-            |why| {
-                inner.runs.remove(&entry.id);
-                inner.store.take_back(&entry.id);
-                Refusal::NotArmed(vec![why])
-            },
-        )?;
+        inner.audit.write(start_of(&entry)).map_err(|why| {
+            inner.runs.remove(&entry.id);
+            inner.store.take_back(&entry.id);
+            Refusal::NotArmed(vec![why])
+        })?;
         Ok(Running {
             entry,
             resolved,
@@ -144,6 +142,7 @@ impl Running {
                 Effect::Begin(stop) => self.begin(inner, stop),
                 Effect::Ask(spec) => self.entry.card().waiting = Some(Waiting { spec, mark: None }),
                 Effect::GoOn(next) => self.go_on(inner, next),
+                Effect::Climb { fault, opened, step } => self.climb(inner, fault, opened, step),
                 Effect::Pause(why) => {
                     let _ = inner.pause(&self.entry, Some(why)); // a person was faster
                 }
@@ -156,6 +155,7 @@ impl Running {
                 }
             }
         }
+        self.show_ladders(now);
         None
     }
 
@@ -189,9 +189,18 @@ impl Running {
             found: self.found.1.try_iter().collect(),
             ended: self.entry.ending().or_else(|| unwitnessed(inner, now)),
             is_on: switch.as_ref().is_some_and(|switch| switch.is_on(now)),
+            against: self.against_more(inner),
             lease: switch.as_ref().map_or(NEVER, |switch| switch.lease()),
             limit: switch.as_ref().map_or(NEVER, |switch| switch.limit()),
         }
+    }
+
+    /// Why nothing may be exposed more than it is, if anything could be.
+    fn against_more(&self, inner: &Inner) -> Option<String> {
+        if self.run.ladders.is_empty() {
+            return None;
+        }
+        inner.may_expose().err().map(|refusal| refusal.to_string())
     }
 
     fn figures(&self, inner: &Inner) -> Vec<Option<Figures>> {
@@ -225,6 +234,25 @@ impl Running {
             card.waiting = None;
         }
         inner.plane.cell().ring();
+    }
+
+    fn show_ladders(&self, now: Now) {
+        let ladders = &self.run.ladders;
+        if ladders.is_empty() {
+            return;
+        }
+        let mut card = self.entry.card();
+        let Some(elapsed) = card.timeline.elapsed(now.mono) else { return };
+        card.ladders = (0..self.entry.checked.faults.len()).map(|fault| ladders.view(fault, elapsed)).collect();
+    }
+
+    /// Puts a ladder on another step: the workers look at it with their next selection.
+    fn climb(&self, inner: &Inner, fault: usize, opened: Time, step: usize) {
+        let ladder = self.actives.get(fault).and_then(|actives| actives.first()?.select.ladder.clone());
+        if let Some(ladder) = ladder {
+            ladder.set(opened, step);
+            inner.plane.cell().ring();
+        }
     }
 
     /// Switch first, then the plan: the workers learn of both with one bell.
@@ -270,7 +298,7 @@ impl Running {
         }
         let epoch = compiler.remove(cell, &self.entry.id);
         drop(compiler);
-        self.entry.lifted(&Release::new(cell, asked, stopped, epoch, before));
+        self.entry.lifted(&Release::new(cell, (asked, stopped), epoch, before, waiting(&self.actives)));
     }
 }
 
@@ -298,6 +326,16 @@ fn lay(
         laid.extend(wiring.proxies.iter().map(|proxy| (proxy.clone(), wire.clone())));
     }
     laid
+}
+
+/// The record of a start, by whoever starts it.
+fn start_of(entry: &Entry) -> Act {
+    let (starter, told) = (entry.card().consents.started.clone(), entry.told_start());
+    let act = match &starter {
+        Some(starter) => Act::by(starter, START, Some(&entry.id), told),
+        None => Act::own(START, Some(&entry.id), told),
+    };
+    act.plan(&entry.checked.digest)
 }
 
 /// What nobody would know of ends.
@@ -435,7 +473,7 @@ impl Stopping {
             paused: timeline.paused,
             waited: timeline.waited,
             planned: running.resolved.schedule.planned,
-            faults: report::faults(entry, &running.actives, &running.evidence),
+            faults: report::faults(entry, &running.actives, &running.evidence, &running.run),
             expects: report::expects(&running.run, &running.resolved.watches, &expects),
             forecast: report::forecast(&entry.checked, &running.run, running.resolved.forecast),
             people: report::people(&running.run, entry),

@@ -126,6 +126,11 @@ impl Figures {
         self.active = other.active;
     }
 
+    /// Events in all: requests, or turns, or connections, whichever are most.
+    pub(crate) fn counted(&self) -> u64 {
+        (self.ok + self.failed + self.failed_injected).max(self.latency.len()).max(self.accepted)
+    }
+
     /// How many events a value of this metric rests on; none: a gauge or a flow, which needs none.
     pub(crate) fn events(&self, metric: Metric) -> Option<u64> {
         match metric {

@@ -20,7 +20,7 @@ use crate::residue::Residue;
 use crate::run::Run;
 use crate::schedule::seconds;
 use crate::verdict::Outcome;
-use crate::view::{AbortReport, ConsentView, State, Verdict};
+use crate::view::{AbortReport, ConsentView, Rung, State, Verdict};
 
 mod markdown;
 
@@ -80,6 +80,9 @@ pub(crate) struct FaultStory {
     pub(crate) min_hits: u64,
     pub(crate) tally: TallyReading,
     pub(crate) values: Vec<Value>,
+    /// Where its exposure ladder stood, and since when; empty: it has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ladder: Vec<Rung>,
 }
 
 /// An expectation or a bet with what was measured.
@@ -194,7 +197,7 @@ impl Story {
             "timeline": self.moments, "faults": self.faults, "services": self.services,
             "workloads": self.workloads,
             "expectations": self.expects, "forecast": self.forecast, "guards": self.guards, "probes": self.probes,
-            "release": self.release, "residue": self.residue,
+            "release": self.release, "release_over_s": seconds(checked.release_over), "residue": self.residue,
             "ledger": self.ledger, "runbook": checked.runbook, "waited_s": seconds(self.waited),
             "before": self.before, "people": self.people,
             "audit": match &self.audit {
@@ -238,8 +241,9 @@ pub(crate) fn card(entry: &Entry, began: &str, over: Option<(State, Verdict, &st
     })
 }
 
-pub(crate) fn faults(entry: &Entry, actives: &Actives, evidence: &Evidence) -> Vec<FaultStory> {
-    let story = |spec: &FaultSpec, actives: &[Arc<Active>]| FaultStory {
+pub(crate) fn faults(entry: &Entry, actives: &Actives, evidence: &Evidence, run: &Run) -> Vec<FaultStory> {
+    let story = |spec: &FaultSpec, actives: &[Arc<Active>], ladder: &[Rung]| FaultStory {
+        ladder: ladder.to_vec(),
         name: spec.name.clone(),
         kind: spec.kind,
         proxies: actives.iter().map(|active| active.name.proxy.clone()).collect(),
@@ -249,10 +253,16 @@ pub(crate) fn faults(entry: &Entry, actives: &Actives, evidence: &Evidence) -> V
         tally: sum(actives.iter().map(|active| active.read())),
         values: evidence.of(&spec.name),
     };
-    let mut faults: Vec<FaultStory> =
-        entry.checked.faults.iter().zip(actives).map(|(spec, actives)| story(spec, actives)).collect();
+    let mut faults: Vec<FaultStory> = entry
+        .checked
+        .faults
+        .iter()
+        .zip(actives)
+        .enumerate()
+        .map(|(n, (spec, actives))| story(spec, actives, run.ladders.changes(n)))
+        .collect();
     entry.tenants(|tenants| {
-        faults.extend(tenants.iter().map(|tenant| story(&tenant.spec, std::slice::from_ref(&tenant.active))));
+        faults.extend(tenants.iter().map(|tenant| story(&tenant.spec, std::slice::from_ref(&tenant.active), &[])));
     });
     faults
 }

@@ -148,6 +148,7 @@ pub(crate) fn scenario(name: &str, title: &str) -> Checked {
         max_percentage: None,
         max_active_faults: None,
         on_abort: OnAbort::Release,
+        release_over: 0,
         runbook: None,
         parameters: Vec::new(),
         services: Vec::new(),

@@ -1,11 +1,12 @@
 //! The core of a run, without I/O and on whatever time it is given: readings in, effects out.
 
 use squall_core::scenario::{Checked, ExpectSpec, GuardAction, Metric, StepSpec};
-use squall_core::time::{Now, Time};
+use squall_core::time::{Now, SECOND, Time};
 
 use crate::before::Before;
 use crate::guard::Guard;
 use crate::guard::wire::Wiring;
+use crate::ladder::{Ladders, Scene, Turn as Climb};
 use crate::lease;
 use crate::metrics::Figures;
 use crate::phases::{Phases, Place};
@@ -91,6 +92,8 @@ pub(crate) struct Inputs {
     pub(crate) limit: Time,
     /// The step that it waits for is done.
     pub(crate) marked: Option<StepMark>,
+    /// Why nothing may be exposed more than it is; none: it may.
+    pub(crate) against: Option<String>,
 }
 
 /// What a tick asks for.
@@ -104,6 +107,8 @@ pub(crate) enum Effect {
     Ask(StepSpec),
     /// The timeline goes on after a step, up to the next stop.
     GoOn(Option<Time>),
+    /// The ladder of this fault is on this step (from 0) of the opening that began at this time on the timeline.
+    Climb { fault: usize, opened: Time, step: usize },
     /// Switch off and stand still until a person resumes; in words.
     Pause(String),
     /// Run this probe.
@@ -115,6 +120,10 @@ pub(crate) enum Effect {
     /// It is over: lift, close, report.
     End(Ending),
 }
+
+/// How long a guard that has made a ladder go down is not asked again, ns: what was under way then is not held against the
+/// lower step.
+const SETTLING: Time = SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -142,9 +151,14 @@ enum Heeded {
 pub(crate) struct Run {
     pub(crate) schedule: Schedule,
     pub(crate) guards: Vec<Guard>,
+    /// Until when each of them is not asked, monotonic ns.
+    settling: Vec<Option<Time>>,
     pub(crate) probes: Vec<Probe>,
     pub(crate) before: Before,
     pub(crate) steps: Steps,
+    pub(crate) ladders: Ladders,
+    /// The watches of the guards.
+    watched: Vec<usize>,
     /// With the index of its watch.
     pub(crate) expects: Vec<(ExpectSpec, usize)>,
     /// One per watch.
@@ -181,10 +195,13 @@ impl Run {
         let expects = checked.expects.iter().cloned().zip(watching.expects.iter().copied());
         Run {
             schedule,
+            settling: vec![None; checked.guards.len()],
             guards: guards.map(|(spec, watch)| Guard::new(spec, *watch)).collect(),
             probes: checked.probes.iter().map(Probe::new).collect(),
             before: Before::new(&checked.before, &watching.before, &probes),
             steps: Steps::new(&checked.steps),
+            ladders: Ladders::new(checked),
+            watched: watching.guards.clone(),
             expects: expects.collect(),
             phases: vec![Phases::default(); watching.watches],
             faults: checked.faults.iter().map(|fault| fault.name.clone()).collect(),
@@ -297,12 +314,16 @@ impl Run {
         let stands = inputs.timeline.still.is_some();
         if self.stood && !stands {
             self.guards.iter_mut().for_each(|guard| guard.reset(now));
+            self.ladders.count_anew();
         }
         self.stood = stands;
         let lived = inputs.timeline.lived(now.mono).unwrap_or(elapsed);
         let place = Place { elapsed, lived, ended: self.schedule.last_end.and_then(|end| self.lived_at(end, elapsed)) };
         self.look(now.mono, Some(place).filter(|_| !stands), &inputs.figures);
-        match self.heed(&mut effects) {
+        let counted = self.counted(&inputs.figures);
+        let scene = Scene { elapsed, unclean: None, counted: &counted, against: inputs.against.as_deref() };
+        self.settle_guards(now);
+        match self.heed(&scene, &mut effects) {
             Heeded::GoesOn => {}
             Heeded::Pauses => return effects,
             Heeded::Ends(ending) => return self.end(ending, effects),
@@ -327,9 +348,11 @@ impl Run {
             return self.end(Ending { cause: Cause::Person, reason, at: now.mono }, effects);
         }
         self.tell_edges(elapsed, &mut effects);
-        if let Heeded::Ends(ending) = self.watch(now, inputs, &mut effects) {
+        if let Heeded::Ends(ending) = self.watch(now, inputs, &scene, &mut effects) {
             return self.end(ending, effects);
         }
+        let unclean = self.guards.iter().find(|guard| !guard.is_clean()).map(|guard| guard.name.as_str());
+        tell_turns(self.ladders.look(&Scene { unclean, ..scene }), &mut effects);
         let any_open = self.schedule.any_open(elapsed);
         let opened = self.lived_at(self.schedule.first_open, elapsed).unwrap_or(Time::MAX);
         self.ask(&mut effects, |probe| probe.is_due(lived, any_open, opened));
@@ -360,11 +383,34 @@ impl Run {
         self.told = Some(elapsed);
     }
 
+    /// What each watch of a guard has counted, whatever the guard's own metric counts.
+    fn counted(&self, figures: &[Option<Figures>]) -> Vec<u64> {
+        let of = |watch: &usize| figures.get(*watch).and_then(Option::as_ref).map_or(0, Figures::counted);
+        self.watched.iter().map(of).collect()
+    }
+
+    /// Guards that have made a ladder go down begin to judge the lower step.
+    fn settle_guards(&mut self, now: Now) {
+        for (guard, settling) in self.guards.iter_mut().zip(&mut self.settling) {
+            if settling.is_some_and(|until| now.mono >= until) {
+                guard.reset(now);
+                *settling = None;
+            }
+        }
+    }
+
+    fn settles(&self, guard: usize) -> bool {
+        self.settling.get(guard).is_some_and(Option::is_some)
+    }
+
     /// Guards that have fired in the data path: the experiment may be off by now, and this is why.
-    fn heed(&mut self, effects: &mut Vec<Effect>) -> Heeded {
+    fn heed(&mut self, scene: &Scene<'_>, effects: &mut Vec<Effect>) -> Heeded {
         for index in 0..self.guards.len() {
+            if self.settles(index) {
+                continue;
+            }
             let Some((text, at)) = self.guards.get_mut(index).and_then(Guard::tripped) else { continue };
-            match self.fire(index, text, at, effects) {
+            match self.fire(index, text, at, scene, effects) {
                 Heeded::GoesOn => {}
                 heeded => return heeded,
             }
@@ -372,14 +418,17 @@ impl Run {
         Heeded::GoesOn
     }
 
-    fn watch(&mut self, now: Now, inputs: &Inputs, effects: &mut Vec<Effect>) -> Heeded {
+    fn watch(&mut self, now: Now, inputs: &Inputs, scene: &Scene<'_>, effects: &mut Vec<Effect>) -> Heeded {
         for index in 0..self.guards.len() {
+            if self.settles(index) {
+                continue;
+            }
             let Some(guard) = self.guards.get_mut(index) else { continue };
             let figures = inputs.figures.get(guard.watch).and_then(Option::as_ref);
             let fired = figures.and_then(|figures| guard.look(now, figures));
             effects.extend(guard.near().map(|text| Effect::Tell("near", text)));
             let Some(text) = fired else { continue };
-            match self.fire(index, text, now.mono, effects) {
+            match self.fire(index, text, now.mono, scene, effects) {
                 Heeded::GoesOn => {}
                 heeded => return heeded,
             }
@@ -388,7 +437,7 @@ impl Run {
     }
 
     /// A guard has fired, at `at`, monotonic ns.
-    fn fire(&mut self, index: usize, text: String, at: Time, effects: &mut Vec<Effect>) -> Heeded {
+    fn fire(&mut self, index: usize, text: String, at: Time, scene: &Scene<'_>, effects: &mut Vec<Effect>) -> Heeded {
         if self.observed {
             effects.push(Effect::Tell("guard", format!("would have fired: {text}")));
             return Heeded::GoesOn;
@@ -403,8 +452,31 @@ impl Run {
                 effects.push(Effect::Pause(text));
                 Heeded::Pauses
             }
-            Some(GuardAction::Alert | GuardAction::StepDown) | None => Heeded::GoesOn,
+            Some(GuardAction::StepDown) => self.step_down(index, text, at, scene, effects),
+            Some(GuardAction::Alert) | None => Heeded::GoesOn,
         }
+    }
+
+    /// Every ladder goes down a step; where none can, the experiment ends.
+    fn step_down(
+        &mut self,
+        guard: usize,
+        text: String,
+        at: Time,
+        scene: &Scene<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Heeded {
+        let turns = self.ladders.down(scene, &text);
+        if turns.is_empty() {
+            let reason = format!("{text}; no ladder can go down any further");
+            self.refuting.push(reason.clone());
+            return Heeded::Ends(Ending { cause: Cause::Guard, reason, at });
+        }
+        if let Some(settling) = self.settling.get_mut(guard) {
+            *settling = Some(at.saturating_add(SETTLING));
+        }
+        tell_turns(turns, effects);
+        Heeded::GoesOn
     }
 
     /// The planned end: faults are lifted, then the last checks run.
@@ -472,6 +544,13 @@ impl Run {
             Metric::Recovery => phases.recovered.map(|ns| ns as f64),
             metric => phases.faults.value(metric),
         }
+    }
+}
+
+fn tell_turns(turns: Vec<Climb>, effects: &mut Vec<Effect>) {
+    for Climb { fault, to, text } in turns {
+        effects.extend(to.map(|(opened, step)| Effect::Climb { fault, opened, step }));
+        effects.push(Effect::Tell("ladder", text));
     }
 }
 

@@ -113,6 +113,11 @@ impl Store {
         self.disk.has(id)
     }
 
+    /// Whether a run of this id has begun, in this process or an earlier one.
+    pub(crate) fn has_begun(&self, id: &str) -> bool {
+        self.disk.read(id, "run.json").is_ok()
+    }
+
     /// Begins a run's directory: a run that could leave no evidence does not begin.
     ///
     /// # Errors

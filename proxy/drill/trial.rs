@@ -5,6 +5,7 @@ mod course;
 mod crash;
 mod fakes;
 mod guards;
+mod ladder;
 mod running;
 mod words;
 

@@ -186,6 +186,45 @@ pub struct FaultView {
     pub active: bool,
     /// What it has done, over all its proxies.
     pub tally: TallyReading,
+    /// Where its percentage stands, if that is a ladder and its window has opened.
+    #[serde(default)]
+    pub ladder: Option<LadderView>,
+}
+
+/// Where the exposure ladder of a fault stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LadderView {
+    /// The step, from 1.
+    pub step: usize,
+    /// How many there are.
+    pub steps: usize,
+    /// The percentage in force, 0 to 100; 0 while the window is closed.
+    pub percentage: f64,
+    /// The highest so far.
+    pub reached: f64,
+    /// Why it does not climb now, in words; none: it is on its last step, or its window is closed.
+    pub waits: Option<String>,
+}
+
+impl LadderView {
+    /// In words.
+    pub fn told(&self) -> String {
+        let waits = self.waits.as_ref().map_or_else(String::new, |why| format!(", {why}"));
+        format!("{} %, step {} of {}{waits}", self.percentage, self.step, self.steps)
+    }
+}
+
+/// A change of an exposure ladder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Rung {
+    /// Seconds on the timeline.
+    pub at: f64,
+    /// The step, from 1.
+    pub step: usize,
+    /// The percentage from then on, 0 to 100.
+    pub percentage: f64,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// The answer to an abort.
@@ -214,7 +253,7 @@ pub struct Event {
     pub elapsed: Option<f64>,
     /// Id of the experiment, where there is one.
     pub experiment: Option<String>,
-    /// What happened: `state`, `before`, `fault`, `guard`, `near`, `probe`, `step`, `mark`, `approval`, `abort`, `drained`,
+    /// What happened: `state`, `before`, `fault`, `ladder`, `guard`, `near`, `probe`, `step`, `mark`, `approval`, `abort`, `drained`,
     /// `residue`, `lever`, `config`, `drift`.
     pub kind: String,
     /// In words.

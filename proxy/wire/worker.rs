@@ -229,14 +229,16 @@ impl Local {
     }
 }
 
-/// Changes when a switch of the slice does: on or off, where its timeline begins and stops, when it must end.
+/// Changes when a switch of the slice does (on or off, where its timeline begins and stops, when it must end), or a ladder.
 fn state_of(slice: Option<&Arc<Slice>>, now: Now) -> u64 {
     let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     let actives = slice.map_or(&[][..], |slice| &slice.actives);
     actives.iter().fold(1, |hash, active| {
         let switch = &active.switch;
         let course = switch.course();
-        mix(mix(mix(mix(hash, u64::from(switch.is_on(now))), course.origin), course.stop), switch.limit())
+        let switched =
+            mix(mix(mix(mix(hash, u64::from(switch.is_on(now))), course.origin), course.stop), switch.limit());
+        active.select.ladder.as_ref().map_or(switched, |ladder| mix(switched, ladder.mark()))
     })
 }
 

@@ -41,6 +41,8 @@ fn a_strangers_walk() {
     // anybody who is known may end it
     eve(&["abort", &id]).exits(0).says("aborted slow-2");
     assert_eq!(round_trip(&serve.proxy("default")).unwrap(), "hello");
+    let log = room.path("state/audit.log").display().to_string();
+    room.squall(&["audit", "show", &log, "--actor", "alice", "--action", "start"]).exits(0).says("slow-2");
     let report = || fs::read_to_string(room.path("state/runs/slow-2/report.md")).unwrap_or_default();
     crate::support::wait::until("the report", || report().contains("| started by | alice |").then_some(()));
     assert!(
@@ -69,6 +71,42 @@ fn where_nobody_can_be_told_from_anybody_a_required_approval_is_refused_with_the
     let file = room.file("slow.toml", &scenario("staging", 100));
     let refused = room.squall(&["start", &file, "--control", &serve.control()]).exits(2);
     refused.says("here nobody can be told from anybody: set `tokens = \"tokens.toml\"` in [control]");
+}
+
+#[test]
+fn what_waits_for_approvals_outlives_a_crash_but_not_an_edit() {
+    let (room, upstream) = (Room::new(), echo());
+    token(&room, "alice", "operator", &[]);
+    token(&room, "bob", "approver", &[]);
+    let config = config(&room, "staging", "approvals = { staging = 1 }", &upstream);
+    let mut serve = room.serve(&["--config", &config]);
+    let (alice, bob) = (as_whom(&room, &serve, "alice"), as_whom(&room, &serve, "bob"));
+    for percentage in [100, 99, 98] {
+        alice(&["submit", &room.file("slow.toml", &scenario("staging", percentage))]).exits(0);
+    }
+    bob(&["approve", "slow-1"]).exits(0).says("slow-1 is approved");
+    bob(&["approve", "slow-2"]).exits(0);
+    alice(&["abort", "slow-3"]).exits(0);
+    let kept = |id: &str| room.path(&format!("state/drafts/{id}.json"));
+    crate::support::wait::until("the aborted one to be forgotten", || (!kept("slow-3").exists()).then_some(()));
+    serve.kill();
+
+    let text = fs::read_to_string(kept("slow-2")).unwrap();
+    let edited = text.replace("\\\"percentage\\\":99", "\\\"percentage\\\":100");
+    assert_ne!(text, edited);
+    fs::write(kept("slow-2"), edited).unwrap();
+    let serve = room.serve(&["--config", &config]);
+    let (alice, bob) = (as_whom(&room, &serve, "alice"), as_whom(&room, &serve, "bob"));
+    let status = alice(&["status"]).exits(0).says("1 of 1 approvals: bob until");
+    assert!(
+        status.out.contains("slow-1") && !status.out.contains("slow-2") && !status.out.contains("slow-3"),
+        "{status:?}"
+    );
+    alice(&["start", "slow-2"]).exits(2);
+    bob(&["approve", "slow-1"]).exits(2).says("has approved it already");
+    alice(&["start", "slow-1", "--detach", "--max", "60s"]).exits(0).says("slow-1 runs");
+    assert!(!kept("slow-1").exists() && !kept("slow-2").exists(), "no drafts any more");
+    alice(&["abort", "slow-1"]).exits(0);
 }
 
 #[test]

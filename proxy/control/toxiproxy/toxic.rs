@@ -159,6 +159,7 @@ impl Toxic {
             proxy: proxy.to_owned(),
             flow: Some(self.flow),
             percentage: Curve::Constant(self.percentage()),
+            min_events: 0,
             key: Key::Ordinal,
             count: Count::All,
             window: Window::default(),

@@ -53,6 +53,12 @@ impl Switch {
         self.state.load(Ordering::Acquire) == OVER || !self.may_act(now)
     }
 
+    /// Whether it is off for good before its limit and its lease: somebody ended it, or it came to its planned end.
+    pub fn ended_early(&self, now: Now) -> bool {
+        let (limit, lease) = (self.limit.load(Ordering::Relaxed), self.lease.load(Ordering::Relaxed));
+        self.is_over(now) && now.mono < limit && now.boot < lease
+    }
+
     fn may_act(&self, now: Now) -> bool {
         self.master.load(Ordering::Acquire) == self.generation
             && now.mono < self.limit.load(Ordering::Relaxed)

@@ -75,6 +75,9 @@ impl Chain {
         let edge = self.units.iter().fold(None, |edge, unit| sooner(edge, unit.edge));
         let answered = asked.response.is_some();
         for unit in &mut self.units {
+            if let Some(at) = unit.parting().filter(|_| unit.waiting.is_some()) {
+                return Ruled { ruling: Ruling::Hold(Until::At(at)), by: None };
+            }
             if !unit.asks_ruling(asked.phase, answered, moment.now.mono) {
                 match unit.waiting.filter(|_| unit.rules_in(asked.phase, answered)) {
                     Some(wait) => return Ruled { ruling: hold(wait, edge), by: None },

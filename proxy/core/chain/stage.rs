@@ -112,9 +112,14 @@ impl Stage {
         self.hold.is_some() && !self.queue.is_idle()
     }
 
+    /// Whether its head waits for its turn, now that the experiment has ended.
+    fn parts_later(&self, unit: &Unit) -> bool {
+        unit.parting().is_some() && self.is_holding()
+    }
+
     /// How many more bytes may wait here.
     pub(super) fn room(&self, unit: &Unit) -> usize {
-        if !self.acts(unit) || unit.active.observed {
+        if (!self.acts(unit) && !self.parts_later(unit)) || unit.active.observed {
             return ALL;
         }
         unit.active.fault.depth().saturating_sub(self.queue.len())
@@ -233,6 +238,9 @@ impl Stage {
         self.span.still = unit.still;
         if self.done {
             self.queue.clear();
+            return Outcome::Settled(None);
+        }
+        if self.parts_later(unit) {
             return Outcome::Settled(None);
         }
         if self.acts(unit)

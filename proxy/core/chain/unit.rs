@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::queue::Ended;
 use super::{Level, Talk};
 use crate::curve::Curve;
-use crate::draw::Draw;
+use crate::draw::{Draw, RELEASE, fraction};
 use crate::fault::{AnyCx, Asked, End, Flaw, Flow, Gate, Injection, Opening, Phase, Ruling, Span, Until, What};
 use crate::observe::Record;
 use crate::plan::{Active, Layer, Look, OnAbort, Open, Tally};
@@ -92,6 +92,8 @@ pub(super) struct Unit {
     permit: Option<Permit>,
     /// The opening (its time on the timeline) for which no place was left under the cap.
     crowded_out: Option<Time>,
+    /// The experiment has ended, and what it holds is let go at this time, one unit after the other.
+    parting: Option<Time>,
 }
 
 impl Unit {
@@ -134,6 +136,7 @@ impl Unit {
             affected: false,
             permit: None,
             crowded_out: None,
+            parting: None,
         };
         unit.refresh(now);
         match unit.part {
@@ -146,18 +149,42 @@ impl Unit {
 
     /// Looks at switch, window, percentage and cap. The switch comes first: once it is off nothing is injected.
     pub(super) fn refresh(&mut self, now: Now) {
+        let acted = self.acting;
         let look = if self.gone { Look { open: None, next_edge: None } } else { self.active.look(now) };
         self.edge = look.next_edge;
         self.acting = look.open.is_some_and(|open| self.takes_part(&open) && self.is_selected(&open, now));
         if self.part == Part::In && !self.acting && !self.selected && !self.may_come_on() {
             self.part = Part::Out;
         }
+        if acted && !self.acting {
+            self.parting = self.parts_at(now);
+        }
+        self.parting = self.parting.filter(|at| now.mono < *at && self.active.switch.ended_early(now));
+        self.edge = sooner(self.edge, self.parting);
         if !self.acting {
             self.permit = None;
         } else if !self.selected {
             self.selected = true;
             Tally::add(&self.active.tally.selected);
         }
+    }
+
+    /// When it lets go of what it holds now that its experiment has ended; none: at once. Each unit has a moment of its own,
+    /// by its own draw: no worker has to ask another, and an end is no stampede. Never beyond limit and lease.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn parts_at(&self, now: Now) -> Option<Time> {
+        let (over, switch) = (self.active.release_over, &self.active.switch);
+        if over == 0 || !self.held || self.active.observed || !switch.ended_early(now) {
+            return None;
+        }
+        let part = fraction(self.draw.at(RELEASE));
+        let after = (over as f64 * part) as Time;
+        Some(now.mono.saturating_add(after).min(switch.ends_by(now)))
+    }
+
+    /// When it lets go of what it holds, if its experiment has ended and its turn has not come.
+    pub(super) fn parting(&self) -> Option<Time> {
+        self.parting
     }
 
     /// Counts the unit when it first meets an open window that takes connections as old as it.
@@ -188,7 +215,7 @@ impl Unit {
 
     /// Whether it is of no use any more, once nothing is queued in its stages.
     pub(super) fn is_done(&self) -> bool {
-        self.gone || self.part == Part::Out
+        (self.gone || self.part == Part::Out) && self.parting.is_none()
     }
 
     fn is_selected(&mut self, open: &Open, now: Now) -> bool {
@@ -198,7 +225,7 @@ impl Unit {
         if let Some(flip) = select.next_change(self.share, self.elapsed) {
             self.edge = sooner(self.edge, open.reaches(flip));
         }
-        if !select.holds(self.share, self.elapsed) {
+        if !select.holds(self.share, open.at, self.elapsed) {
             return false;
         }
         let Some(cap) = &select.cap else { return true };
@@ -487,6 +514,9 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
+        if self.held {
+            Tally::add(&self.active.tally.dropped);
+        }
         self.hold(false);
     }
 }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer};
 
 use crate::config::Consent;
-use crate::curve::Curve;
+use crate::curve::Exposure;
 use crate::matcher::MatchDraft;
 use crate::plan::OnAbort;
 use crate::scenario::{During, GuardAction, Metric, Phase, Protocol, Runbook};
@@ -52,6 +52,8 @@ pub(crate) struct Head {
     pub(crate) max_active_faults: Option<u64>,
     /// What becomes of held bytes on abort: `release` unless written.
     pub(crate) on_abort: Option<OnAbort>,
+    /// Over how long what is held at the end is let go, up to 5 s: all at once unless written.
+    pub(crate) release_over: Option<Duration>,
     /// Words for people.
     pub(crate) runbook: Option<Runbook>,
     /// Who must agree before it starts.
@@ -211,8 +213,8 @@ pub(crate) struct FaultHead {
     pub(crate) proxy: String,
     /// Towards the server, towards the client, or both; the default is the kind's.
     pub(crate) direction: Option<Direction>,
-    /// Share of units: 100 unless written.
-    pub(crate) percentage: Option<Curve<Percentage>>,
+    /// Share of units: 100 unless written. May be a curve; with steps it is a ladder (`min_events` beside `hold`: 20).
+    pub(crate) percentage: Option<Exposure>,
     /// What decides who is selected: `ordinal` unless written.
     pub(crate) key: Option<KeyWord>,
     /// When it begins, since the start: 0 unless written.

@@ -7,10 +7,11 @@ use super::node::{Node, Table, Value};
 use super::reader::{Reader, item, join};
 use super::words;
 use super::world::{Known, World};
-use crate::curve::Curve;
+use crate::curve::{Curve, Exposure};
 use crate::diagnostic::Diagnostic;
 use crate::fault::registry::{Entry, KINDS, Made, kind};
 use crate::fault::{AnyFault, Carrier, Flow, Handshake};
+use crate::ladder::{MIN_EVENTS, MOST_STEPS};
 use crate::matcher::MatchSpec;
 use crate::preset::{self, Link, Part};
 use crate::scenario::{ASKS_NOBODY, FaultSpec, Phase};
@@ -66,7 +67,9 @@ pub(crate) fn read(
     }
     let window = window(reader, table, &path, &head);
     let count = count(reader, table, &path, &head);
-    let percentage = head.percentage.clone().unwrap_or(Curve::Constant(Percentage(100.0))).map(|share| share.0);
+    let everybody = Exposure { curve: Curve::Constant(Percentage(100.0)), min_events: None };
+    let Exposure { curve, min_events } = head.percentage.clone().unwrap_or(everybody);
+    let percentage = curve.map(|share| share.0);
     let Some(count) = count else { return Vec::new() };
     check_percentage(reader, table, &path, &percentage, count, max_percentage);
     let http = http_words(&head, makings.iter().find_map(|making| making.entry.is_http_only().then_some(making.entry)));
@@ -89,13 +92,15 @@ pub(crate) fn read(
         }
     }
     let Some(window) = window else { return Vec::new() };
-    let shared = Shared { percentage, count, window, needs_http: !http.is_empty() };
+    let min_events = min_events.unwrap_or(MIN_EVENTS);
+    let shared = Shared { percentage, min_events, count, window, needs_http: !http.is_empty() };
     makings.into_iter().filter_map(|making| making.spec(&head, &shared)).collect()
 }
 
 /// What the faults of one table have in common, beside its head.
 struct Shared {
     percentage: Curve<f64>,
+    min_events: u64,
     count: Count,
     window: Window,
     needs_http: bool,
@@ -141,6 +146,7 @@ impl Making {
             proxy: head.proxy.clone(),
             flow,
             percentage: shared.percentage.clone(),
+            min_events: shared.min_events,
             key: head.key.clone().map_or(Key::Ordinal, |KeyWord(key)| key),
             count: shared.count,
             window: shared.window,
@@ -340,6 +346,9 @@ fn check_percentage(
     let most = values.fold(0.0, f64::max);
     if most <= 0.0 {
         reader.error(table, path, "percentage", "a fault at 0 % can do nothing");
+    }
+    if percentage.values().len() > MOST_STEPS {
+        reader.error(table, path, "percentage", format!("a ladder has at most {MOST_STEPS} steps"));
     }
     if let Some(max) = max
         && count == Count::All

@@ -8,7 +8,7 @@ use super::node::Table;
 use super::reader::{Reader, item};
 use super::world::{Known, World, glob};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{ExpectSpec, ForecastSpec, GuardCondition, GuardSpec, Metric};
+use crate::scenario::{Checked, ExpectSpec, FaultSpec, ForecastSpec, GuardCondition, GuardSpec, Metric};
 use crate::time::{MILLI, SECOND};
 use crate::tripwire::never_burns;
 use crate::unit::{Duration, Percentage};
@@ -97,10 +97,7 @@ pub(crate) fn proxy_of(reader: &mut Reader, table: &Table, path: &str, proxy: Op
 
 /// Reads and checks one guard.
 pub(crate) fn guard(reader: &mut Reader, table: &Table, index: usize, scene: &Scene<'_>) -> Option<GuardSpec> {
-    let path = match table.text("name").or_else(|| table.text("metric")) {
-        Some(name) if name.len() <= 80 => format!("guard[{name}]"),
-        _ => item("guard", table, index),
-    };
+    let path = path_of(table, index);
     let draft: GuardDraft = reader.read(table, &path)?;
     let proxy = draft.proxy.as_deref();
     proxy_of(reader, table, &path, proxy, scene);
@@ -183,6 +180,26 @@ fn check_burn(reader: &mut Reader, table: &Table, path: &str, rate: f64, proxy: 
         if let Some(why) = never_burns(rate, objective) {
             return reader.error(table, path, "burn", format!("proxy `{}`: {why}", known.name));
         }
+    }
+}
+
+/// Refuses `step_down` where no percentage has steps.
+pub(crate) fn check_step_down(reader: &mut Reader, tables: &[(usize, Table)], checked: &Checked) {
+    if checked.faults.iter().any(FaultSpec::has_ladder) {
+        return;
+    }
+    for (index, table) in tables.iter().filter(|(_, table)| table.text("action") == Some("step_down")) {
+        let message = "`step_down` has no ladder to go down: no fault's `percentage` has steps";
+        let help = "write `percentage = { steps = [1, 5, 25], hold = \"10s\" }`, or use `abort`";
+        reader.at(Diagnostic::error(message).help(help), table, &path_of(table, *index), "action");
+    }
+}
+
+/// Where a guard stands, in words.
+fn path_of(table: &Table, index: usize) -> String {
+    match table.text("name").or_else(|| table.text("metric")) {
+        Some(name) if name.len() <= 80 => format!("guard[{name}]"),
+        _ => item("guard", table, index),
     }
 }
 

@@ -9,7 +9,7 @@ use super::reader::{Reader, item, tables};
 use super::world::World;
 use super::{fault, people, probe, stand, workload};
 use crate::diagnostic::Diagnostic;
-use crate::scenario::{Checked, FaultSpec, GuardSpec, Parameter, ProbeSpec, StepSpec};
+use crate::scenario::{Checked, FaultSpec, GuardSpec, LONGEST_RELEASE, Parameter, ProbeSpec, StepSpec};
 use crate::unit::Duration;
 
 /// The lists of a scenario, and its forecast.
@@ -54,9 +54,12 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         targets: workload_tables.iter().filter_map(|(_, table)| text(table, "target")).collect(),
         faulted: fault_tables.iter().filter_map(|(_, table)| text(table, "proxy")).collect(),
     };
-    let guards = list(reader, "guard");
-    let guards: Vec<(Option<GuardSpec>, Table)> =
-        guards.into_iter().map(|(index, table)| (judge::guard(reader, &table, index, &scene), table)).collect();
+    let guard_tables = list(reader, "guard");
+    let guards: Vec<(Option<GuardSpec>, Table)> = guard_tables
+        .iter()
+        .cloned()
+        .map(|(index, table)| (judge::guard(reader, &table, index, &scene), table))
+        .collect();
     free_names(
         reader,
         guards.iter().filter_map(|(guard, table)| Some((guard.as_ref()?.name.as_str(), table))),
@@ -92,6 +95,11 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
     };
 
     let head = head?;
+    let release_over = head.release_over.map_or(0, |over| over.0);
+    if release_over > LONGEST_RELEASE {
+        let message = format!("an end that takes longer than {} is none", Duration(LONGEST_RELEASE));
+        reader.error(root, "", "release_over", message);
+    }
     let canonical = canonical(root);
     let digest = Sha256::digest(canonical.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let checked = Checked {
@@ -110,6 +118,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         max_percentage: head.max_percentage.map(|limit| limit.0),
         max_active_faults: head.max_active_faults,
         on_abort: head.on_abort.unwrap_or_default(),
+        release_over,
         runbook: head.runbook,
         parameters,
         services,
@@ -127,6 +136,7 @@ pub(crate) fn read(reader: &mut Reader, root: &Table, parameters: Vec<Parameter>
         canonical,
     };
     check_end(reader, root, &fault_tables, &checked);
+    judge::check_step_down(reader, &guard_tables, &checked);
     people::check_steps(reader, root, &step_tables, &checked);
     probe::check_alerts(reader, &probe_tables, &checked);
     Some(checked)

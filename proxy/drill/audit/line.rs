@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use squall_core::who::Identity;
 
 /// Characters of a field that may come from outside; what is longer ends in `…`.
 const FIELD: usize = 500;
@@ -84,6 +85,16 @@ impl Act {
             object: object.map(str::to_owned),
             reason: Some(reason.into()),
             ..Act::default()
+        }
+    }
+
+    /// Something that somebody does.
+    pub fn by(who: &Identity, action: &str, object: Option<&str>, reason: impl Into<String>) -> Act {
+        Act {
+            actor: who.name.to_string(),
+            role: Some(who.role.to_string()),
+            peer: Some(who.peer.to_string()),
+            ..Act::own(action, object, reason)
         }
     }
 

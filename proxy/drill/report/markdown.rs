@@ -156,6 +156,11 @@ fn faults(out: &mut String, story: &Story) -> fmt::Result {
         let space = if n == 0 { "\n" } else { "" };
         writeln!(out, "{space}- `{name}` is approximated: {why}")?;
     }
+    for (n, fault) in story.faults.iter().filter(|fault| !fault.ladder.is_empty()).enumerate() {
+        let space = if n == 0 { "\n" } else { "" };
+        let rungs = fault.ladder.iter().map(|rung| format!("{} % from {:.1} s", rung.percentage, rung.at));
+        writeln!(out, "{space}- the ladder of `{}`: {}", fault.name, rungs.collect::<Vec<_>>().join(", "))?;
+    }
     let values = story.faults.iter().flat_map(|fault| fault.values.iter().map(move |value| (fault, value)));
     let rows: Vec<[String; 8]> = values
         .map(|(fault, value)| {
@@ -314,6 +319,16 @@ fn end(out: &mut String, story: &Story) -> fmt::Result {
             "- no new injection after {stopped} us; {released} held were let go {permitted}, the last byte written {drained}"
         )?;
     }
+    let (over, dropped) = (story.entry.checked.release_over, total_dropped(story));
+    if over > 0 {
+        writeln!(out, "- what was held was let go over up to {}", length(over))?;
+    }
+    if dropped > 0 {
+        writeln!(
+            out,
+            "- {dropped} connections or requests ended while they were held: what was held of them was dropped"
+        )?;
+    }
     let residue = &story.residue;
     let mark = if residue.proven { "" } else { "**" };
     writeln!(out, "- {mark}{}{mark}", residue.text)?;
@@ -330,6 +345,10 @@ fn end(out: &mut String, story: &Story) -> fmt::Result {
         Ok(None) => Ok(()),
         Err(why) => writeln!(out, "- **{}**", plain(why)),
     }
+}
+
+fn total_dropped(story: &Story) -> u64 {
+    story.faults.iter().map(|fault| fault.tally.dropped).sum()
 }
 
 fn table<const N: usize>(out: &mut String, header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> fmt::Result {

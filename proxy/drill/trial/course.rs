@@ -19,24 +19,24 @@ use crate::verdict::{Cause, Outcome};
 
 /// What clients feel: the latency of their requests in ms, and how many in five fail.
 #[derive(Clone, Copy)]
-struct Weather {
+pub(super) struct Weather {
     latency: u64,
     failing: u64,
 }
 
-const FAIR: Weather = Weather { latency: 10, failing: 0 };
+pub(super) const FAIR: Weather = Weather { latency: 10, failing: 0 };
 const SLOW: Weather = Weather { latency: 100, failing: 0 };
-const BROKEN: Weather = Weather { latency: 10, failing: 3 };
+pub(super) const BROKEN: Weather = Weather { latency: 10, failing: 3 };
 
 /// A run that a test takes through its time.
-struct Course {
+pub(super) struct Course {
     checked: Checked,
-    run: Run,
-    now: Time,
-    timeline: Timeline,
-    figures: Figures,
+    pub(super) run: Run,
+    pub(super) now: Time,
+    pub(super) timeline: Timeline,
+    pub(super) figures: Figures,
     blind: bool,
-    is_on: bool,
+    pub(super) is_on: bool,
     lease: Time,
     limit: Time,
     aborted: Option<Ending>,
@@ -44,13 +44,17 @@ struct Course {
     marked: Option<StepMark>,
     answers: Result<(), String>,
     back: Vec<Found>,
-    told: Vec<String>,
+    pub(super) told: Vec<String>,
     checks: Vec<f64>,
     lifted: bool,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
+    /// Why nothing may be exposed more than it is.
+    pub(super) against: Option<String>,
+    /// Where ladders were put: when, s on the timeline, the fault and its step.
+    pub(super) climbs: Vec<(f64, usize, usize)>,
 }
 
-fn course(words: ScenarioWords) -> Course {
+pub(super) fn course(words: ScenarioWords) -> Course {
     course_of(words, false)
 }
 
@@ -85,6 +89,8 @@ fn course_of(words: ScenarioWords, observed: bool) -> Course {
         answers: Ok(()),
         back: Vec::new(),
         told: Vec::new(),
+        against: None,
+        climbs: Vec::new(),
         checks: Vec::new(),
         lifted: false,
         ending: None,
@@ -93,7 +99,7 @@ fn course_of(words: ScenarioWords, observed: bool) -> Course {
 
 impl Course {
     /// This many seconds of this weather, in ticks of 50 ms with five requests each.
-    fn go(&mut self, seconds: f64, weather: Weather) -> &mut Course {
+    pub(super) fn go(&mut self, seconds: f64, weather: Weather) -> &mut Course {
         let mut left = seconds;
         while left > 1e-9 && self.ending.is_none() {
             self.tick();
@@ -107,7 +113,7 @@ impl Course {
         self
     }
 
-    fn tick(&mut self) {
+    pub(super) fn tick(&mut self) {
         let now = Now { mono: self.now, boot: self.now };
         let watches = self.run.phases.len();
         let inputs = Inputs {
@@ -119,6 +125,7 @@ impl Course {
             lease: self.lease,
             limit: self.limit,
             marked: self.marked.clone(),
+            against: self.against.clone(),
         };
         for effect in self.run.tick(now, &inputs) {
             match effect {
@@ -129,6 +136,7 @@ impl Course {
                     self.timeline.go_on(self.timeline.standing(self.now).unwrap(), next);
                     self.marked = None;
                 }
+                Effect::Climb { fault, step, .. } => self.climbs.push((self.elapsed(), fault, step)),
                 Effect::Pause(_) => self.pause(),
                 Effect::Check(probe) => {
                     self.checks.push(self.elapsed());
@@ -149,12 +157,12 @@ impl Course {
         }
     }
 
-    fn pause(&mut self) {
+    pub(super) fn pause(&mut self) {
         self.timeline.still = Some(self.now);
         self.is_on = false;
     }
 
-    fn resume(&mut self) {
+    pub(super) fn resume(&mut self) {
         self.timeline.resume(self.now);
         self.is_on = true;
     }
@@ -166,11 +174,11 @@ impl Course {
     }
 
     #[allow(clippy::cast_precision_loss)]
-    fn elapsed(&self) -> f64 {
+    pub(super) fn elapsed(&self) -> f64 {
         self.timeline.elapsed(self.now).map_or(-1.0, |ns| ns as f64 / 1e9)
     }
 
-    fn cause(&self) -> Option<Cause> {
+    pub(super) fn cause(&self) -> Option<Cause> {
         self.ending.as_ref().map(|ending| ending.cause)
     }
 

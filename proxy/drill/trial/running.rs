@@ -340,7 +340,7 @@ fn everything_in_the_way_is_said_at_once() {
         "there is no proxy `q*` (there are: p, far)",
         "fault `http`: this kind can only be checked",
         "guard `burn`: proxy `gone` has no `slo` whose budget could burn",
-        "guard `down`: step_down",
+        "guard `down`: `step_down` needs a fault whose percentage is a ladder",
     ];
     for part in parts {
         assert_eq!(against.iter().filter(|why| why.contains(part)).count(), 1, "{part} in {against:#?}");
@@ -398,6 +398,41 @@ fn a_start_that_fails_leaves_nothing_behind() {
     assert_eq!(rig.engine.view(&id).unwrap().state, State::Running);
     let opened: Vec<String> = rig.plane.log.lock().unwrap().iter().rev().take(2).rev().cloned().collect();
     assert_eq!(opened, ["open p to 127.0.0.1:5000", "open second to 127.0.0.1:4000"]);
+}
+
+#[test]
+fn toxics_are_refused_where_the_environment_asks_for_approvals() {
+    let approvals = [("local".to_owned(), squall_core::config::Consent::People(1))].into();
+    let rig = rig_with(Safety { approvals, ..Safety::default() }, state());
+    let Err(refused) = rig.engine.resident("toxiproxy", None, None) else { panic!("it runs") };
+    let why = refused.to_string();
+    assert_eq!(why, "here everything needs 1 approval(s), and what clients set one by one can't be approved");
+    assert!(rig.engine.list().is_empty());
+}
+
+#[test]
+fn a_paced_release_is_over_when_nothing_is_held_any_more() {
+    let mut rig = rig();
+    let (shard, _awake) = rig.plane.worker();
+    let id = rig.start(short().with(|checked| checked.release_over = 2 * SECOND));
+    rig.go(2.0);
+    rig.hit("p", 1, 0);
+    let tally = rig.actives("p")[0].tally.clone();
+    tally.held.store(3, Ordering::SeqCst);
+    let aborting = rig.engine.begin_abort(Some(&id), "enough").unwrap();
+    shard.released.store(1, Ordering::SeqCst);
+    assert!(aborting.report().permitted_us.is_some(), "all workers know");
+    assert_eq!(aborting.report().drained_us, None, "but units still wait for their turn");
+    rig.plane.hand.forward(SECOND);
+    shard.released.store(4, Ordering::SeqCst);
+    shard.drained_at.store(rig.plane.hand.now().mono, Ordering::SeqCst);
+    tally.held.store(0, Ordering::SeqCst);
+    let report = aborting.report();
+    assert_eq!((report.released, report.drained_us), (4, Some(1_000_000)));
+    rig.over(&id);
+    let (report, text) = rig.engine.report(&id).unwrap();
+    assert_eq!(report["release_over_s"], json!(2.0));
+    assert!(text.contains("let go over up to 2.0 s"), "{text}");
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(crate) fn fault(name: &str) -> FaultWords {
         proxy: "p".into(),
         flow: None,
         percentage: Curve::Constant(100.0),
+        min_events: 20,
         key: Key::Ordinal,
         count: Count::All,
         window: Window::default(),
@@ -90,6 +91,11 @@ impl FaultWords {
     }
     pub(crate) fn percentage(mut self, percentage: f64) -> Self {
         self.0.percentage = Curve::Constant(percentage);
+        self
+    }
+    /// Steps of ten seconds each, and 20 events.
+    pub(crate) fn ladder(mut self, steps: &[f64]) -> Self {
+        self.0.percentage = Curve::Steps { steps: steps.to_vec(), hold: 10 * SECOND };
         self
     }
     pub(crate) fn first(mut self, n: u64) -> Self {
@@ -200,6 +206,7 @@ pub(crate) fn scenario(name: &str) -> ScenarioWords {
         max_percentage: None,
         max_active_faults: None,
         on_abort: OnAbort::Release,
+        release_over: 0,
         runbook: None,
         parameters: vec![],
         services: vec![ServiceSpec { name: "s".into(), kind: ServiceKind::Echo, listen: "127.0.0.1:0".into() }],

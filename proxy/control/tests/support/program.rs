@@ -124,6 +124,7 @@ impl Program {
             elapsed: 1.5,
             planned: 60.0,
             faults: vec![FaultView {
+                ladder: None,
                 name: "late".into(),
                 kind: "latency".into(),
                 summary: "delay 50ms".into(),
@@ -437,6 +438,7 @@ fn checked() -> Checked {
         max_percentage: None,
         max_active_faults: None,
         on_abort: Default::default(),
+        release_over: 0,
         runbook: None,
         parameters: Vec::new(),
         services: Vec::new(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::support::*;
-use crate::chain::Ready;
-use crate::fault::{ALL, End, What};
+use crate::chain::{Chain, Ready};
+use crate::fault::{ALL, End, Gate, Opening, Until, What};
 use crate::plan::{OnAbort, Slice};
 use crate::time::{MILLI, NEVER, SECOND};
 use crate::window::Window;
@@ -105,6 +105,126 @@ fn on_abort_close_closes_instead_of_releasing_but_a_pause_does_not() {
         assert_eq!(pump.ended, closes.then_some(Ready::Close));
         assert_eq!(pump.down().len(), if closes { 50 } else { 200 });
     }
+}
+
+/// Connections that a fault holds, whose experiment lets go over a second.
+fn paced(stand: &Stand, many: u64, on_abort: OnAbort) -> (Vec<Pump>, Arc<Slice>) {
+    let mut active = stand.active(1, Some(DOWN), Mode::Stall(50));
+    (active.release_over, active.on_abort) = (SECOND, on_abort);
+    let slice = slice([active]);
+    let pumps = (0..many).map(|ordinal| {
+        let mut pump = Pump::new(ordinal);
+        pump.retune(Some(&slice));
+        pump.read(DOWN, 200, false);
+        pump.write_all();
+        pump
+    });
+    (pumps.collect(), slice)
+}
+
+#[test]
+fn a_paced_end_lets_go_one_after_the_other_each_as_a_whole() {
+    for on_abort in [OnAbort::Release, OnAbort::Close] {
+        let stand = Stand::new();
+        let (mut pumps, slice) = paced(&stand, 200, on_abort);
+        assert_eq!(slice.actives[0].tally.read().held, 200);
+        stand.switch.end();
+        let mut gone = Vec::new();
+        for now in (0..=10).map(|tenth| tenth * 100 * MILLI) {
+            for pump in &mut pumps {
+                let waits = pump.is_holding();
+                pump.set(now + 1);
+                if waits && pump.is_holding() {
+                    assert_eq!(pump.down().len(), 50, "nothing passes before its turn");
+                    assert!(
+                        pump.next.is_some_and(|at| at > now && at <= SECOND + 1),
+                        "it asks to be woken: {:?}",
+                        pump.next
+                    );
+                    if now < 500 * MILLI {
+                        pump.read(DOWN, 10, false); // what comes meanwhile queues behind
+                    }
+                }
+                pump.write_all();
+            }
+            gone.push(200 - slice.actives[0].tally.read().held);
+        }
+        assert!(gone[0] < 20 && (60..140).contains(&gone[5]) && gone[10] == 200, "{gone:?}");
+        assert!(gone.is_sorted() && gone.windows(2).all(|two| two[1] - two[0] < 60), "no stampede: {gone:?}");
+        for pump in &pumps {
+            match on_abort {
+                OnAbort::Close => assert_eq!((pump.ended, pump.down().len()), (Some(Ready::Close), 50)),
+                OnAbort::Release => {
+                    assert_eq!(pump.ended, None);
+                    assert!(pump.down().len() >= 200 && pump.down() == Pump::sent(pump.down().len() as u64));
+                }
+            }
+        }
+        let tally = slice.actives[0].tally.read();
+        assert_eq!((tally.released, tally.held, tally.dropped), (200, 0, 0));
+    }
+}
+
+#[test]
+fn a_paced_end_never_lasts_beyond_limit_and_lease_and_a_pause_is_not_paced() {
+    let ends: [fn(&Stand); 4] = [
+        |stand| stand.switch.set_limit(100 * MILLI),
+        |stand| stand.switch.set_lease(at(100 * MILLI).boot),
+        |stand| stand.switch.set_limit(0),
+        |_| (),
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        let stand = Stand::new();
+        let (mut pumps, slice) = paced(&stand, 50, OnAbort::Release);
+        let held = |slice: &Slice| slice.actives[0].tally.read().held;
+        end(&stand);
+        match n {
+            3 => stand.switch.pause(),
+            _ => stand.switch.end(),
+        }
+        pumps.iter_mut().for_each(|pump| pump.set(MILLI));
+        assert_eq!(held(&slice) > 0, n < 2, "{n}: a limit that is over, and a pause, let go at once");
+        pumps.iter_mut().for_each(|pump| pump.set(100 * MILLI));
+        assert_eq!(held(&slice), 0, "{n}");
+    }
+}
+
+#[test]
+fn who_goes_while_waiting_for_its_turn_is_dropped_and_counted() {
+    let stand = Stand::new();
+    let (mut pumps, slice) = paced(&stand, 20, OnAbort::Release);
+    stand.switch.end();
+    pumps.iter_mut().for_each(|pump| pump.set(MILLI));
+    let waiting = slice.actives[0].tally.read().held;
+    pumps.retain(|pump| !pump.is_holding());
+    let tally = slice.actives[0].tally.read();
+    assert!(waiting > 0 && (tally.held, tally.dropped) == (0, waiting), "{tally:?}");
+    assert_eq!(tally.released + tally.dropped, 20);
+}
+
+#[test]
+fn the_gate_opens_at_the_turn_of_each() {
+    let turns = (0..50).map(|ordinal| {
+        let stand = Stand::new();
+        let mut active = stand.active(1, None, Mode::GateHold(Until::At(MILLI)));
+        active.release_over = SECOND;
+        let slice = slice([active]);
+        let mut pump = Pump::at_the_gate(ordinal);
+        let mut chain = Chain::new();
+        chain.retune(Some(&slice), &pump.talk, &mut 0, at(0));
+        let mut ask = |now| chain.gate(&Opening::Accepted(None), &pump.talk, at(now), &mut pump.records);
+        assert_eq!(ask(0), Gate::Hold(Until::At(MILLI)));
+        stand.switch.end();
+        let Gate::Hold(Until::At(turn)) = ask(1) else { panic!("{ordinal} went at once") };
+        assert_eq!(ask(turn - 1), Gate::Hold(Until::At(turn)), "not even when its own delay is over");
+        assert_eq!(slice.actives[0].tally.read().held, 1);
+        assert_eq!(ask(turn), Gate::Pass);
+        assert_eq!(slice.actives[0].tally.read().held, 0);
+        turn
+    });
+    let mut turns: Vec<_> = turns.collect();
+    turns.sort_unstable();
+    assert!(turns[0] < SECOND / 4 && turns[49] > SECOND * 3 / 4 && turns[49] <= SECOND + 1, "{turns:?}");
 }
 
 #[test]

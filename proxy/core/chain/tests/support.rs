@@ -252,7 +252,13 @@ impl Stand {
             draws: DrawKey::new(7, &name.experiment_name, &name.fault),
             name: Arc::new(name),
             flow,
-            select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count: Count::All, cap: None },
+            select: Select {
+                percentage: Curve::Constant(100.0),
+                ladder: None,
+                key: Key::Ordinal,
+                count: Count::All,
+                cap: None,
+            },
             window: Window::default(),
             switch: self.switch.clone(),
             observed: false,
@@ -264,6 +270,7 @@ impl Stand {
             fault,
             tally: Arc::new(Tally::default()),
             on_abort: OnAbort::Release,
+            release_over: 0,
         }
     }
 

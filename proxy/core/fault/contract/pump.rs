@@ -40,7 +40,13 @@ pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
         draws: DrawKey::new(seed, &name.experiment_name, &name.fault),
         name: Arc::new(name),
         flow,
-        select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count: Count::All, cap: None },
+        select: Select {
+            percentage: Curve::Constant(100.0),
+            ladder: None,
+            key: Key::Ordinal,
+            count: Count::All,
+            cap: None,
+        },
         window: Window::default(),
         switch,
         observed: false,
@@ -52,6 +58,7 @@ pub(crate) fn active(fault: Arc<dyn AnyFault>, flow: Option<Flow>, seed: u64) ->
         fault,
         tally: Arc::new(Tally::default()),
         on_abort: OnAbort::Release,
+        release_over: 0,
     }
 }
 

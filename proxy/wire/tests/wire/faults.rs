@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use squall_core::curve::Curve;
+use squall_core::ladder::Ladder;
 use squall_core::observe::Ledger;
 use squall_core::plan::{Plan, Slice};
 use squall_core::plane::DataPlane;
@@ -92,6 +94,55 @@ fn an_abort_lets_everything_held_go_in_order() {
         let at = |time: &std::sync::atomic::AtomicU64| time.load(std::sync::atomic::Ordering::Acquire);
         assert!(at(&shard.permitted_at) >= called && at(&shard.drained_at) >= at(&shard.permitted_at));
     }
+}
+
+#[test]
+fn open_connections_follow_the_step_of_a_ladder_up_and_down_and_up_again() {
+    const CLIENTS: usize = 40;
+    let (plane, _records) = plane(2);
+    let address = open(&plane, echo());
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(address)).collect();
+    clients.iter_mut().for_each(|client| {
+        round_trip(&plane, client);
+    });
+    let mut fault = active(&plane, Script::Stall);
+    let ladder = Arc::new(Ladder::new(&fault.window));
+    let select = &mut Arc::get_mut(&mut fault).unwrap().select;
+    select.percentage = Curve::Steps { steps: vec![0.0, 30.0, 60.0], hold: 1 };
+    select.ladder = Some(ladder.clone());
+    publish(&plane, vec![fault.clone()]);
+    clients.iter_mut().for_each(|client| {
+        round_trip(&plane, client);
+    }); // time alone does not take it up
+
+    // who is held: every client sends, and those whose answer does not come are in
+    let mut held_on = |step: usize| {
+        ladder.set(0, step);
+        carried_out(&plane, plane.cell().ring());
+        let mut held = Vec::new();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let before = fault.tally.read().held;
+            client.write_all(b"ping").unwrap();
+            client.set_nonblocking(true).unwrap();
+            let is_held = || fault.tally.read().held > before;
+            eventually("held or answered", || is_held() || client.peek(&mut [0]).is_ok_and(|n| n > 0));
+            client.set_nonblocking(false).unwrap();
+            match is_held() {
+                true => held.push(n),
+                false => client.read_exact(&mut [0; 4]).unwrap(),
+            }
+        }
+        ladder.set(0, 0);
+        carried_out(&plane, plane.cell().ring());
+        for n in &held {
+            clients[*n].read_exact(&mut [0; 4]).unwrap(); // a step down lets go at once
+        }
+        held
+    };
+    let (few, more, again) = (held_on(1), held_on(2), held_on(1));
+    assert!(!few.is_empty() && few.len() < more.len() && more.len() < CLIENTS, "{few:?} {more:?}");
+    assert!(few.iter().all(|n| more.contains(n)), "who was in stays in: {few:?} {more:?}");
+    assert_eq!(few, again);
 }
 
 #[test]

@@ -285,7 +285,13 @@ pub(crate) fn any_active(switch: Arc<Switch>, fault: Arc<dyn AnyFault>) -> Arc<A
         }),
         draws: DrawKey::new(1, "test", "script"),
         flow: None,
-        select: Select { percentage: Curve::Constant(100.0), key: Key::Ordinal, count: Count::All, cap: None },
+        select: Select {
+            percentage: Curve::Constant(100.0),
+            ladder: None,
+            key: Key::Ordinal,
+            count: Count::All,
+            cap: None,
+        },
         window: Window::default(),
         switch,
         observed: false,
@@ -297,6 +303,7 @@ pub(crate) fn any_active(switch: Arc<Switch>, fault: Arc<dyn AnyFault>) -> Arc<A
         fault,
         tally: Arc::default(),
         on_abort: OnAbort::Release,
+        release_over: 0,
     })
 }
 
