@@ -9,6 +9,7 @@ mod drill;
 mod ends;
 mod gigabytes;
 mod headers;
+mod held;
 mod http;
 mod http2;
 mod limits;

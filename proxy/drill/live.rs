@@ -330,7 +330,8 @@ fn lay(
 
 /// The record of a start, by whoever starts it.
 fn start_of(entry: &Entry) -> Act {
-    let (starter, told) = (entry.card().consents.started.clone(), entry.told_start());
+    let starter = entry.card().consents.started.clone();
+    let told = entry.told_start();
     let act = match &starter {
         Some(starter) => Act::by(starter, START, Some(&entry.id), told),
         None => Act::own(START, Some(&entry.id), told),

@@ -130,7 +130,7 @@ fn a_rising_percentage_only_ever_adds() {
 #[test]
 fn a_percentage_in_steps_takes_in_at_each_step_whom_the_draws_say() {
     const LINES: usize = 20;
-    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '4s' }";
+    let fault = "kind = 'cut'\nhow = 'stall'\nafter = '0B'\ndirection = 'downstream'\npercentage = { steps = [20, 60], hold = '4s', min_events = 0 }";
     let stage = Stage::new();
     let text = scenario("ladder", &[fault]);
     let draws: Vec<f64> = {

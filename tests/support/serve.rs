@@ -79,8 +79,9 @@ impl Serve {
         id
     }
 
+    /// Hands in what is in `faults`.
     #[track_caller]
-    fn submit(&self, faults: &str) -> String {
+    pub fn submit(&self, faults: &str) -> String {
         let text = format!("{GOVERNED}name = \"test\"\nseed = 42\nmax_duration = \"60s\"\n\n{faults}");
         self.client.submit(&text, Format::Toml, &[]).unwrap().id
     }
