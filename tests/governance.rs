@@ -4,6 +4,7 @@ mod approvals;
 mod certificates;
 mod clear;
 mod drift;
+mod golden;
 mod ladder;
 mod places;
 mod several;

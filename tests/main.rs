@@ -9,6 +9,7 @@ mod cli;
 mod drill;
 mod files;
 mod governance;
+mod guards;
 mod kinds;
 mod library;
 mod outages;

@@ -56,6 +56,8 @@ fn proxy(sheet: &Sheet<'_>, name: &str, reading: &Reading) {
     let of = [("proxy", name)];
     sheet.count("squall_proxy_connections_total", &of, reading.accepted, "Connections accepted");
     sheet.gauge("squall_proxy_connections_active", &of, reading.active as f64, "Connections open now");
+    let waiting = "Connections, or HTTP exchanges, that wait for their upstream now";
+    sheet.gauge("squall_proxy_waiting", &of, reading.waiting as f64, waiting);
     let failed = "Connections that failed or were ended early, by origin (injected: by a fault)";
     for (origin, cause, count) in [
         ("injected", "fault", reading.injected),

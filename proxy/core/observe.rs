@@ -85,6 +85,9 @@ pub struct Reading {
     pub accepted: u64,
     /// Connections open now.
     pub active: u64,
+    /// Connections, or HTTP exchanges, that wait for their upstream now: for it to answer the connect, or for a connection
+    /// that carries others.
+    pub waiting: u64,
     /// Connections whose upstream could not be reached (refused, timed out, not resolved).
     pub connect_failed: u64,
     /// Connections ended by RST from the client.

@@ -344,6 +344,14 @@ impl Active {
         self.fault.settings().filter(|_| !self.observed).copied()
     }
 
+    /// Asks the fault. Should it panic, its experiment is over before anybody else is asked.
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&dyn AnyFault) -> T) -> T {
+        let fallen = Fallen(self);
+        let answer = ask(&*self.fault);
+        std::mem::forget(fallen);
+        answer
+    }
+
     /// What it has done so far.
     pub fn read(&self) -> TallyReading {
         TallyReading { unread: self.fault.unread(&*self.shared), ..self.tally.read() }
@@ -354,6 +362,16 @@ impl Active {
         let elapsed = self.switch.course().elapsed(now.mono).unwrap_or(0);
         let is_past = |end| elapsed >= end;
         !(self.switch.is_over(now) || self.switch.is_on(now) && self.window.end().is_some_and(is_past))
+    }
+}
+
+/// Dropped by a panic only: see [`Active::ask`].
+struct Fallen<'a>(&'a Active);
+
+impl Drop for Fallen<'_> {
+    fn drop(&mut self) {
+        Tally::add(&self.0.tally.panicked); // first: who finds the experiment off finds why
+        self.0.switch.end();
     }
 }
 
@@ -410,6 +428,8 @@ pub struct Tally {
     /// Times that the fault decided over and over without getting on, and was passed over for that connection: a bug of
     /// the fault.
     pub stuck: AtomicU64,
+    /// Times that the fault panicked, which ends its experiment: a bug of the fault.
+    pub panicked: AtomicU64,
     /// Ledger records about injections that are on record already: a hold that has said so when it began was cut short.
     pub amended: AtomicU64,
     /// Ledger records lost because the ledger could not keep up (the counts above stay exact).

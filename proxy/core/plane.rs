@@ -11,6 +11,7 @@ use crate::observe::{Histogram, Reading};
 use crate::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
 use crate::tap::Tap;
 use crate::time::Clock;
+use crate::tripwire::Event;
 
 /// The data plane: proxies, and the cell through which faults reach them. All calls return soon; none waits for traffic.
 pub trait DataPlane: Send + Sync {
@@ -105,18 +106,22 @@ impl std::fmt::Display for PlaneError {
 
 impl std::error::Error for PlaneError {}
 
+/// Told what became of each request of a workload, where guards look at it.
+pub type Felt = Arc<dyn Fn(&[Event]) + Send + Sync>;
+
 /// Test doubles and load.
 pub trait Stand: Send + Sync {
     /// Starts a service; returns where it listens.
     fn service(&self, spec: &ServiceSpec) -> Result<Box<dyn Service>, String>;
     /// Starts a workload against `target`. `injected` tells whether a connection from this local address was ended by a
-    /// fault.
+    /// fault. `felt` is told of each request that was answered or failed, as it is counted.
     fn workload(
         &self,
         spec: &WorkloadSpec,
         target: &str,
         seed: u64,
         injected: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+        felt: Option<Felt>,
     ) -> Result<Box<dyn Workload>, String>;
 }
 

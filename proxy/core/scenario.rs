@@ -442,6 +442,8 @@ pub enum Metric {
     P999,
     Throughput,
     ActiveConnections,
+    /// Of guards only.
+    Waiting,
     Recovery,
 }
 

@@ -272,6 +272,11 @@ impl Tripwire {
         }
     }
 
+    /// Which events count.
+    pub fn source(&self) -> Source {
+        self.guarding.source
+    }
+
     /// How much is too much.
     pub fn limit(&self) -> Limit {
         self.guarding.limit

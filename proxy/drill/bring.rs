@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use squall_core::draw::hash;
-use squall_core::plane::{DataPlane, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading};
+use squall_core::plane::{DataPlane, Felt, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading};
 use squall_core::scenario::{Checked, ProxySpec, ServiceKind, ServiceSpec, WorkloadSpec};
 
 /// How long a workload may wait for what is under way when a run ends.
@@ -29,12 +29,14 @@ impl Brought {
         stand: &dyn Stand,
         checked: &Checked,
         seed: u64,
+        felt: impl Fn(usize) -> Option<Felt>,
     ) -> Result<Brought, String> {
         let (proxies, services, workloads, last) = Default::default();
         let mut brought = Brought { plane: plane.clone(), proxies, services, workloads, last };
         brought.stand_up(stand, checked)?;
-        for spec in &checked.workloads {
-            let workload = brought.load(stand, spec, seed).map_err(|why| format!("workload `{}`: {why}", spec.name))?;
+        for (n, spec) in checked.workloads.iter().enumerate() {
+            let workload =
+                brought.load(stand, spec, seed, felt(n)).map_err(|why| format!("workload `{}`: {why}", spec.name))?;
             brought.workloads.push(workload);
         }
         Ok(brought)
@@ -78,7 +80,13 @@ impl Brought {
         Some(ProxySpec { upstream: self.resolve(&spec.upstream)?, ..spec.clone() })
     }
 
-    fn load(&self, stand: &dyn Stand, spec: &WorkloadSpec, seed: u64) -> Result<Box<dyn Workload>, String> {
+    fn load(
+        &self,
+        stand: &dyn Stand,
+        spec: &WorkloadSpec,
+        seed: u64,
+        felt: Option<Felt>,
+    ) -> Result<Box<dyn Workload>, String> {
         let target = self.resolve(&spec.target).ok_or_else(|| format!("there is no `{}`", spec.target))?;
         let mut own = seed.to_le_bytes().to_vec();
         own.extend_from_slice(spec.name.as_bytes());
@@ -87,7 +95,7 @@ impl Brought {
         let injected = Arc::new(move |client: SocketAddr| {
             plane.injected_end(client).is_some() || listen.is_some_and(|listen| plane.is_shut(listen))
         });
-        stand.workload(spec, &target, hash(&own), injected)
+        stand.workload(spec, &target, hash(&own), injected, felt)
     }
 
     /// The address behind `service:NAME` or `proxy:NAME`; anything else is one.

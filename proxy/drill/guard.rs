@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use squall_core::scenario::{GuardAction, GuardCondition, GuardSpec, Metric};
 use squall_core::time::{Now, Time};
-use squall_core::tripwire::Tripwire;
+use squall_core::tripwire::{Source, Tripwire};
 
 use crate::metrics::{Figures, Sliding, Watch, is_latency, show, word};
 use crate::schedule::seconds;
@@ -25,6 +25,8 @@ pub(crate) struct Guard {
     pub(crate) watch: usize,
     /// What fires it in the data path; none: looks from time to time do.
     wire: Option<Arc<Tripwire>>,
+    /// That counts requests.
+    counts_requests: bool,
     over: Time,
     hold: Time,
     min_events: u64,
@@ -49,6 +51,7 @@ impl Guard {
             condition: spec.condition.clone(),
             watch,
             wire: None,
+            counts_requests: false,
             over: spec.over,
             hold: spec.hold,
             min_events: spec.min_events,
@@ -64,6 +67,7 @@ impl Guard {
 
     /// From now on this fires it in the data path.
     pub(crate) fn lay(&mut self, wire: Arc<Tripwire>) {
+        self.counts_requests = wire.source() == Source::Requests;
         self.wire = Some(wire);
     }
 
@@ -139,7 +143,7 @@ impl Guard {
         let (window, length) = self.sliding.look(now, figures);
         let known = match window.events(metric) {
             Some(events) => events >= self.min_events,
-            None => metric == Metric::ActiveConnections || self.sliding.is_full(length),
+            None => matches!(metric, Metric::ActiveConnections | Metric::Waiting) || self.sliding.is_full(length),
         };
         known.then(|| window.value(metric, length)).flatten()
     }
@@ -211,7 +215,7 @@ impl Guard {
     pub(crate) fn label(&self, watch: &Watch) -> &'static str {
         match self.condition {
             GuardCondition::Threshold { metric, .. } => watch.label(metric),
-            GuardCondition::Burn(_) | GuardCondition::Harm(_) if watch.http => "request",
+            GuardCondition::Burn(_) | GuardCondition::Harm(_) if self.counts_requests => "request",
             GuardCondition::Burn(_) | GuardCondition::Harm(_) => "connection",
         }
     }

@@ -1,16 +1,18 @@
 //! A run on real clocks: armed, running, stopping, finished. The types allow no other order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use squall_core::cell::Switch;
 use squall_core::curve::Curve;
 use squall_core::limits::Limits;
+use squall_core::plane::Felt;
 use squall_core::scenario::NONE_STATED;
 use squall_core::select::{Count, Key};
 use squall_core::time::{NEVER, Now, Time};
-use squall_core::tripwire::Tripwire;
+use squall_core::tripwire::{Event, Tripwire};
 
 use crate::abort::{Release, released, waiting};
 use crate::arm::Resolved;
@@ -78,7 +80,9 @@ impl Armed {
         if let Some(why) = inner.lever.engaged() {
             return Err(Refusal::Lever(why));
         }
-        let brought = Brought::bring(&inner.plane, &*inner.stand, &entry.checked, entry.seed);
+        let wires = lay(inner, &entry, &resolved, &switch);
+        let feels = |workload| felt(inner, &resolved, &wires, workload);
+        let brought = Brought::bring(&inner.plane, &*inner.stand, &entry.checked, entry.seed, feels);
         let brought = brought.map_err(|why| Refusal::NotArmed(vec![why]))?;
         let proxies = resolved.watches.iter().flat_map(|watch| &watch.proxies);
         if let Some(dark) = proxies.into_iter().find(|proxy| inner.plane.reading(proxy).is_none()) {
@@ -94,7 +98,6 @@ impl Armed {
         kept.map_err(|why| Refusal::NotArmed(vec![why]))?;
         lease::grant(&switch, keep, now, inner.safety.lease);
         let observed = entry.card().observed;
-        let laid = switch.clone();
         let who = Identity { id: entry.id.clone(), seed: entry.seed, switch, observed };
         let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
         {
@@ -107,7 +110,7 @@ impl Armed {
         let evidence = Arc::new(Evidence::new(anchor, &actives, observed));
         inner.runs.insert(entry.id.clone(), evidence.clone());
         let mut run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
-        let looks = Looks { turns: resolved.turns.clone(), guards: lay(&mut run, inner, &entry, &resolved, &laid) };
+        let looks = Looks { turns: resolved.turns.clone(), guards: run.lay(&wires, &resolved.watching) };
         let found = sync_channel(entry.checked.probes.len().max(1));
         let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
         inner.audit.write(start_of(&entry)).map_err(|why| {
@@ -177,6 +180,7 @@ impl Running {
 
     fn inputs(&self, inner: &Inner, now: Now) -> Inputs {
         let switch = self.entry.switch();
+        let is_on = switch.as_ref().is_some_and(|switch| switch.is_on(now)); // before asking what may have ended it
         let (timeline, marked) = {
             let mut card = self.entry.card();
             card.opened(now.mono);
@@ -187,8 +191,8 @@ impl Running {
             marked,
             figures: self.figures(inner),
             found: self.found.1.try_iter().collect(),
-            ended: self.entry.ending().or_else(|| unwitnessed(inner, now)),
-            is_on: switch.as_ref().is_some_and(|switch| switch.is_on(now)),
+            ended: self.entry.ending().or_else(|| self.fallen(now)).or_else(|| unwitnessed(inner, now)),
+            is_on,
             against: self.against_more(inner),
             lease: switch.as_ref().map_or(NEVER, |switch| switch.lease()),
             limit: switch.as_ref().map_or(NEVER, |switch| switch.limit()),
@@ -201,6 +205,18 @@ impl Running {
             return None;
         }
         inner.may_expose().err().map(|refusal| refusal.to_string())
+    }
+
+    /// A fault has panicked on a connection: its experiment is off since, and is not to go on.
+    fn fallen(&self, now: Now) -> Option<Ending> {
+        let tenants = self.entry.tenants(|tenants| tenants.clone());
+        let mut actives = self.actives.iter().flatten().chain(tenants.iter().map(|tenant| &tenant.active));
+        let fallen = actives.find(|active| active.tally.panicked.load(Ordering::Acquire) > 0)?;
+        let reason = format!(
+            "fault `{}` failed on a connection of `{}` (a bug); everything it did is lifted",
+            fallen.name.fault, fallen.name.proxy
+        );
+        Some(Ending { cause: Cause::Failure, reason, at: now.mono })
     }
 
     fn figures(&self, inner: &Inner) -> Vec<Option<Figures>> {
@@ -302,30 +318,35 @@ impl Running {
     }
 }
 
-/// Lays the guards of a run into the data path: what to count with on which proxy.
-fn lay(
-    run: &mut Run,
-    inner: &Inner,
-    entry: &Entry,
-    resolved: &Resolved,
-    switch: &Arc<Switch>,
-) -> Vec<(Arc<str>, Arc<Tripwire>)> {
+/// The guards of a run in the data path, one for each that the workers can decide.
+fn lay(inner: &Inner, entry: &Entry, resolved: &Resolved, switch: &Arc<Switch>) -> Vec<Option<Arc<Tripwire>>> {
     let wake = inner.wake.clone();
     let laying = Laying {
         switch,
         from: resolved.schedule.first_open,
         observed: entry.card().observed,
         bell: Arc::new(move || wake.notify_one()),
-        workers: inner.plane.cell().shards().len(),
+        lanes: inner.plane.cell().shards().len().max(entry.checked.workloads.len()),
     };
-    let mut laid = Vec::new();
-    for ((guard, spec), wiring) in run.guards.iter_mut().zip(&entry.checked.guards).zip(&resolved.watching.wirings) {
-        let Some(wiring) = wiring else { continue };
-        let wire = laying.lay(spec, wiring);
-        guard.lay(wire.clone());
-        laid.extend(wiring.proxies.iter().map(|proxy| (proxy.clone(), wire.clone())));
-    }
-    laid
+    let guards = entry.checked.guards.iter().zip(&resolved.watching.wirings);
+    guards.map(|(spec, wiring)| wiring.as_ref().map(|wiring| laying.lay(spec, wiring))).collect()
+}
+
+/// Tells the guards that look at it what a workload feels; none: no guard does.
+fn felt(inner: &Inner, resolved: &Resolved, wires: &[Option<Arc<Tripwire>>], workload: usize) -> Option<Felt> {
+    let wires = wires.iter().zip(&resolved.watching.wirings);
+    let looking =
+        wires.filter(|(_, wiring)| wiring.as_ref().is_some_and(|wiring| wiring.workloads.contains(&workload)));
+    let looking: Vec<Arc<Tripwire>> = looking.filter_map(|(wire, _)| wire.clone()).collect();
+    let clock = inner.plane.clock().clone();
+    let told = move |events: &[Event]| {
+        let now = clock.now();
+        for wire in &looking {
+            events.iter().for_each(|event| wire.count(workload, *event, now));
+        }
+    };
+    let any = resolved.watching.wirings.iter().flatten().any(|wiring| wiring.workloads.contains(&workload));
+    any.then(|| Arc::new(told) as Felt)
 }
 
 /// The record of a start, by whoever starts it.

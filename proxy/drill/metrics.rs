@@ -32,7 +32,8 @@ impl Watch {
     /// The word that a report puts beside a figure.
     pub(crate) fn label(&self, metric: Metric) -> &'static str {
         match metric {
-            Metric::ConnectionErrorRate | Metric::ActiveConnections => "connection",
+            Metric::Waiting if self.http => "request",
+            Metric::ConnectionErrorRate | Metric::ActiveConnections | Metric::Waiting => "connection",
             _ if self.workloads.is_empty() && !self.http => "turn",
             _ => "request",
         }
@@ -44,7 +45,7 @@ impl Watch {
             Metric::ErrorRate if self.workloads.is_empty() && !self.http => {
                 Some("error_rate needs a workload or an HTTP proxy; on TCP there is connection_error_rate")
             }
-            Metric::ConnectionErrorRate | Metric::ActiveConnections if self.proxies.is_empty() => {
+            Metric::ConnectionErrorRate | Metric::ActiveConnections | Metric::Waiting if self.proxies.is_empty() => {
                 Some("no proxy of squall is watched")
             }
             _ if self.workloads.is_empty() && self.proxies.is_empty() => {
@@ -77,6 +78,8 @@ pub(crate) struct Figures {
     pub(crate) broken: u64,
     /// Connections open now.
     pub(crate) active: u64,
+    /// Connections, or exchanges, that wait for their upstream now.
+    pub(crate) waiting: u64,
 }
 
 impl Figures {
@@ -93,6 +96,7 @@ impl Figures {
         self.accepted += reading.accepted;
         self.broken += reading.failed();
         self.active += reading.active;
+        self.waiting += reading.waiting;
         if turns {
             self.latency.merge(&reading.turns);
             let http = &reading.http;
@@ -112,6 +116,7 @@ impl Figures {
             accepted: self.accepted.saturating_sub(earlier.accepted),
             broken: self.broken.saturating_sub(earlier.broken),
             active: self.active,
+            waiting: self.waiting,
         }
     }
 
@@ -124,6 +129,7 @@ impl Figures {
         self.accepted += other.accepted;
         self.broken += other.broken;
         self.active = other.active;
+        self.waiting = other.waiting;
     }
 
     /// Events in all: requests, or turns, or connections, whichever are most.
@@ -136,7 +142,7 @@ impl Figures {
         match metric {
             Metric::ErrorRate => Some(self.ok + self.failed),
             Metric::ConnectionErrorRate => Some(self.accepted),
-            Metric::Throughput | Metric::ActiveConnections => None,
+            Metric::Throughput | Metric::ActiveConnections | Metric::Waiting => None,
             _ => Some(self.latency.len()),
         }
     }
@@ -148,6 +154,7 @@ impl Figures {
             Metric::ErrorRate => share(self.failed, self.ok + self.failed),
             Metric::ConnectionErrorRate => share(self.broken, self.accepted.max(self.broken)),
             Metric::ActiveConnections => Some(self.active as f64),
+            Metric::Waiting => Some(self.waiting as f64),
             Metric::Throughput if length == 0 => None,
             Metric::Throughput => Some(self.latency.len() as f64 / (length as f64 / SECOND as f64)),
             Metric::Recovery => None,
@@ -196,6 +203,7 @@ pub(crate) fn word(metric: Metric) -> &'static str {
         Metric::P999 => "p99.9",
         Metric::Throughput => "throughput",
         Metric::ActiveConnections => "active_connections",
+        Metric::Waiting => "waiting",
         Metric::Recovery => "recovery",
     }
 }
@@ -205,7 +213,7 @@ pub(crate) fn show(metric: Metric, value: f64) -> String {
     match metric {
         Metric::ErrorRate | Metric::ConnectionErrorRate => format!("{:.2} %", value * 100.0),
         Metric::Throughput => format!("{value:.1}/s"),
-        Metric::ActiveConnections => format!("{value:.0}"),
+        Metric::ActiveConnections | Metric::Waiting => format!("{value:.0}"),
         Metric::Recovery => format!("{:.2} s", value / 1e9),
         _ => format!("{:.1} ms", value / 1e6),
     }

@@ -1,7 +1,10 @@
 //! The core of a run, without I/O and on whatever time it is given: readings in, effects out.
 
+use std::sync::Arc;
+
 use squall_core::scenario::{Checked, ExpectSpec, GuardAction, Metric, StepSpec};
 use squall_core::time::{Now, SECOND, Time};
+use squall_core::tripwire::Tripwire;
 
 use crate::before::Before;
 use crate::guard::Guard;
@@ -214,6 +217,21 @@ impl Run {
         }
     }
 
+    /// Has its guards fire in the data path, where they can. Gives which looks at which proxy.
+    pub(crate) fn lay(
+        &mut self,
+        wires: &[Option<Arc<Tripwire>>],
+        watching: &Watching,
+    ) -> Vec<(Arc<str>, Arc<Tripwire>)> {
+        let mut on = Vec::new();
+        for ((guard, wire), wiring) in self.guards.iter_mut().zip(wires).zip(&watching.wirings) {
+            let (Some(wire), Some(wiring)) = (wire, wiring) else { continue };
+            guard.lay(wire.clone());
+            on.extend(wiring.proxies.iter().map(|proxy| (proxy.clone(), wire.clone())));
+        }
+        on
+    }
+
     /// Takes in what has happened by `now` and says what is to be done. Nothing comes after [`Effect::End`].
     pub(crate) fn tick(&mut self, now: Now, inputs: &Inputs) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -234,6 +252,10 @@ impl Run {
     /// Takes the final figures in: what was under way when it ended, at `at`, has come back.
     pub(crate) fn settle(&mut self, at: Time, figures: &[Option<Figures>]) {
         self.look(at, None, figures);
+        let observed = self.observed;
+        let aborting = self.guards.iter_mut().filter(|guard| guard.action == GuardAction::Abort && !observed);
+        let late: Vec<String> = aborting.filter_map(|guard| Some(guard.tripped()?.0)).collect();
+        self.refuting.extend(late); // they fired while it came to its end
     }
 
     /// The run's age when the timeline came to `at`, ns; none: it has not come there.

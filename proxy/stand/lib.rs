@@ -13,7 +13,7 @@ mod workload;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use squall_core::plane::{Service, Stand, Workload};
+use squall_core::plane::{Felt, Service, Stand, Workload};
 use squall_core::scenario::{ServiceSpec, WorkloadSpec};
 
 /// The stand on this machine: services on its own sockets, load over its own connections.
@@ -31,7 +31,8 @@ impl Stand for LocalStand {
         target: &str,
         seed: u64,
         injected: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+        felt: Option<Felt>,
     ) -> Result<Box<dyn Workload>, String> {
-        workload::start(spec, target, seed, injected)
+        workload::start(spec, target, seed, injected, felt)
     }
 }

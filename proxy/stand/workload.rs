@@ -15,7 +15,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use squall_core::plane::{Workload, WorkloadReading};
+use squall_core::plane::{Felt, Workload, WorkloadReading};
 use squall_core::scenario::{WorkloadKind, WorkloadSpec};
 use tokio::sync::watch;
 
@@ -43,13 +43,14 @@ pub(crate) fn start(
     target: &str,
     seed: u64,
     injected: Injected,
+    felt: Option<Felt>,
 ) -> Result<Box<dyn Workload>, String> {
+    let figures = Figures::new(spec.kind.weights().len(), felt);
     let running = match &spec.kind {
-        WorkloadKind::Http(requests) => {
-            HttpClient::new(requests, spec, target).and_then(|client| run(client, spec, target, seed, injected))
-        }
-        WorkloadKind::Tcp(requests) => run(tcp::TcpClient::new(requests), spec, target, seed, injected),
-        WorkloadKind::Udp { size } => run_datagrams(*size, spec, target, seed),
+        WorkloadKind::Http(requests) => HttpClient::new(requests, spec, target)
+            .and_then(|client| run(client, spec, target, (seed, injected), figures)),
+        WorkloadKind::Tcp(requests) => run(tcp::TcpClient::new(requests), spec, target, (seed, injected), figures),
+        WorkloadKind::Udp { size } => run_datagrams(*size, spec, target, seed, figures),
     };
     let running = running.map_err(|why| format!("workload `{}`: {why}", spec.name))?;
     Ok(Box::new(running))
@@ -59,8 +60,8 @@ fn run<C: Client>(
     client: C,
     spec: &WorkloadSpec,
     target: &str,
-    seed: u64,
-    injected: Injected,
+    (seed, injected): (u64, Injected),
+    figures: Figures,
 ) -> Result<Running, String> {
     let terms = Terms {
         addresses: addresses(spec, target)?,
@@ -69,17 +70,23 @@ fn run<C: Client>(
         connections: spec.connections.map(|kept| usize::try_from(kept).unwrap_or(usize::MAX)),
         injected,
     };
-    launch(spec, seed, move |figures, generator, timer, going| async move {
+    launch(spec, seed, figures, move |figures, generator, timer, going| async move {
         Dispatcher::new(client, terms, figures).run(generator, timer, going).await;
     })
 }
 
-fn run_datagrams(size: usize, spec: &WorkloadSpec, target: &str, seed: u64) -> Result<Running, String> {
+fn run_datagrams(
+    size: usize,
+    spec: &WorkloadSpec,
+    target: &str,
+    seed: u64,
+    figures: Figures,
+) -> Result<Running, String> {
     let count = spec.connections.map_or(1, |count| usize::try_from(count).unwrap_or(usize::MAX));
     let sockets = datagrams::sockets(&addresses(spec, target)?, count);
     let sockets = sockets.map_err(|error| format!("can not send datagrams to {target}: {error}"))?;
     let timeout = spec.timeout;
-    launch(spec, seed, move |figures, generator, timer, going| async move {
+    launch(spec, seed, figures, move |figures, generator, timer, going| async move {
         figures.datagrams(|_| ()); // there are some, be it none lost
         match Datagrams::new(sockets, size, timeout, seed, figures) {
             Ok(datagrams) => datagrams.run(generator, timer, going).await,
@@ -106,10 +113,11 @@ fn addresses(spec: &WorkloadSpec, target: &str) -> Result<Vec<SocketAddr>, Strin
 fn launch<F: Future<Output = ()>>(
     spec: &WorkloadSpec,
     seed: u64,
+    figures: Figures,
     main: impl FnOnce(Arc<Figures>, Generator, Timer, watch::Receiver<bool>) -> F + Send + 'static,
 ) -> Result<Running, String> {
     let generator = Generator::new(spec.rate.clone(), spec.arrivals, &spec.kind.weights(), seed, &spec.name);
-    let figures = Arc::new(Figures::new(spec.kind.weights().len()));
+    let figures = Arc::new(figures);
     let (go, going) = watch::channel(true);
     let counted = Arc::clone(&figures);
     let main = move |timer| main(counted, generator, timer, going);

@@ -1,7 +1,7 @@
 //! Figures of one proxy on one worker: only that worker writes them, so a plain store is enough.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use squall_core::fault::Flow;
 use squall_core::http::StatusCode;
@@ -24,11 +24,30 @@ impl Count {
     }
 }
 
+/// Somebody waits for an upstream, until this is dropped.
+pub(crate) struct Waiting(Arc<Meter>);
+
+impl Waiting {
+    pub(crate) fn begin(meter: &Arc<Meter>) -> Waiting {
+        meter.waits.add(1);
+        Waiting(meter.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waited.add(1);
+    }
+}
+
 /// See [`Reading`].
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     pub(crate) accepted: Count,
     pub(crate) ended: Count,
+    /// Waits for an upstream, begun and over.
+    pub(crate) waits: Count,
+    pub(crate) waited: Count,
     pub(crate) connect_failed: Count,
     pub(crate) reset_by_client: Count,
     pub(crate) reset_by_server: Count,
@@ -100,6 +119,8 @@ impl Meter {
         let accepted = self.accepted.read();
         reading.accepted += accepted;
         reading.active += accepted.saturating_sub(ended);
+        let waited = self.waited.read(); // before those that began, as above
+        reading.waiting += self.waits.read().saturating_sub(waited);
         reading.connect_failed += self.connect_failed.read();
         reading.reset_by_client += self.reset_by_client.read();
         reading.reset_by_server += self.reset_by_server.read();

@@ -32,6 +32,7 @@ use crate::clock::SystemClock;
 use crate::dial::{Dialling, dial};
 use crate::http::{self, Origin};
 use crate::lane::{Broken, Lane};
+use crate::meter::Waiting;
 use crate::original::{self, Ticket};
 use crate::reset;
 use crate::socket::{Socket, has_hung_up};
@@ -58,7 +59,7 @@ enum Stage {
     /// What the client says first tells what it speaks; until then.
     Sniff(Time),
     /// The upstream is being reached.
-    Dial(Dialling),
+    Dial { dialling: Dialling, _waiting: Waiting },
     /// The upstream is told whom the connection stands for.
     Greeting(Vec<u8>),
     /// The upstream is asked for TLS in PostgreSQL's protocol, as the client has asked squall: bytes sent, and until when it
@@ -269,7 +270,7 @@ impl Conn {
                 Stage::Hello(_) => self.poll_hello(cx),
                 Stage::Gate => self.poll_gate(cx),
                 Stage::Sniff(_) => self.poll_sniff(cx),
-                Stage::Dial(_) => self.poll_dial(cx),
+                Stage::Dial { .. } => self.poll_dial(cx),
                 Stage::Greeting(_) => self.poll_greeting(cx),
                 Stage::Asking { .. } => self.poll_asking(cx),
                 Stage::Open => self.poll_open(cx),
@@ -445,7 +446,7 @@ impl Conn {
     fn begin(&mut self) -> Stage {
         self.wake_at(None);
         match self.begin_to_dial() {
-            Ok(dialling) => Stage::Dial(dialling),
+            Ok(dialling) => Stage::Dial { dialling, _waiting: Waiting::begin(&self.local.meter) },
             Err(error) => self.dialled(Err(error)),
         }
     }
@@ -494,7 +495,7 @@ impl Conn {
     /// A client that resets meanwhile is told from an upstream that can not be reached. One that only closes its side may
     /// still wait for an answer.
     fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Stage> {
-        let Stage::Dial(dialling) = &mut self.stage else { return Poll::Ready(Stage::Done) };
+        let Stage::Dial { dialling, .. } = &mut self.stage else { return Poll::Ready(Stage::Done) };
         if let Poll::Ready(dialled) = dialling.poll(cx) {
             return Poll::Ready(self.dialled(dialled));
         }

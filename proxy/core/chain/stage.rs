@@ -446,7 +446,7 @@ impl Stage {
             exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
-        let act = active.fault.stream(cx, &offer);
+        let act = active.ask(|fault| fault.stream(cx, &offer));
         unit.report(Some(self.flow), moment);
         act
     }
@@ -468,7 +468,7 @@ impl Stage {
             exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
-        unit.active.fault.alarm(cx)
+        unit.active.ask(|fault| fault.alarm(cx))
     }
 
     /// Asks the fault about the connection being opened, with the memory of this direction.

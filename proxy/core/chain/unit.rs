@@ -352,7 +352,7 @@ impl Unit {
             exchange: moment.talk.dialogue(),
             injected: moment.injected,
         };
-        let ruling = self.active.fault.exchange(cx, asked);
+        let ruling = self.active.ask(|fault| fault.exchange(cx, asked));
         self.report(None, moment);
         ruling
     }
@@ -378,7 +378,7 @@ impl Unit {
             exchange: None,
             injected: moment.injected,
         };
-        let gate = self.active.fault.open(cx, opening);
+        let gate = self.active.ask(|fault| fault.open(cx, opening));
         self.report(None, moment);
         gate
     }

@@ -76,7 +76,7 @@ pub(crate) fn value(reader: &mut Reader, table: &Table, path: &str, key: &str, m
         Metric::ErrorRate | Metric::ConnectionErrorRate => {
             reader.value::<Percentage>(table, path, key).map(|share| share.0 / 100.0)
         }
-        Metric::Throughput | Metric::ActiveConnections => {
+        Metric::Throughput | Metric::ActiveConnections | Metric::Waiting => {
             let value = reader.value::<f64>(table, path, key)?;
             if value < 0.0 {
                 reader.error(table, path, key, "this figure is never negative");
@@ -203,6 +203,13 @@ fn path_of(table: &Table, index: usize) -> String {
     }
 }
 
+/// Refuses outside guards what only they can watch.
+pub(crate) fn only_for_guards(reader: &mut Reader, table: &Table, path: &str, metric: Metric) {
+    if metric == Metric::Waiting {
+        reader.error(table, path, "metric", "`waiting` is looked at as it is now: only a guard can watch it");
+    }
+}
+
 /// A metric as it is written.
 pub(crate) fn word(metric: Metric) -> String {
     serde_json::to_value(metric).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
@@ -218,6 +225,7 @@ pub(crate) fn expect(reader: &mut Reader, table: &Table, index: usize, scene: &S
     let proxy = draft.proxy.as_deref();
     proxy_of(reader, table, &path, proxy, scene);
     scene.check(reader, table, &path, "metric", draft.metric, proxy);
+    only_for_guards(reader, table, &path, draft.metric);
     let below = value(reader, table, &path, "below", draft.metric);
     let above = value(reader, table, &path, "above", draft.metric);
     if !table.has("below") && !table.has("above") {

@@ -1,7 +1,7 @@
 //! `[[step]]` and `[[before]]`: what people do in a drill, and what must hold before it touches anything.
 
 use super::draft::{BeforeDraft, StepDraft};
-use super::judge::{Scene, proxy_of, value};
+use super::judge::{Scene, only_for_guards, proxy_of, value};
 use super::node::Table;
 use super::reader::{Reader, item};
 use super::words;
@@ -95,6 +95,7 @@ pub(crate) fn before(
             }
             let proxy = draft.proxy.as_deref();
             proxy_of(reader, table, &path, proxy, scene);
+            only_for_guards(reader, table, &path, metric);
             scene.check(reader, table, &path, "metric", metric, proxy);
             let (below, above) =
                 (value(reader, table, &path, "below", metric), value(reader, table, &path, "above", metric));

@@ -14,32 +14,39 @@ use crate::metrics::{Watch, beyond_quantile};
 pub(crate) struct Wiring {
     pub(crate) source: Source,
     pub(crate) limit: Limit,
-    /// Where it counts.
+    /// Where it counts: on proxies, or what workloads feel.
     pub(crate) proxies: Vec<Arc<str>>,
+    pub(crate) workloads: Vec<usize>,
 }
 
 /// What of a guard the workers can decide; none: only a look at figures can. `objective`: of the slo of its proxies.
 pub(crate) fn wiring(spec: &GuardSpec, watch: &Watch, objective: Option<f64>) -> Option<Wiring> {
-    let proxies = watch.proxies.clone();
     let units = if watch.http { Source::Requests } else { Source::Connections };
     let share = |above| Limit::Share { above, min_events: spec.min_events };
-    let is_felt_by_load = !watch.workloads.is_empty();
+    // harm on a proxy that is named is that proxy's, and so is its budget; else load, where there is any, tells what is felt
+    let is_proxys = match spec.condition {
+        GuardCondition::Threshold { metric: Metric::ConnectionErrorRate, .. } | GuardCondition::Burn(_) => true,
+        GuardCondition::Harm(_) => spec.proxy.is_some(),
+        GuardCondition::Threshold { .. } => false,
+    };
+    let is_felt = !is_proxys && !watch.workloads.is_empty();
     let (source, limit) = match spec.condition {
         GuardCondition::Burn(rate) => (units, Limit::Burn { rate, budget: budget(objective?) }),
-        GuardCondition::Harm(allowed) => (units, Limit::Harm(allowed)),
+        GuardCondition::Harm(allowed) => (if is_felt { Source::Requests } else { units }, Limit::Harm(allowed)),
         GuardCondition::Threshold { metric: Metric::ConnectionErrorRate, above, .. } => {
             (Source::Connections, share(above?))
         }
-        GuardCondition::Threshold { metric: Metric::ErrorRate, above, .. } if !is_felt_by_load => {
-            (Source::Requests, share(above?))
-        }
-        GuardCondition::Threshold { metric, above, .. } if !is_felt_by_load => {
+        GuardCondition::Threshold { metric: Metric::ErrorRate, above, .. } => (Source::Requests, share(above?)),
+        GuardCondition::Threshold { metric, above, .. } => {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a duration, as it was parsed
             (Source::Answers(above? as Time), share(beyond_quantile(metric)?))
         }
-        GuardCondition::Threshold { .. } => return None,
     };
-    Some(Wiring { source, limit, proxies })
+    let (proxies, workloads) = match is_felt {
+        true => (Vec::new(), watch.workloads.clone()),
+        false => (watch.proxies.clone(), Vec::new()),
+    };
+    Some(Wiring { source, limit, proxies, workloads })
 }
 
 /// Who is switched off, and who is told.
@@ -50,8 +57,8 @@ pub(crate) struct Laying<'a> {
     /// Nothing acts: guards only say what they would have done.
     pub(crate) observed: bool,
     pub(crate) bell: Bell,
-    /// How many workers count.
-    pub(crate) workers: usize,
+    /// How many workers count, or workloads, if these are more.
+    pub(crate) lanes: usize,
 }
 
 impl Laying<'_> {
@@ -72,6 +79,6 @@ impl Laying<'_> {
             from: self.from,
             bell: self.bell.clone(),
         };
-        Arc::new(Tripwire::new(guarding, self.workers))
+        Arc::new(Tripwire::new(guarding, self.lanes))
     }
 }

@@ -11,9 +11,12 @@ use std::time::{Duration, SystemTime};
 use squall_core::cell::{Cell, Shard};
 use squall_core::observe::{Histogram, Reading};
 use squall_core::plan::FaultRef;
-use squall_core::plane::{DataPlane, PlaneError, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading};
+use squall_core::plane::{
+    DataPlane, Felt, PlaneError, ProxyInfo, Service, ServiceReading, Stand, Workload, WorkloadReading,
+};
 use squall_core::scenario::{ProxySpec, ServiceSpec, WorkloadSpec};
 use squall_core::time::{Clock, MILLI, Now, SECOND, Time};
+use squall_core::tripwire::Event;
 
 use crate::audit::{self, Audit, Record, Sink};
 
@@ -216,6 +219,8 @@ pub(crate) struct Doubles {
     pub(crate) alive: Arc<AtomicU64>,
     /// The next look at a workload panics.
     pub(crate) panics: Arc<AtomicBool>,
+    /// Who wants to be told of requests.
+    pub(crate) felt: Mutex<Vec<Felt>>,
     /// Workloads can't be started.
     pub(crate) broken: AtomicBool,
 }
@@ -223,9 +228,22 @@ pub(crate) struct Doubles {
 impl Doubles {
     /// Requests answered after 10 ms.
     pub(crate) fn answered(&self, n: u64) {
-        let mut seen = self.seen.lock().unwrap();
-        seen.ok += n;
-        (0..n).for_each(|_| seen.latency.add(10 * MILLI));
+        {
+            let mut seen = self.seen.lock().unwrap();
+            seen.ok += n;
+            (0..n).for_each(|_| seen.latency.add(10 * MILLI));
+        }
+        let felt = self.felt.lock().unwrap().clone();
+        felt.iter().for_each(|felt| {
+            (0..n).for_each(|_| felt(&[Event::Took(10 * MILLI), Event::Request { failed: false }]));
+        });
+    }
+
+    /// Requests that fail, and that no fault ended.
+    pub(crate) fn failed(&self, n: u64) {
+        self.seen.lock().unwrap().failed += n;
+        let felt = self.felt.lock().unwrap().clone();
+        felt.iter().for_each(|felt| (0..n).for_each(|_| felt(&[Event::Request { failed: true }])));
     }
 
     fn add(&self) -> Alive {
@@ -271,10 +289,12 @@ impl Stand for Doubles {
         _: &str,
         _: u64,
         _: Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>,
+        felt: Option<Felt>,
     ) -> Result<Box<dyn Workload>, String> {
         if self.broken.load(Ordering::SeqCst) {
             return Err("no descriptors left".into());
         }
+        self.felt.lock().unwrap().extend(felt);
         Ok(Box::new(self.add()))
     }
 }

@@ -181,6 +181,35 @@ fn an_alert_and_an_observation_switch_nothing_off() {
 }
 
 #[test]
+fn what_a_workload_feels_spends_an_allowance_that_names_no_proxy() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("harm", Metric::ErrorRate, 0.0).harm(5)));
+    rig.go(2.0);
+    fail(&rig, 50, 0); // connections of the proxy: the workload tells what is felt
+    let switch = rig.actives("p")[0].switch.clone();
+    rig.doubles.failed(4);
+    assert!(switch.is_on(rig.plane.hand.now()));
+    rig.doubles.failed(1);
+    assert!(switch.is_over(rig.plane.hand.now()), "nobody has looked yet");
+    assert_eq!(rig.over(&id).reason.as_deref(), Some("guard `harm`: harm is 5, limit 5"));
+    assert_eq!(rig.engine.report(&id).unwrap().0["guards"][0]["source"], json!("request"));
+}
+
+#[test]
+fn a_threshold_on_what_a_workload_feels_fires_on_the_request() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("errors", Metric::ErrorRate, 0.2)));
+    rig.go(2.0);
+    let switch = rig.actives("p")[0].switch.clone();
+    rig.doubles.failed(50);
+    assert!(switch.is_on(rig.plane.hand.now()), "50 of 250");
+    rig.doubles.failed(1);
+    assert!(switch.is_over(rig.plane.hand.now()));
+    let reason = rig.over(&id).reason.unwrap();
+    assert!(reason.starts_with("guard `errors`: error_rate is 20.32 %"), "{reason}");
+}
+
+#[test]
 fn a_guard_on_a_proxy_without_faults_sees_the_harm_that_spreads() {
     let mut rig = rig();
     let words = scenario("s").fault(super::fault("late").on("q").window(super::window(1, 2))).guard(harm(2));

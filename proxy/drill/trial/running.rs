@@ -29,7 +29,7 @@ const AT_MOST: Duration = Duration::from_secs(20);
 
 pub(super) struct Rig {
     pub(super) plane: Arc<Plane>,
-    doubles: Arc<Doubles>,
+    pub(super) doubles: Arc<Doubles>,
     pub(super) engine: Engine,
     runs: Vec<Running>,
     ledger: Ledger,
@@ -1002,6 +1002,26 @@ fn a_near_miss_is_in_report_events_and_log() {
     assert!(text.contains(" %: near miss**"), "{text}");
     assert_eq!(rig.told("near").len(), 1);
     assert!(logged(&rig).iter().any(|(action, object, _)| action == "near" && *object == id));
+}
+
+#[test]
+fn a_fault_that_panics_ends_its_run_with_its_name_and_leaves_the_others_alone() {
+    let mut rig = rig();
+    let other = rig.engine.resident("toxics", None, None).unwrap();
+    other.add(fault("early").checked_alone()).unwrap();
+    let id = rig.start(short());
+    rig.go(2.0);
+    let fallen = rig.actives("p").into_iter().find(|active| *active.name.experiment == *id).unwrap();
+    // what the chain does when a hook panics: the worker's own test has the panic
+    fallen.tally.panicked.fetch_add(1, Ordering::SeqCst);
+    fallen.switch.end();
+    rig.go(0.05);
+    let view = rig.over(&id);
+    assert_eq!((view.state, view.verdict), (State::Failed, Some(Verdict::Invalid)));
+    assert!(view.reason.unwrap().starts_with("fault `late` failed on a connection of `p` (a bug)"));
+    assert!(other.renew() && !rig.plane.cell().plan().load().is_empty(), "the other one goes on");
+    let ends: Vec<String> = logged(&rig).into_iter().filter(|(action, ..)| action == "end").map(|end| end.2).collect();
+    assert!(ends.len() == 1 && ends[0].contains("failed: invalid") && ends[0].contains("`late`"), "{ends:?}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn resets(spec: &WorkloadSpec, by_fault: fn(usize) -> bool) -> squall_core::plan
         reset(stream);
     });
     let told = Arc::new(move |local| injected.lock().unwrap().contains(&local));
-    let load = LocalStand.workload(spec, &server.to_string(), 7, told).unwrap();
+    let load = LocalStand.workload(spec, &server.to_string(), 7, told, None).unwrap();
     complete(&*load, spec)
 }
 
@@ -168,7 +168,7 @@ fn finish_waits_no_longer_than_its_limit() {
 #[test]
 fn what_can_not_be_sent_is_said_at_the_start() {
     let refused = |spec: WorkloadSpec, target: &str| {
-        LocalStand.workload(&spec, target, 7, Arc::new(|_| false)).map(|load| load.reading()).unwrap_err()
+        LocalStand.workload(&spec, target, 7, Arc::new(|_| false), None).map(|load| load.reading()).unwrap_err()
     };
     let target = "127.0.0.1:9";
     let with = |method: &str, header: &str| {

@@ -97,7 +97,7 @@ fn spec(kind: WorkloadKind) -> WorkloadSpec {
 }
 
 pub(super) fn start(spec: &WorkloadSpec, target: SocketAddr) -> Box<dyn Workload> {
-    LocalStand.workload(spec, &target.to_string(), 7, Arc::new(|_| false)).unwrap()
+    LocalStand.workload(spec, &target.to_string(), 7, Arc::new(|_| false), None).unwrap()
 }
 
 /// Runs a load that ends by itself, to its end; returns the final figures.

@@ -3,8 +3,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use squall_core::plane::{DatagramReading, RequestReading, WorkloadReading};
+use squall_core::plane::{DatagramReading, Felt, RequestReading, WorkloadReading};
 use squall_core::time::Time;
+use squall_core::tripwire::Event;
 
 use super::failure::Failure;
 
@@ -12,6 +13,8 @@ use super::failure::Failure;
 pub(super) struct Figures {
     counts: Mutex<Counts>,
     over: Condvar,
+    /// Told of each request with the counts still held: one at a time.
+    felt: Option<Felt>,
 }
 
 #[derive(Default)]
@@ -24,8 +27,8 @@ struct Counts {
 
 impl Figures {
     /// For so many different requests; one alone has no figures of its own.
-    pub(super) fn new(requests: usize) -> Figures {
-        let figures = Figures::default();
+    pub(super) fn new(requests: usize, felt: Option<Felt>) -> Figures {
+        let figures = Figures { felt, ..Figures::default() };
         if requests > 1 {
             figures.counts().reading.requests = vec![RequestReading::default(); requests];
         }
@@ -48,6 +51,7 @@ impl Figures {
         let mut counts = self.counts();
         counts.queued -= 1;
         counts.reading.unsent += 1;
+        self.tell(&[Event::Request { failed: true }]);
     }
 
     /// One that waited is under way.
@@ -72,6 +76,7 @@ impl Figures {
             own.ok += 1;
             own.latency.add(latency);
         }
+        self.tell(&[Event::Took(latency), Event::Request { failed: false }]);
     }
 
     /// One failed for good.
@@ -87,6 +92,7 @@ impl Figures {
             format!("injected: {why}")
         } else {
             reading.failed += 1;
+            self.tell(&[Event::Request { failed: true }]);
             why.to_string()
         };
         *reading.reasons.entry(reason).or_default() += 1;
@@ -112,6 +118,12 @@ impl Figures {
         let mut counts = self.counts();
         counts.reading.unsent += std::mem::take(&mut counts.queued);
         counts.reading.clone()
+    }
+
+    fn tell(&self, events: &[Event]) {
+        if let Some(felt) = &self.felt {
+            felt(events);
+        }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {

@@ -25,6 +25,7 @@ use super::reach::{Origin, Reached, reach};
 use super::told::Told;
 use super::watch::Watcher;
 use crate::clock::SystemClock;
+use crate::meter::Waiting;
 
 /// Bytes of an answer that are kept until the upstream has said everything, where a fault asks for that.
 const KEPT: usize = 1 << 20;
@@ -216,10 +217,12 @@ impl<C: Client> Exchange<'_, C> {
     /// `rested`: over a connection that has carried an exchange before, if there is one.
     async fn connect(&mut self, rested: bool) -> Result<Reached, Halt> {
         let mut reaching = reach(self.watcher, self.brought.from, rested).map_err(Halt::Failed)?;
+        let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(reached) = reaching.poll(self.watcher, cx) {
                 return Poll::Ready(reached.map(|reached| reached.tapped(&self.watcher.local)).map_err(Halt::Failed));
             }
+            waiting.get_or_insert_with(|| Waiting::begin(&self.watcher.local.meter));
             self.client.poll_left(cx).map(|()| Err(Halt::Client))
         })
         .await

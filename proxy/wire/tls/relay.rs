@@ -23,6 +23,7 @@ use super::{Failure, Shaken};
 use crate::clock::SystemClock;
 use crate::dial::{Upstream, dial};
 use crate::http::{Counted, Io, Origin, Stream, Task, Watcher, go_on, greeting};
+use crate::meter::Waiting;
 use crate::original::Ticket;
 use crate::plane::Target;
 use crate::pump::sniff::{self, Told};
@@ -271,6 +272,7 @@ impl Relay {
             dial(&local.proxy, target, &worker.common, self.from.client, self.from.destination).map_err(unreached)?;
         let own = dialling.one().filter(|_| self.from.destination.is_some());
         let leaving = own.map(|socket| worker.common.leaving.note(socket)).transpose().map_err(unreached)?;
+        let _waiting = Waiting::begin(&local.meter);
         let until = dialling.until();
         self.watcher.set_deadline(until);
         let dialled = poll_fn(|cx| match dialling.poll(cx) {

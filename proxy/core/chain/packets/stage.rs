@@ -301,7 +301,7 @@ impl Stage {
             exchange: None,
             injected: moment.injected,
         };
-        let packet = active.fault.packet(cx, &datagram);
+        let packet = active.ask(|fault| fault.packet(cx, &datagram));
         unit.report(Some(self.flow), moment);
         packet
     }

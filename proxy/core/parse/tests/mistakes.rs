@@ -210,6 +210,8 @@ const OTHERS: &[(&str, &str)] = &[
         "at least 10 bad events",
     ),
     ("[[guard]]\nmetric = \"recovery\"\nabove = \"5s\"", "no guard can watch it"),
+    ("[[expect]]\nmetric = \"waiting\"\nbelow = 3", "only a guard can watch it"),
+    ("[[before]]\nmetric = \"waiting\"\nbelow = 3", "only a guard can watch it"),
     ("[[expect]]\nmetric = \"p99\"\nbelow = \"1s\"\nabove = \"2s\"", "nothing is both"),
     ("[[before]]\nfor = \"5s\"", "either a `metric` or a `probe`"),
     ("[[before]]\nmetric = \"p99\"\nprobe = \"up\"", "either a `metric` or a `probe`"),

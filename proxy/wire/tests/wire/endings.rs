@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use squall_core::plane::DataPlane;
@@ -116,7 +117,7 @@ fn a_fault_closes_with_fin_on_both_sides() {
 }
 
 #[test]
-fn a_panic_ends_one_connection_only() {
+fn a_panic_in_a_fault_ends_one_connection_and_its_experiment() {
     let (plane, _records) = plane(1);
     let address = open(&plane, echo());
     let mut spared = connect(address);
@@ -124,11 +125,20 @@ fn a_panic_ends_one_connection_only() {
     spared.read_exact(&mut [0]).unwrap();
     let mut faulty = active(&plane, Script::Panic);
     std::sync::Arc::get_mut(&mut faulty).unwrap().select.count = squall_core::select::Count::Nth(2);
-    publish(&plane, vec![faulty]);
+    let other = active(&plane, Script::Count);
+    publish(&plane, vec![faulty.clone(), other.clone()]);
     assert!(is_refused(address));
-    assert_eq!(plane.panics(), 1);
+    assert_eq!((plane.panics(), faulty.tally.panicked.load(Ordering::SeqCst)), (1, 1));
+    let now = plane.clock().now();
+    assert!(faulty.switch.is_over(now) && other.switch.is_on(now), "its own experiment, and no other");
     spared.write_all(b"c").unwrap();
     spared.read_exact(&mut [0]).unwrap();
+    for _ in 0..3 {
+        let mut later = connect(address);
+        later.write_all(b"d").unwrap();
+        later.read_exact(&mut [0]).unwrap();
+    }
+    assert_eq!(plane.panics(), 1);
 }
 
 #[test]

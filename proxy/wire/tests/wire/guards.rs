@@ -3,9 +3,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use squall_core::plan::{Active, Plan, Slice};
 use squall_core::plane::DataPlane;
+use squall_core::scenario::{Protocol, ProxySpec};
 use squall_core::time::{MILLI, SECOND};
 use squall_core::tripwire::{Flip, Guarding, Limit, Source, Tripwire};
 use squall_wire::Plane;
@@ -141,4 +143,34 @@ fn connections_that_fail_spend_the_allowance_of_a_tcp_proxy() {
     }
     assert!(switch.is_over(plane.clock().now()));
     assert_eq!((rung.load(Ordering::SeqCst), plane.reading("p").unwrap().connect_failed), (1, 5));
+}
+
+#[test]
+fn who_waits_for_an_upstream_is_told() {
+    let (plane, _records) = plane(1);
+    // a full backlog: the kernel answers no connect any more
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let to = full.local_addr().unwrap().as_socket().unwrap();
+    let filling: Vec<_> =
+        (0..4).map(|_| std::net::TcpStream::connect_timeout(&to, Duration::from_millis(200))).collect();
+    assert!(filling.last().is_some_and(Result::is_err), "the backlog is full");
+    let proxy = open(&plane, to);
+    let waiting = || plane.reading("p").unwrap().waiting;
+    assert_eq!(waiting(), 0);
+    let clients: Vec<_> = (0..3).map(|_| connect(proxy)).collect();
+    eventually("all three wait", || waiting() == 3);
+    clients.iter().for_each(|client| socket2::SockRef::from(client).set_linger(Some(Duration::ZERO)).unwrap());
+    drop(clients);
+    eventually("none waits any more", || waiting() == 0);
+
+    let web =
+        address(&plane.open(&ProxySpec { name: "web".into(), protocol: Protocol::Http, ..spec("web", to) }).unwrap());
+    let waiting = || plane.reading("web").unwrap().waiting;
+    let mut client = Talker::to(web);
+    client.say(GET);
+    eventually("the exchange waits", || waiting() == 1);
+    assert_eq!(status(&client.answer().0), 504);
+    eventually("it has waited", || waiting() == 0);
 }
