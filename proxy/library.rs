@@ -34,7 +34,7 @@ impl Shipped {
     /// Whether a word occurs in its path, or in what it says about itself.
     pub fn mentions(&self, word: &str) -> bool {
         let word = word.to_lowercase();
-        let told = ["name", "title", "teaches", "hypothesis", "owner"];
+        let told = ["name", "title", "teaches", "hypothesis", "expected", "owner"];
         self.path.contains(&word)
             || told.iter().filter_map(|key| self.field(key)).any(|text| text.to_lowercase().contains(&word))
             || self.text.lines().any(|line| line.starts_with("tags") && line.to_lowercase().contains(&word))

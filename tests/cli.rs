@@ -122,6 +122,12 @@ fn the_library_is_in_the_binary() {
     let room = Room::new();
     room.squall(&["scenarios", "stripe"]).exits(0).says("stripe/rate-limit");
     room.squall(&["scenarios"]).exits(0).says("first-drill");
+    let told = room.squall(&["scenarios", "kubernetes/too-many-requests", "--set", "retry_after=7"]).exits(0).out;
+    let answer = "\n    HTTP/1.1 429 Too Many Requests\n    content-type: text/plain; charset=utf-8\n    retry-after: 7\n    \
+                  x-content-type-options: nosniff\n    x-squall-fault: kubernetes-too-many-requests/full\n    content-length: 43\n\n    \
+                  Too many requests, please try again later.\n";
+    assert!(told.contains(answer) && told.contains("teaches") && told.contains("expected"), "{told}");
+    room.squall(&["scenarios", "no-such", "--set", "a=b"]).exits(2).says("brings no scenario");
     room.squall(&["scenarios", "--show", "stripe-rate-limit"]).exits(0).says("too-many-requests");
 }
 

@@ -147,14 +147,74 @@ fn presets() -> String {
 #[test]
 fn the_reference_of_scenarios_is_up_to_date() {
     let mut text = String::from(SCENARIOS);
-    for shipped in squall::library::all() {
-        let field = |name| shipped.field(name).map(|text| text.replace('|', "\\|"));
-        let lesson: Vec<String> = [field("title"), field("teaches")].into_iter().flatten().collect();
-        let (path, lesson, source) = (shipped.path, lesson.join(". "), field("source").unwrap_or_else(|| "–".into()));
+    for shipped in squall::library::all().filter(|shipped| !is_of_the_library(shipped)) {
+        let lesson: Vec<String> = ["title", "teaches"].into_iter().filter_map(|name| cell(&shipped, name)).collect();
+        let (path, lesson, source) = (shipped.path, lesson.join(". "), cell(&shipped, "source"));
+        let source = source.unwrap_or_else(|| "–".into());
         text.push_str(&format!("| [{path}](../scenarios/{path}.toml) | {lesson} | {source} |\n"));
     }
     is_up_to_date("docs/scenarios.md", &text);
 }
+
+#[test]
+fn the_index_of_the_library_is_up_to_date() {
+    let mut text = String::from(LIBRARY);
+    let mut folder = "";
+    for shipped in squall::library::all().filter(is_of_the_library) {
+        let (of, name) = shipped.path.split_once('/').unwrap();
+        if folder != of {
+            text.push_str(&format!(
+                "\n## {of}\n\n| scenario | what it teaches | expected of a good client | source |\n|---|---|---|---|\n"
+            ));
+            folder = of;
+        }
+        let of = |field| cell(&shipped, field).unwrap_or_else(|| "–".into());
+        let (path, title, teaches) = (shipped.path, of("title"), of("teaches"));
+        let verified = shipped.text.lines().find_map(|line| line.strip_prefix("verified_on")?.split_once("= "));
+        let verified = verified.map(|(_, on)| format!("; {on}")).unwrap_or_default();
+        let (expected, source) = (of("expected"), of("source"));
+        text.push_str(&format!(
+            "| [{name}](../scenarios/{path}.toml) | {title}. {teaches} | {expected} | {source}{verified} |\n"
+        ));
+    }
+    is_up_to_date("docs/library.md", &text);
+}
+
+/// Whether it fails as some service or link does; drills and outages bring everything they need.
+fn is_of_the_library(shipped: &squall::library::Shipped) -> bool {
+    shipped.path.contains('/') && !shipped.path.starts_with("outages/")
+}
+
+/// A field as a table has it.
+fn cell(shipped: &squall::library::Shipped, field: &str) -> Option<String> {
+    shipped.field(field).map(|text| text.replace('|', "\\|"))
+}
+
+const LIBRARY: &str = "\
+# The library
+
+How well-known services fail, in their own words: exact status, headers and body, because that is what a client's code for
+retries reads. A client that was tested against a bare 503 has not been tested: of the same four attempts boto3 makes those against
+DynamoDB's real throttle (a 400) over seconds, and those against a 503 within a fraction of one.
+
+```sh
+squall scenarios \"rate limit\"                     # those that mention it
+squall scenarios stripe/lock-timeout                # what clients will be answered, before anything runs
+squall scenarios --show stripe/lock-timeout > mine.toml
+squall wrap -- CMD                                  # then, to its control port:
+squall start stripe/lock-timeout --set rate=100%
+```
+
+- `proxy = \"host:api.stripe.com\"` is the proxy that `squall wrap` opens for the host. Where the host is a parameter (a region, an
+  account, a shop, a server of your own), it is opened with `--only HOST`, and named with `--set`.
+- Before a proxy of your own (`protocol = \"http\"`): put its name in the place of `host:NAME` in a copy of the file.
+- `verified_on` stands where status, headers and body were held against the source on that day; what differs between calls
+  (ids, names, figures) is made up.
+- What stands under `network` and the databases brings its own stand-in, proxy and load: `squall drill network/edge`. The databases turn
+  everybody away where you let them listen: `squall drill postgresql/too-many-clients`.
+- Each of them is played by a test before a stand-in, to the byte; SDKs and common clients meet many of them (`tests/library`).
+- Errors that a database gives to a single statement (40001, `-READONLY` …) are not among them: faults do not speak these protocols yet.
+";
 
 const SCENARIOS: &str = "\
 # Scenarios
@@ -173,6 +233,8 @@ and some are refuted as they stand, because that is what they teach; their first
   `--set workload.clients.kind=tcp --set workload.clients.send=$'PING\\r\\n' --set workload.clients.expect=$'+PONG\\r\\n'`.
 - **Your own clients** reach the proxy where you let it listen: `--set listen=127.0.0.1:18080`.
 - Anything beyond that is an edit: `squall scenarios --show outages/partition > mine.toml`.
+
+How well-known services and links fail is in [the library](library.md).
 
 ## Stand-in services
 

@@ -3,11 +3,14 @@
 
 mod answers;
 mod clients;
+mod databases;
+mod links;
 mod quotas;
 mod sdks;
 mod shelf;
 mod stand_ins;
 mod streams;
+mod wrapped;
 
 use std::net::SocketAddr;
 use std::time::Duration;

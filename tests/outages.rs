@@ -100,7 +100,7 @@ fn every_outage_says_what_it_is_and_can_be_aimed() {
     assert!(shipped().count() >= 28);
     for outage in shipped() {
         let path = outage.path;
-        for field in ["title", "teaches", "hypothesis"] {
+        for field in ["title", "teaches", "hypothesis", "expected"] {
             assert!(outage.field(field).is_some_and(|text| text.len() > 10), "{path} has no {field}");
         }
         assert_eq!(outage.field("owner"), Some("library"), "{path}");

@@ -29,6 +29,7 @@ pub mod redact;
 pub mod scenario;
 pub mod schema;
 pub mod select;
+pub mod shown;
 pub mod stamp;
 pub mod tap;
 pub mod time;
