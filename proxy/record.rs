@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -65,7 +65,6 @@ pub(crate) struct Summary {
 pub(crate) struct Recorder {
     file: PathBuf,
     tap: Arc<Tap>,
-    seen: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     thread: JoinHandle<Book>,
     head: Head,
@@ -86,24 +85,19 @@ impl Recorder {
         let (tap, from) = Tap::new(tap::Limits { waiting: WAITING, body, held: HELD });
         let limits = Limits { exchanges: options.exchanges, size: options.size };
         let book = Book::new(redaction, limits, SystemClock::mono());
-        let (seen, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counts, ends) = (seen.clone(), over.clone());
+        let over = Arc::new(AtomicBool::new(false));
+        let ends = over.clone();
         let thread = std::thread::Builder::new().name("squall-recorder".into());
-        let thread = thread.spawn(move || take(book, &from, &counts, &ends));
+        let thread = thread.spawn(move || take(book, &from, &ends));
         let thread = thread.map_err(|error| Failure::input(format!("nobody writes the recording: {error}")))?;
         let recorded = Some(stamp::rfc3339(SystemClock.wall(), 0));
         let head = Head { upstream: options.upstream, recorded, left_out: Vec::new() };
-        Ok(Recorder { file: file.to_owned(), tap, seen, over, thread, head })
+        Ok(Recorder { file: file.to_owned(), tap, over, thread, head })
     }
 
     /// What a proxy's exchanges are to go to.
     pub(crate) fn tap(&self) -> Arc<Tap> {
         self.tap.clone()
-    }
-
-    /// Exchanges that have come so far.
-    pub(crate) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
     }
 
     /// Writes the file, once what is to be in it is over.
@@ -124,13 +118,10 @@ impl Recorder {
     }
 }
 
-fn take(mut book: Book, from: &Receiver<Observed>, seen: &AtomicU64, over: &AtomicBool) -> Book {
+fn take(mut book: Book, from: &Receiver<Observed>, over: &AtomicBool) -> Book {
     loop {
         match from.recv_timeout(LOOK) {
-            Ok(observed) => {
-                book.take(observed);
-                seen.fetch_add(1, Ordering::Relaxed);
-            }
+            Ok(observed) => book.take(observed),
             Err(RecvTimeoutError::Timeout) if !over.load(Ordering::Acquire) => {}
             Err(_) => return book,
         }

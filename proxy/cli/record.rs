@@ -1,7 +1,10 @@
-//! `squall record`
+//! `squall record`: the exchanges of one service, or of a program with all that it calls.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+mod upstream;
+mod wrapped;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -21,6 +24,9 @@ use super::interrupt::{self, Wish};
 use super::out::{say, tell};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::record::{Options, Recorder};
+use crate::wrap::hosts::{Mapped, Only};
+
+use self::upstream::Upstream;
 
 /// The proxy's name.
 const NAME: &str = "record";
@@ -29,23 +35,24 @@ const DRAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where clients come: any port of 127.0.0.1 unless given
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    /// Whom clients are led to: `https://host`, `http://host:port` or `host:port`
+    #[arg(long, value_name = "URL", required_unless_present = "command", conflicts_with = "command")]
+    upstream: Option<Upstream>,
+    /// Where clients come
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", conflicts_with = "command")]
     listen: String,
-    /// Whom they are led to: `https://host`, `http://host:port` or `host:port`
-    #[arg(long, value_name = "URL")]
-    upstream: Upstream,
     /// The recording; one that is there is replaced
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// How long, as in 30s: until Ctrl-C unless given
-    #[arg(long = "for", value_name = "DURATION", value_parser = str::parse::<unit::Duration>)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = str::parse::<unit::Duration>,
+          conflicts_with = "command")]
     how_long: Option<unit::Duration>,
     /// Speak HTTP/2 with the upstream, as gRPC does
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     http2: bool,
     /// The roots that the upstream's certificate must lead to, PEM: those of this machine unless given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
     roots: Option<PathBuf>,
     /// Keep the values of this header (may be repeated). Those of Authorization, cookies and API keys are never kept
     #[arg(long, value_name = "NAME")]
@@ -63,11 +70,23 @@ pub(crate) struct Args {
     /// The longest file, 256KiB to 1MiB
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = str::parse::<unit::Bytes>)]
     size: unit::Bytes,
+    /// With a program: open this host besides those that squall's scenarios know, as `squall wrap` does
+    #[arg(long, value_name = "HOST", requires = "command")]
+    only: Vec<Only>,
+    /// With a program: have another program answer in a host's place, as in `squall wrap`
+    #[arg(long, value_name = "HOST=ADDRESS:PORT", requires = "command")]
+    map: Vec<Mapped>,
+    /// With a program: where the project's CA is kept, as in `squall wrap`
+    #[arg(long, value_name = "DIR", requires = "command")]
+    state: Option<PathBuf>,
+    /// A program, instead of an upstream: what it asks of opened hosts is recorded, and how it ends is the exit code
+    #[arg(value_name = "CMD", last = true)]
+    command: Vec<OsString>,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
     let options = Options {
-        upstream: Some(args.upstream.to_string()),
+        upstream: args.upstream.as_ref().map(Upstream::to_string),
         keep_header: args.keep_header.clone(),
         redact: args.redact.clone(),
         body: args.body.0,
@@ -75,22 +94,33 @@ pub(crate) fn run(args: Args) -> Outcome {
         size: args.size.0,
     };
     let recorder = Recorder::start(&args.output, options)?;
+    match &args.upstream {
+        Some(upstream) => before(upstream, &args, recorder),
+        None => wrapped::run(args, recorder),
+    }
+}
+
+/// The exchanges of one service.
+fn before(upstream: &Upstream, args: &Args, recorder: Recorder) -> Outcome {
     let wishes = interrupt::listen()?;
     let plane = plane()?;
     let refused = |error| Failure::input(format!("{error}"));
-    // nothing passes before it is listened to: nobody knows the port yet, unless it was given, and then a moment is lost
-    let proxy = plane.open(&spec(&args)?).map_err(refused)?;
+    // clients learn the port once the tap is on; where it was given, one may come a moment before
+    let proxy = plane.open(&spec(upstream, args)?).map_err(refused)?;
     plane.tap(NAME, Some(recorder.tap())).map_err(refused)?;
-    say!("proxy {NAME} {} -> {}", proxy.listen, args.upstream);
+    say!("proxy {NAME} {} -> {upstream}", proxy.listen);
     wait(&wishes, args.how_long);
     plane.shutdown(DRAIN);
-    let seen = recorder.seen();
+    say!("{}", told(recorder, &args.output)?);
+    Ok(Exit::Done)
+}
+
+/// Writes the recording; what came of it.
+fn told(recorder: Recorder, file: &Path) -> Result<String, Failure> {
     let summary = recorder.finish()?;
-    tracing::debug!(seen, "exchanges before the end");
     summary.left_out.iter().for_each(|words| tell!("left out: {words}"));
     let (exchanges, routes) = (summary.exchanges, summary.routes);
-    say!("recorded {exchanges} exchanges of {routes} routes in {}", args.output.display());
-    Ok(Exit::Done)
+    Ok(format!("recorded {exchanges} exchanges of {routes} routes in {}", file.display()))
 }
 
 /// A data plane without experiments.
@@ -102,8 +132,8 @@ fn plane() -> Result<Plane, Failure> {
     Plane::new(options).map_err(|error| Failure::input(format!("no data plane: {error}")))
 }
 
-fn spec(args: &Args) -> Result<ProxySpec, Failure> {
-    let Upstream { tls, host, port } = &args.upstream;
+fn spec(upstream: &Upstream, args: &Args) -> Result<ProxySpec, Failure> {
+    let Upstream { tls, host, port } = upstream;
     if args.roots.is_some() && !tls {
         return Err(Failure::input("--roots is for an upstream with https"));
     }
@@ -138,81 +168,5 @@ fn wait(wishes: &Receiver<Wish>, how_long: Option<unit::Duration>) {
     match how_long {
         None => while !until_it_ends(wishes.recv().map_err(|_| RecvTimeoutError::Disconnected)) {},
         Some(how_long) => while !until_it_ends(wishes.recv_timeout(Duration::from_nanos(how_long.0))) {},
-    }
-}
-
-/// Whom clients are led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Upstream {
-    tls: bool,
-    /// With the brackets of an IPv6 address.
-    host: String,
-    port: u16,
-}
-
-impl FromStr for Upstream {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Upstream, String> {
-        let expected = || "expected https://host, http://host:port or host:port, without a path".to_owned();
-        let (tls, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (_, Some(rest)) => (false, rest),
-            _ if text.contains("://") => return Err(expected()),
-            _ => (false, text),
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
-            return Err(expected());
-        }
-        let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-            Some((host, port)) => (host, port.parse().map_err(|_| expected())?),
-            None => (rest, if tls { 443 } else { 80 }),
-        };
-        if host.is_empty() || host.contains(':') && !host.starts_with('[') {
-            return Err(expected());
-        }
-        Ok(Upstream { tls, host: host.into(), port })
-    }
-}
-
-/// As a recording names it: without a port that goes without saying.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Upstream { tls, host, port } = self;
-        match (tls, port) {
-            (true, 443) => write!(f, "https://{host}"),
-            (true, port) => write!(f, "https://{host}:{port}"),
-            (false, 80) => write!(f, "http://{host}"),
-            (false, port) => write!(f, "http://{host}:{port}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::Upstream;
-
-    #[test]
-    fn upstreams_are_read_as_they_are_written() {
-        for (text, told, dialled) in [
-            ("https://api.example.com", "https://api.example.com", "api.example.com:443"),
-            ("https://api.example.com:8443/", "https://api.example.com:8443", "api.example.com:8443"),
-            ("127.0.0.1:8080", "http://127.0.0.1:8080", "127.0.0.1:8080"),
-            ("http://[::1]", "http://[::1]", "[::1]:80"),
-            ("http://[::1]:81", "http://[::1]:81", "[::1]:81"),
-        ] {
-            let upstream: Upstream = text.parse().unwrap();
-            assert_eq!(
-                (upstream.to_string().as_str(), format!("{}:{}", upstream.host, upstream.port).as_str()),
-                (told, dialled)
-            );
-        }
-        for text in
-            ["", "https://", "ftp://a", "http://a/b", "http://a?b", "http://u:p@a", "a:b", "::1", "http://a:99999"]
-        {
-            assert!(text.parse::<Upstream>().is_err(), "{text}");
-        }
     }
 }

@@ -38,11 +38,17 @@ impl Recorder {
     fn end(mut self) -> (String, Recording) {
         self.squall.signal(Signal::INT);
         assert_eq!(self.squall.code_within(PATIENCE), 0, "{}", self.squall.printed());
-        let text = std::fs::read_to_string(&self.file).unwrap();
-        let source = Arc::new(Source { name: self.file.clone(), text: text.clone() });
-        let recording = parse::recording(&source).unwrap_or_else(|told| panic!("{told:?}\n{text}"));
-        (text, recording)
+        read(&self.file)
     }
+}
+
+/// A recording's text, and what it says.
+#[track_caller]
+fn read(file: &str) -> (String, Recording) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let source = Arc::new(Source { name: file.into(), text: text.clone() });
+    let recording = parse::recording(&source).unwrap_or_else(|told| panic!("{told:?}\n{text}"));
+    (text, recording)
 }
 
 /// A drill whose service plays `api.recording.toml` of a room, and where its proxy listens.
@@ -221,6 +227,32 @@ fn an_upstream_with_tls_is_recorded() {
     let (_, recording) = recorder.end();
     assert_eq!((recording.head.upstream.as_deref(), recording.exchanges[0].status), (Some(&*upstream), 200));
     assert_eq!(format!("https://{}", recording.exchanges[0].host), upstream, "it was asked for by its own name");
+}
+
+#[test]
+fn a_program_is_recorded_with_what_it_calls() {
+    let room = Room::new();
+    let (_service, upstream) = serve("recorded.py");
+    let [file, state] = ["api.recording.toml", "project"].map(|name| room.path(name).display().to_string());
+    let curl = installed("curl").display().to_string();
+    let program = [
+        &*curl,
+        "--silent",
+        "--fail",
+        "--header",
+        "Authorization: Bearer canary",
+        "https://api.example.com/v1/orders/7",
+    ];
+    let map = format!("api.example.com={upstream}");
+    let words = ["record", "--output", &file, "--state", &state, "--map", &map, "--"];
+    let ended = room.squall(&[&words[..], &program].concat()).exits(0);
+    assert!(ended.out.starts_with("{\"path\": \"/v1/orders/7\""), "its output is its own: {ended:?}");
+    ended.says("recorded 1 exchanges of 1 routes");
+    let (text, recording) = read(&file);
+    assert!(!text.contains("canary"), "{text}");
+    assert_eq!((recording.exchanges[0].host.as_str(), recording.head.upstream), ("api.example.com", None));
+    let fails = [&words[..], &[&curl, "--silent", "--fail", "https://api.example.com:1/"]].concat();
+    room.squall(&fails).says("nothing was recorded");
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Player {
                 kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         }
+        let came = now(); // looking for the answer is no part of the time that it took
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         count(&self.counts.requests);
         let host = head.uri.authority().map(http::uri::Authority::as_str);
@@ -87,7 +88,7 @@ impl Player {
             count(&self.counts.unknown);
             return Ok(unknown(&asked));
         };
-        let due = now().saturating_add(self.playing.first(found, self.timing, self.draws.unit(number)));
+        let due = came.saturating_add(self.playing.first(found, self.timing, self.draws.unit(number)));
         timer.sleep_until(due).await;
         let recording = self.playing.recording();
         let Some(exchange) = recording.exchanges.get(found) else { return Ok(unknown(&asked)) };
