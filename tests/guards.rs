@@ -59,8 +59,8 @@ fn harm_is_caught_within_the_stated_number_of_requests() {
         assert!(worst <= at_most, "{row}: {worst}, stated {at_most}");
     };
     stated("`harm = 50`, twice the baseline", many(HARM, 2.0), (5_000, 8_000));
-    stated("`harm = 50`, five times", many(HARM, 5.0), (2_000, 3_000));
-    stated("`error_rate` above 2 %, five times", many(SHARE, 5.0), (1_000, 3_000));
+    stated("`harm = 50`, five times", many(HARM, 5.0), (2_000, 3_500));
+    stated("`error_rate` above 2 %, five times", many(SHARE, 5.0), (1_000, 6_000));
     assert_eq!((stopped(HARM, 5_000), stopped(SHARE, 20_000)), (0, 0), "without harm");
 }
 
