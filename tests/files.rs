@@ -201,12 +201,11 @@ DynamoDB's real throttle (a 400) over seconds, and those against a 503 within a 
 squall scenarios \"rate limit\"                     # those that mention it
 squall scenarios stripe/lock-timeout                # what clients will be answered, before anything runs
 squall scenarios --show stripe/lock-timeout > mine.toml
-squall wrap -- CMD                                  # then, to its control port:
-squall start stripe/lock-timeout --set rate=100%
+squall wrap --with stripe/lock-timeout --set rate=100% -- CMD
 ```
 
-- `proxy = \"host:api.stripe.com\"` is the proxy that `squall wrap` opens for the host. Where the host is a parameter (a region, an
-  account, a shop, a server of your own), it is opened with `--only HOST`, and named with `--set`.
+- `proxy = \"host:api.stripe.com\"` is the proxy that [`squall wrap`](wrap.md) opens for the host. Where the host is a parameter (a region,
+  an account, a shop, a server of your own), `--set` names it: `--set shop=mine`.
 - Before a proxy of your own (`protocol = \"http\"`): put its name in the place of `host:NAME` in a copy of the file.
 - `verified_on` stands where status, headers and body were held against the source on that day; what differs between calls
   (ids, names, figures) is made up.

@@ -1,70 +1,64 @@
 //! The library where it is meant to be used: under `squall wrap`, which opens the hosts by their own names.
 
-use std::process::Stdio;
-
 use super::stand_ins::{models, openai_words};
-use crate::support::{Room, Running};
+use crate::support::api::Api;
+use crate::support::{Ended, Room};
 
-/// A shell in which the hosts are a stand-in's, and which runs what it is told.
-struct Wrapped {
-    room: Room,
-    shell: Running,
-    control: String,
+/// What curl prints, head and body, with a scenario on all calls of a host that is a stand-in's.
+fn curl(api: &Api, host: &str, scenario: &str, words: &[&str], path: &str) -> String {
+    curl_with(api, host, &[scenario, "--set", "rate=100%"], words, path).exits(0).out
 }
 
-impl Wrapped {
-    fn hosts(hosts: &[&str]) -> Wrapped {
-        let (room, api) = (Room::new(), models());
-        let mut command = room.command(&["wrap", "--state"]);
-        command.arg(room.path("project"));
-        command.args(hosts.iter().flat_map(|host| ["--map".to_owned(), format!("{host}={}", api.address)]));
-        command.args(["--", "sh", "-c", "while read -r line; do eval \"$line\"; echo; echo done; done"]);
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
-            command.env_remove(name).env_remove(name.to_lowercase());
-        }
-        let shell = Running::start(command.stdin(Stdio::piped()));
-        let said = shell.wait_for("squall: proxy ");
-        let control = said.split_once("control ").unwrap().1.trim().to_owned();
-        Wrapped { room, shell, control }
+fn curl_with(api: &Api, host: &str, scenario: &[&str], words: &[&str], path: &str) -> Ended {
+    let room = Room::new();
+    let mut command = room.command(&["wrap", "--with"]);
+    command.args(scenario);
+    command.arg("--state").arg(room.path("project")).args(["--map", &format!("{host}={}", api.address), "--"]);
+    command.args(["curl", "--silent", "--show-error", "--include", "--http1.1", "--max-time", "20"]).args(words);
+    command.arg(format!("https://{host}{path}"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
     }
-
-    #[track_caller]
-    fn play(&self, scenario: &str, set: &[&str]) {
-        let mut words = vec!["start", scenario, "--detach", "--max", "60s", "--control", &self.control];
-        set.iter().for_each(|set| words.extend(["--set", set]));
-        self.room.squall(&words).exits(0);
-    }
-
-    /// What the shell prints for this line.
-    #[track_caller]
-    fn does(&mut self, line: &str) -> String {
-        let before = self.shell.printed().len();
-        self.shell.say(line);
-        crate::support::wait::until(line, || {
-            let printed = self.shell.printed();
-            let new = printed.get(before..)?.trim_start_matches('\n');
-            new.strip_suffix("done").map(str::to_owned)
-        })
-    }
+    Ended::of(&command.output().unwrap())
 }
 
 #[test]
 fn hosts_fail_under_their_own_names() {
-    let mut wrapped =
-        Wrapped::hosts(&["api.stripe.com", "api.openai.com", "api.anthropic.com", "s3.us-east-1.amazonaws.com"]);
-    for scenario in ["stripe/lock-timeout", "openai/stream-ends-early", "anthropic/overloaded", "aws/s3-slow-down"] {
-        wrapped.play(scenario, &["rate=100%"]);
+    let api = models();
+    let body: &[&str] = &["--data", "{}"];
+    for (host, scenario, words, path, status, says) in [
+        ("api.stripe.com", "stripe/lock-timeout", body, "/v1/charges", " 429 ", r#""code":"lock_timeout""#),
+        ("api.anthropic.com", "anthropic/overloaded", body, "/v1/messages", " 529", r#""type":"overloaded_error""#),
+        ("s3.us-east-1.amazonaws.com", "aws/s3-slow-down", &[], "/bucket/key", " 503 ", "<Code>SlowDown</Code>"),
+        (
+            "example.myshopify.com",
+            "shopify/graphql-throttled",
+            body,
+            "/admin/api/2026-10/graphql.json",
+            " 200 ",
+            "THROTTLED",
+        ),
+    ] {
+        let said = curl(&api, host, scenario, words, path);
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        let first = head.lines().next().unwrap();
+        assert!(first.contains(status) && body.contains(says), "{scenario}: {said}");
+        let mark = format!("x-squall-fault: {}/", scenario.replace('/', "-"));
+        assert!(head.to_lowercase().contains(&mark), "{scenario}: {head}");
     }
-    let curl = "curl --silent --include --http1.1 --max-time 20";
-    let stripe = wrapped.does(&format!("{curl} -d amount=1 https://api.stripe.com/v1/charges"));
-    assert!(stripe.contains(" 429 ") && stripe.to_lowercase().contains("stripe-should-retry: true"), "{stripe}");
-    assert!(stripe.contains(r#""code":"lock_timeout""#), "{stripe}");
-    let openai = wrapped.does(&format!("{curl} --data '{{}}' https://api.openai.com/v1/chat/completions"));
-    let events: Vec<_> = openai.lines().filter(|line| line.starts_with("data: ")).collect();
-    let expected = openai_words()[..3].concat();
-    assert_eq!(events, expected.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(), "{openai}");
-    let anthropic = wrapped.does(&format!("{curl} --data '{{}}' https://api.anthropic.com/v1/messages"));
-    assert!(anthropic.contains(" 529") && anthropic.contains(r#""type":"overloaded_error""#), "{anthropic}");
-    let s3 = wrapped.does(&format!("{curl} https://s3.us-east-1.amazonaws.com/bucket/key"));
-    assert!(s3.contains(" 503 ") && s3.contains("<Code>SlowDown</Code>"), "{s3}");
+    assert!(api.news().is_empty(), "no service has heard of it");
+    let said = curl(&api, "api.openai.com", "openai/stream-ends-early", body, "/v1/chat/completions");
+    assert_eq!(said.split_once("\r\n\r\n").unwrap().1, openai_words()[..3].concat());
+}
+
+#[test]
+fn a_bad_certificate_is_refused_by_whoever_looks_at_it() {
+    let api = models();
+    for flaw in ["expired", "wrong_name"] {
+        let set = format!("flaw={flaw}");
+        let scenario = ["tls/bad-certificate", "--set", &set];
+        let ended = curl_with(&api, "api.stripe.com", &scenario, &[], "/v1/charges").exits(60);
+        assert!(ended.err.contains("certificate"), "{ended:#?}");
+    }
+    assert!(api.news().is_empty());
 }
