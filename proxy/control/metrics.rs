@@ -158,6 +158,7 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
         ("squall_fault_dropped_total", view.tally.dropped, "Units whose connection ended while they were held"),
         ("squall_fault_unrecorded_total", view.tally.unrecorded, "Ledger records lost"),
         ("squall_fault_unread_total", view.tally.unread, "Messages that it could not read, and let by"),
+        ("squall_fault_forgotten_total", view.tally.forgotten, "Keys that it counted apart until there were too many"),
     ] {
         sheet.count(name, &of, count, about);
     }

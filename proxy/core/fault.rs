@@ -298,6 +298,13 @@ pub trait Fault: Debug + Send + Sync + Sized + 'static {
         0
     }
 
+    /// How many of those that it counts apart it had to forget, because there were too many: they began anew. Counted in its
+    /// `Shared`, told with its tally.
+    fn forgotten(shared: &Self::Shared) -> u64 {
+        let _ = shared;
+        0
+    }
+
     /// The field of this configuration that has no meaning for what is carried this way, and why; none: all of it fits.
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         let _ = carrier;
@@ -785,6 +792,8 @@ pub trait AnyFault: Debug + Send + Sync {
     fn groups(&self) -> Option<&Groups>;
     /// See [`Fault::unread`]; `shared` was made by [`AnyFault::new_shared`] of the same kind.
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64;
+    /// See [`Fault::forgotten`]; the same holds.
+    fn forgotten(&self, shared: &(dyn Any + Send + Sync)) -> u64;
     /// See [`Fault::misfit`].
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)>;
     /// See [`Fault::handshake`].
@@ -907,6 +916,9 @@ impl<F: Fault> AnyFault for F {
     }
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
         shared.downcast_ref().map_or(0, F::unread)
+    }
+    fn forgotten(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
+        shared.downcast_ref().map_or(0, F::forgotten)
     }
     fn misfit(&self, carrier: Carrier) -> Option<(&'static str, &'static str)> {
         Fault::misfit(self, carrier)

@@ -354,7 +354,8 @@ impl Active {
 
     /// What it has done so far.
     pub fn read(&self) -> TallyReading {
-        TallyReading { unread: self.fault.unread(&*self.shared), ..self.tally.read() }
+        let (unread, forgotten) = (self.fault.unread(&*self.shared), self.fault.forgotten(&*self.shared));
+        TallyReading { unread, forgotten, ..self.tally.read() }
     }
 
     /// Whether the window may be open once more, now or later. In doubt (while paused) it may.
@@ -449,7 +450,7 @@ impl Tally {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// All counts at this moment, but for `unread`: see [`Active::read`].
+    /// All counts at this moment, but for `unread` and `forgotten`: see [`Active::read`].
     pub fn read(&self) -> TallyReading {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         TallyReading {
@@ -467,11 +468,13 @@ impl Tally {
             amended: get(&self.amended),
             unrecorded: get(&self.unrecorded),
             unread: 0,
+            forgotten: 0,
         }
     }
 }
 
-/// A reading of a [`Tally`]; the fields are its, and `unread`: messages that the fault could not read and let by.
+/// A reading of a [`Tally`]; the fields are its, and `unread`: messages that the fault could not read and let by;
+/// `forgotten`: keys that it counted apart until there were too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[allow(missing_docs)]
 pub struct TallyReading {
@@ -492,6 +495,8 @@ pub struct TallyReading {
     pub unrecorded: u64,
     #[serde(default)]
     pub unread: u64,
+    #[serde(default)]
+    pub forgotten: u64,
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::fault::{Act, AnyCx, AnyFault, Flow, Gate, Item, Offer, Opening, Span, Until};
+use crate::chain::Dialogue;
+use crate::fault::{Act, AnyCx, AnyFault, Asked, Flow, Gate, Item, Offer, Opening, Phase, Ruling, Span, Until};
+use crate::http::Response;
 use crate::parse::glob;
-use crate::scenario::{Checked, FaultSpec, ProxySpec, WorkloadSpec};
-use crate::select::{Count, Key};
+use crate::plan::Layer;
+use crate::scenario::{Checked, FaultSpec, Protocol, ProxySpec, WorkloadSpec};
+use crate::select::{Count, Key, Select};
 use crate::time::{SECOND, Time};
 use crate::unit::Duration;
 
@@ -85,14 +88,14 @@ pub struct Cut {
 /// What is decided for one unit.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct UnitPreview {
-    /// Ordinal of the connection on its listener, from 0. `first`, `nth` and `each` are told as if the fault acted from
+    /// Ordinal of the connection on its listener, from 0; where the fault acts on HTTP exchanges, the first one of it. `first`, `nth` and `each` are told as if the fault acted from
     /// the first connection on.
     pub unit: u64,
     /// The selection draw, 0 to 100: selected while it is below the percentage.
     pub draw: f64,
     /// Whether it is selected.
     pub selected: bool,
-    /// Delays of the first turns, ns, where the fault delays.
+    /// Delays of the first turns, ns, where the fault delays; of an exchange one.
     pub delays: Vec<Time>,
 }
 
@@ -166,13 +169,18 @@ fn decisions(
     let open = fault.window.length.unwrap_or(end.saturating_sub(fault.window.at));
     let elapsed = open.saturating_sub(1);
     let key = fault.draws(seed, &checked.name);
+    let phase = phase(checked, others, fault);
+    let (key_of, count) = (fault.key.clone(), fault.count);
+    let select = Select { percentage: fault.percentage.clone(), ladder: None, key: key_of, count, cap: None };
     let told = if fault.key == Key::Ordinal { units as u64 } else { 0 };
     let percentage = fault.percentage.at(elapsed);
     let unit = |unit: u64| {
-        let draw = key.unit(unit);
+        let exchange = phase.map(|_| Dialogue::default());
+        let draw = key.unit(select.unit(unit, None, exchange.as_ref()).unwrap_or(unit));
         let selected = fault.count.takes(unit + 1) && draw.percentage() < percentage;
-        let delays = match &fault.fault {
-            Ok(made) if selected => delays(made.as_ref(), fault.flow, draw, elapsed),
+        let delays = match (&fault.fault, phase) {
+            (Ok(made), Some(phase)) if selected => delay_of_exchange(made.as_ref(), phase, draw, elapsed),
+            (Ok(made), None) if selected => delays(made.as_ref(), fault.flow, draw, elapsed),
             _ => Vec::new(),
         };
         UnitPreview { unit, draw: draw.percentage(), selected, delays }
@@ -188,6 +196,16 @@ fn decisions(
         not_available: fault.fault.as_ref().err().cloned(),
         told_for: seconds(elapsed),
         units: (0..told).map(unit).collect(),
+    }
+}
+
+/// The phase of an exchange in which it acts, as far as its proxies are known to speak HTTP; none: it acts on connections.
+fn phase(checked: &Checked, others: &[ProxySpec], fault: &FaultSpec) -> Option<Phase> {
+    let named = checked.proxies.iter().chain(others).find(|spec| glob(&fault.proxy, &spec.name));
+    let guess = if fault.needs_http { Protocol::Http } else { Protocol::Tcp };
+    match fault.layer(named.map_or(guess, |spec| spec.protocol)) {
+        Layer::Connection => None,
+        Layer::Exchange(phase) | Layer::Either(phase) => Some(phase),
     }
 }
 
@@ -255,6 +273,31 @@ fn delays(fault: &dyn AnyFault, flow: Option<Flow>, draw: crate::draw::Draw, ela
     match delays.iter().any(Option::is_some) {
         true => delays.into_iter().map(Option::unwrap_or_default).collect(), // a draw may come to 0
         false => Vec::new(),
+    }
+}
+
+/// Asks the fault itself about an exchange that has just come to its phase: how long it waits, if it does.
+fn delay_of_exchange(fault: &dyn AnyFault, phase: Phase, draw: crate::draw::Draw, elapsed: Time) -> Vec<Time> {
+    let (mut state, shared, now) = (fault.new_state(), fault.new_shared(), elapsed);
+    let response = (!matches!(phase, Phase::BeforeConnect | Phase::BeforeUpstream)).then(Response::default);
+    let dialogue = Dialogue { response, answered: Some(now), ..Dialogue::default() };
+    let span = Span { opened: now, attached: now, ..Span::default() };
+    let cx = AnyCx {
+        state: state.as_mut(),
+        shared: shared.as_ref(),
+        draw,
+        span: &span,
+        now,
+        elapsed,
+        flow: Flow::Downstream,
+        exchange: Some(&dialogue),
+        injected: &mut Vec::new(),
+    };
+    let Dialogue { request, response, .. } = &dialogue;
+    let asked = Asked { phase, request, response: response.as_ref(), client: None, began: now, arrived: now };
+    match fault.exchange(cx, &asked) {
+        Ruling::Hold(Until::At(until)) => vec![until.saturating_sub(now)],
+        _ => Vec::new(),
     }
 }
 

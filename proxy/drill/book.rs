@@ -296,6 +296,7 @@ pub(crate) fn sum(tallies: impl Iterator<Item = TallyReading>) -> TallyReading {
         unrecorded: a.unrecorded + b.unrecorded,
         unread: a.unread + b.unread,
         dropped: a.dropped + b.dropped,
+        forgotten: a.forgotten + b.forgotten,
         stuck: a.stuck + b.stuck,
     })
 }

@@ -100,6 +100,9 @@ impl AnyFault for Observed {
     fn unread(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
         self.0.unread(shared)
     }
+    fn forgotten(&self, shared: &(dyn Any + Send + Sync)) -> u64 {
+        self.0.forgotten(shared)
+    }
     fn connections(&self) -> Connections {
         self.0.connections()
     }

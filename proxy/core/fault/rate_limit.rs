@@ -35,6 +35,10 @@ impl Fault for RateLimit {
         (tells && phase != Phase::AfterUpstreamHead).then_some(Phase::AfterUpstreamHead)
     }
 
+    fn forgotten(shared: &Cells) -> u64 {
+        shared.forgotten()
+    }
+
     fn exchange(&self, cx: &mut Cx<'_, Self>, asked: &Asked<'_>) -> Ruling {
         if asked.phase == Phase::AfterUpstreamHead {
             return self.tell(cx);

@@ -69,3 +69,28 @@ fn tells_which_links_a_partition_between_groups_cuts() {
     let other = ProxySpec { name: "n3-to-n1".into(), ..checked.proxies[0].clone() };
     assert!(preview(&checked, &[other], 1, 1).faults[0].cuts.contains(&cut("n3-to-n1", "downstream")));
 }
+
+#[test]
+fn exchanges_are_asked_about_as_they_will_be() {
+    let proxy = "[[proxy]]\nname = 'web'\nlisten = '127.0.0.1:0'\nupstream = 'a:1'\nprotocol = 'http'\n";
+    let fault =
+        "[[fault]]\nkind = 'latency'\nproxy = 'web'\ndelay = '100ms'\njitter = '50ms'\nfor = '10s'\npercentage = 40\n";
+    let source = Arc::new(Source { name: "a".into(), text: format!("name = 'e'\n{proxy}{fault}") });
+    let (checked, _) = scenario(&source, &Options::default()).unwrap();
+    let told = preview(&checked, &[], 7, 100).faults.remove(0).units;
+    let selected: Vec<_> = told.iter().filter(|unit| unit.selected).collect();
+    assert!((25..55).contains(&selected.len()), "{}", selected.len());
+    let delays = selected.iter().map(|unit| unit.delays.as_slice());
+    assert!(
+        delays.clone().all(|delays| matches!(delays, [one] if (50 * MILLI..=150 * MILLI).contains(one))),
+        "{told:?}"
+    );
+    assert!(told.iter().all(|unit| unit.selected || unit.delays.is_empty()));
+    // `squall explain` says the same of the first request of a connection
+    for unit in &told[..5] {
+        let question = crate::explain::Question { unit: Some((unit.unit, 0)), ..Default::default() };
+        let never = crate::matcher::NeverFault::default();
+        let explained = crate::explain::explain(&checked, &[], &never, 7, &question).faults.remove(0);
+        assert_eq!(explained.draw, Some(unit.draw));
+    }
+}

@@ -77,6 +77,8 @@ struct Book {
     /// Keys by when they were used last.
     order: BTreeMap<u64, Option<u64>>,
     uses: u64,
+    /// Keys that had to make room.
+    forgotten: u64,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +116,11 @@ impl Cells {
         }
     }
 
+    /// Keys that had to make room for others.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).forgotten
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).cells.len()
@@ -130,6 +137,7 @@ impl Book {
             && let Some((_, oldest)) = self.order.pop_first()
         {
             self.cells.remove(&oldest);
+            self.forgotten += 1;
         }
         self.order.insert(self.uses, key);
         let cell = self.cells.entry(key).or_default();

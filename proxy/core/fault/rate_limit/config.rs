@@ -24,7 +24,8 @@ use crate::unit::Duration;
 /// - `leaky_bucket`: a request every `window` / `limit`; those between wait for their turn, up to `burst` of them.
 /// - `concurrency`: `limit` exchanges at one moment.
 ///
-/// Up to 10,000 keys are remembered; then the one that has been silent for longest is forgotten, and begins anew.
+/// Up to 10,000 keys are remembered; then the one that has been silent for longest is forgotten (and
+/// counted, `forgotten`), and begins anew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
     pub(super) quota: Quota,

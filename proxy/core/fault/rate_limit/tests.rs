@@ -138,6 +138,7 @@ fn every_key_has_its_limit_and_only_so_many_are_remembered() {
         assert!(clients.passes(&n.to_string()));
     }
     assert_eq!(clients.shared.len(), KEYS);
+    assert_eq!(RateLimit::forgotten(&clients.shared), 3 + 5, "the three before them too");
     assert!(clients.passes("a"), "it was forgotten");
     assert!(!clients.passes(&(KEYS + 4).to_string()), "the latest was not");
 }
