@@ -4,6 +4,7 @@ mod child;
 mod clients;
 mod faults;
 mod network;
+mod sdks;
 mod verdicts;
 mod ways;
 mod wrapped;
