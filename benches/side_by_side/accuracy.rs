@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::peers::{Peer, field};
 use crate::{Effort, load, median, quantile};
 
-const HEAD: &str = "owner = \"bench\"\nhypothesis = \"none\"\nenvironments = [\"local\"]\nmax_duration = \"10m\"\n";
+/// What every scenario of the bench has: what a start asks for, with a guard that nothing here sets off.
+pub const HEAD: &str = "owner = \"bench\"\nhypothesis = \"none\"\nenvironments = [\"local\"]\nmax_duration = \"10m\"\n\
+    [[guard]]\nmetric = \"connection_error_rate\"\nproxy = \"second\"\nabove = \"99%\"\nfor = \"10s\"\n";
 
 /// Faults that are in force on the proxy but select nobody.
 pub fn unselected_faults(n: usize) -> String {

@@ -12,6 +12,8 @@
 
 mod accuracy;
 mod datagrams;
+mod http1;
+mod http2;
 mod load;
 mod peers;
 mod toxics;
@@ -53,6 +55,12 @@ fn main() {
         }
         if wants("udp") {
             datagrams::side_by_side(&dir, effort).await;
+        }
+        if wants("http") {
+            http1::one(&dir, effort).await;
+        }
+        if wants("http2") {
+            http2::two(&dir, effort).await;
         }
         if wants("accuracy") {
             accuracy::delays(upstream, &dir, effort).await;

@@ -1,10 +1,14 @@
 //! The proxies under test, each with one worker on the first core.
 
+mod http;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+pub use http::Version;
 
 use crate::datagrams::answers;
 
@@ -14,6 +18,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// A second proxy of the same squall.
     pub second: SocketAddr,
+    /// Where it takes HTTP/2.
+    pub two: SocketAddr,
     child: Option<Child>,
     /// Where squall's control port is.
     pub control: Option<String>,
@@ -34,25 +40,30 @@ impl Drop for Peer {
 impl Peer {
     /// No proxy at all.
     pub fn direct(upstream: SocketAddr) -> Peer {
-        Peer { name: "direct", address: upstream, second: upstream, child: None, control: None }
+        Peer { name: "direct", address: upstream, second: upstream, two: upstream, child: None, control: None }
     }
 
     /// squall without a fault; pinned to one core it has one worker.
     pub fn squall(name: &'static str, upstream: SocketAddr, dir: &Path) -> Peer {
+        Peer::squall_speaking("protocol = \"tcp\"", env!("CARGO_BIN_EXE_squall"), name, upstream, dir)
+    }
+
+    /// `spoken`: the proxy's protocol, and what belongs to it.
+    fn squall_speaking(spoken: &str, program: &str, name: &'static str, upstream: SocketAddr, dir: &Path) -> Peer {
         let address = free_port();
         let (second, control) = (free_port(), free_port().to_string());
-        let config = dir.join(format!("{}.toml", name.replace(' ', "-")));
+        let config = dir.join(format!("squall-{}.toml", address.port()));
         let state = config.with_extension("state");
         write(
             &config,
             &format!(
                 "environment = \"local\"\n[control]\nlisten = \"{control}\"\nstate = \"{}\"\n\
-                 [[proxy]]\nname = \"bench\"\nlisten = \"{address}\"\nupstream = \"{upstream}\"\n\
+                 [[proxy]]\nname = \"bench\"\n{spoken}\nlisten = \"{address}\"\nupstream = \"{upstream}\"\n\
                  [[proxy]]\nname = \"second\"\nlisten = \"{second}\"\nupstream = \"{upstream}\"\n",
                 state.display()
             ),
         );
-        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        let mut command = Command::new(program);
         command.args(["serve", "--config"]).arg(&config);
         let mut peer = Peer::start(name, address, command, Some(control));
         peer.second = second;
@@ -175,7 +186,7 @@ impl Peer {
         let child = child.unwrap_or_else(|why| {
             panic!("{name} does not start ({why}): apt-get install haproxy nginx libnginx-mod-stream socat util-linux")
         });
-        Peer { name, address, second: address, child: Some(child), control }
+        Peer { name, address, second: address, two: address, child: Some(child), control }
     }
 
     /// It and the processes that it has started for its clients.
