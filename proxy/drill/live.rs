@@ -392,7 +392,6 @@ impl Stopping {
         let Stopping { running, .. } = self;
         let Running { entry, brought, began, .. } = running;
         drop(brought);
-        inner.runs.remove(&entry.id);
         let state = story.state;
         let verdict = story.verdict;
         let run = report::card(&entry, &began, Some((state, verdict, &story.reason, &story.ended)));
@@ -439,6 +438,8 @@ impl Stopping {
             }
             std::thread::sleep(NAP);
         }
+        // what is told of it from here on opens its files for a moment only: nobody would close them
+        inner.runs.remove(&self.running.entry.id);
         let (done, closed) = sync_channel(1);
         if inner.events.notes().try_send(Note::Close(self.running.entry.id.clone(), done)).is_ok() {
             let _ = closed.recv_timeout(NAP * LEDGER_WAIT);
