@@ -8,8 +8,8 @@ use serde_json::Value;
 use squall_core::fault::registry;
 use squall_core::preset;
 
-use crate::support::Room;
 use crate::support::programs::{installed, run};
+use crate::support::{Room, turn};
 
 /// A text file of the repository.
 fn read(path: &str) -> String {
@@ -281,4 +281,50 @@ fn the_example_of_a_test_passes() {
     let mut example = Command::new(installed("python3"));
     example.arg("examples/retry_test.py").env("SQUALL", env!("CARGO_BIN_EXE_squall"));
     run(example.current_dir(env!("CARGO_MANIFEST_DIR")));
+}
+
+/// Every command of the example for CI, in order, as its runner would run it; installing left out.
+#[test]
+fn the_example_for_ci_passes() {
+    let _turn = turn();
+    let room = Room::new();
+    let text = read("examples/ci/drills.yml");
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("run: ")).collect();
+    assert!(commands.len() >= 4 && commands[0].starts_with("cargo install"), "{commands:?}");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_squall")).parent().unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(binary.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    std::os::unix::fs::symlink(std::path::absolute("examples").unwrap(), room.path("examples")).unwrap();
+    let summary = room.path("summary.md");
+    for command in &commands[1..] {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", command]).current_dir(room.directory()).env("XDG_RUNTIME_DIR", room.directory());
+        run(shell.env("PATH", path.as_ref().unwrap()).env("GITHUB_STEP_SUMMARY", &summary));
+    }
+    assert!(fs::read_to_string(summary).unwrap().contains("upheld"));
+    assert!(room.path("drill-report/report.json").is_file());
+}
+
+/// The picture is drawn from what squall prints; what differs between two runs are numbers.
+#[test]
+fn the_picture_of_the_first_run_shows_what_happens() {
+    let mut python = Command::new(installed("python3"));
+    let drawn = run(python.args(["docs/first-run.py", env!("CARGO_BIN_EXE_squall")]));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write("docs/first-run.svg", &drawn).unwrap();
+    }
+    let words = |picture: &str| {
+        let rows = picture.lines().filter(|line| line.starts_with("<text")).filter_map(|line| line.split_once('>'));
+        let words: Vec<String> = rows.flat_map(|(_, row)| row.split_whitespace().map(str::to_owned)).collect();
+        let is_same_in_every_run =
+            |word: &String| !word.contains(|c: char| c.is_ascii_digit()) && !word.ends_with("s</text>");
+        words
+            .into_iter()
+            .filter(|word| is_same_in_every_run(word) && !["us", "ms", "s"].contains(&&**word))
+            .collect::<Vec<_>>()
+    };
+    let (shown, happens) = (words(&read("docs/first-run.svg")), words(&drawn));
+    assert!(shown.len() > 60 && shown.iter().any(|word| word == "surfaced"), "{shown:?}");
+    assert_eq!(shown, happens, "docs/first-run.svg: UPDATE=1 cargo test --test integration picture");
 }

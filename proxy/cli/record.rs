@@ -79,6 +79,9 @@ pub(crate) struct Args {
     /// With a program: where the project's CA is kept, as in `squall wrap`
     #[arg(long, value_name = "DIR", requires = "command")]
     state: Option<PathBuf>,
+    /// With a program: let live keys (sk_live_ and the like) out to the services
+    #[arg(long, requires = "command")]
+    allow_live: bool,
     /// A program, instead of an upstream: what it asks of opened hosts is recorded, and how it ends is the exit code
     #[arg(value_name = "CMD", last = true)]
     command: Vec<OsString>,

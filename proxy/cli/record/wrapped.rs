@@ -17,7 +17,8 @@ const TURN: Duration = Duration::from_millis(200);
 
 /// Runs the program to its end; its standard output is its own.
 pub(super) fn run(args: Args, recorder: Recorder) -> Outcome {
-    let options = Options { only: args.only, maps: args.map, state: args.state, ..Options::default() };
+    let (only, maps, allow_live) = (args.only, args.map, args.allow_live);
+    let options = Options { only, maps, allow_live, state: args.state, ..Options::default() };
     let session = Session::open(&options)?;
     let plane = session.wired.plane();
     for proxy in plane.proxies() {
