@@ -95,6 +95,16 @@ impl Call {
         self.outcome != Outcome::Whole || bad
     }
 
+    /// Whether a fault changed what an answer says that looks whole: an error within a 200, another body, another event.
+    pub fn is_spoiled(&self) -> bool {
+        let spoils = |(fault, what): &(Arc<FaultRef>, What)| match what {
+            What::Replied | What::Corrupted | What::Inserted => true,
+            What::Patched => matches!(fault.kind, "replace" | "sse" | "grpc" | "websocket"),
+            _ => false,
+        };
+        self.outcome == Outcome::Whole && self.faults.iter().any(spoils)
+    }
+
     /// Whether a fault left out the end of an answer that looks whole.
     pub fn is_short(&self) -> bool {
         self.outcome == Outcome::Whole && self.faults.iter().any(|(_, what)| *what == What::Truncated)

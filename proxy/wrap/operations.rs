@@ -20,7 +20,7 @@ pub enum Fate {
     Untouched,
     /// The last attempt was answered whole.
     Recovered,
-    /// The last attempt failed, and the program could tell.
+    /// The last attempt failed, or its answer said something wrong.
     GivenUp,
     /// The last answer looked whole, and its end was missing.
     TookShort,
@@ -32,7 +32,7 @@ impl Operation<'_> {
         let Some(last) = self.attempts.last() else { return Fate::Untouched };
         match () {
             () if last.is_short() => Fate::TookShort,
-            () if last.has_failed() => Fate::GivenUp,
+            () if last.has_failed() || last.is_spoiled() => Fate::GivenUp,
             () if self.attempts.len() > 1 => Fate::Recovered,
             () => Fate::Untouched,
         }
@@ -63,7 +63,7 @@ pub fn of<'a>(calls: &[&'a Call]) -> Vec<Operation<'a>> {
             }
         };
         operations[at].attempts.push(call);
-        if call.has_failed() || call.is_short() {
+        if call.has_failed() || call.is_short() || call.is_spoiled() {
             waiting.push(at);
         }
     }

@@ -61,3 +61,35 @@ fn it_may_open_as_many_files_as_without_squall() {
     let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
     assert_eq!(Wrap::new().run(&["sh", "-c", "ulimit -Sn"]).exits(0).out.trim(), own.to_string());
 }
+
+/// A program on a terminal, into which these keys are typed once these words are seen.
+#[track_caller]
+fn on_a_terminal(typed: &[(&str, &str)], words: &[&str]) -> Ended {
+    let wrap = Wrap::new();
+    let inner = wrap.command(words);
+    let (waits, keys): (Vec<&str>, Vec<&str>) = typed.iter().copied().unzip();
+    let mut command = std::process::Command::new("python3");
+    command.arg(format!("{}/tests/wrap/terminal.py", env!("CARGO_MANIFEST_DIR")));
+    command.args([waits, keys].map(|list| serde_json::to_string(&list).unwrap()));
+    command.arg(inner.get_program()).args(inner.get_args()).env("XDG_RUNTIME_DIR", wrap.room.directory());
+    Ended::of(&command.output().unwrap())
+}
+
+const READER: &str = "
+try: print('hello', input('name? '))
+except KeyboardInterrupt: print('interrupted'); raise SystemExit(9)";
+const TERMINAL: &str = "the program has the terminal now";
+
+#[test]
+fn a_program_that_reads_from_the_terminal_gets_it_and_ctrl_c_with_it() {
+    let ended = on_a_terminal(&[(TERMINAL, "bob\n")], &["python3", "-c", READER]).exits(0);
+    assert!(ended.out.contains("hello bob"), "{ended:?}");
+    on_a_terminal(&[(TERMINAL, "\u{3}")], &["python3", "-c", READER]).exits(9).says("interrupted");
+}
+
+#[test]
+fn on_a_terminal_too_ctrl_c_once_is_squall_s() {
+    let script = "trap 'echo asked; exit 4' INT; echo ready; while :; do sleep 0.1; done";
+    let typed = [("ready", "\u{3}"), ("Ctrl-C again ends the program", "\u{3}")];
+    on_a_terminal(&typed, &["sh", "-c", script]).exits(4).says("asked");
+}

@@ -72,3 +72,22 @@ fn a_body_of_a_megabyte_arrives_whole_both_ways() {
     let ended = wrap.run(&["curl", "-sS", "--data-binary", &format!("@{file}"), "https://api.stripe.com/v1/files"]);
     assert!(ended.exits(0).out == bytes);
 }
+
+#[test]
+fn git_is_seen() {
+    let api = saying("{}");
+    let wrap = Wrap::of("github.com", &api);
+    wrap.run(&["git", "ls-remote", "https://github.com/octo/hello.git"]).exits(128); // it is no git server
+    assert_eq!(api.news()[0].target, "/octo/hello.git/info/refs?service=git-upload-pack");
+}
+
+#[test]
+fn node_is_reached_by_a_base_url_whatever_its_version() {
+    let api = saying(r#"{"object":"charge"}"#);
+    let wrap = Wrap::of(HOST, &api).with(&["--reverse", "--error", "503", "--first", "1"]);
+    let script = "const url = process.env.STRIPE_API_BASE + '/v1/charges';
+        fetch(url).then(a => console.log(a.status)).then(() => fetch(url)).then(a => a.json()).then(a => console.log(a.object))";
+    let ended = wrap.run(&["node", "-e", script]).exits(0);
+    assert_eq!(ended.out, "503\ncharge\n");
+    assert_eq!(header(&api.news()[0].headers, "host"), Some(HOST));
+}

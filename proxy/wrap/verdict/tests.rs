@@ -84,6 +84,8 @@ fn only_what_is_proven_is_called_swallowed_or_surfaced() {
     assert_eq!(judged(&short, 1), (1, 0, 0));
     let retried = [faulted(What::Truncated, call(1, 0, 200)), call(1, SECOND, 200)];
     assert_eq!(judged(&retried, 0), (0, 0, 0), "it was noticed");
+    let spoiled = [faulted(What::Replied, call(1, 0, 200))];
+    assert_eq!((judged(&spoiled, 0), judged(&spoiled, 1)), ((0, 0, 1), (1, 0, 0)), "an error within a 200");
     let slow = [faulted(What::Delayed, call(1, 0, 200))];
     assert_eq!(judged(&slow, 0), (0, 0, 0));
 }
