@@ -95,7 +95,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = shared.clone();
         tokio::spawn(async move {
             let _place = place;
-            if owner::is_another(from, shared_port(&client)) {
+            if owner::is_another(from, local_port(&client)) {
                 let _it_has_gone = set_socket_linger(&client, Some(Duration::ZERO));
                 return;
             }
@@ -104,7 +104,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn shared_port(client: &TcpStream) -> u16 {
+fn local_port(client: &TcpStream) -> u16 {
     client.local_addr().map_or(0, |address| address.port())
 }
 
