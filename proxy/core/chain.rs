@@ -192,6 +192,11 @@ impl Chain {
         self.attach(index, talk, now);
     }
 
+    /// Whether no fault has joined, or all are gone.
+    pub fn is_empty(&self) -> bool {
+        self.killed.is_none() && self.units.is_empty()
+    }
+
     /// Whether no fault is left and nothing is queued: the pump may drop the chain.
     pub fn is_idle(&self) -> bool {
         self.killed.is_none() && !self.units.iter().any(Unit::is_for_the_gate) && self.lines.iter().all(Line::is_idle)

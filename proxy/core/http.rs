@@ -53,6 +53,11 @@ impl Request {
         fields.clear();
     }
 
+    /// Bytes of memory that its parts take up.
+    pub fn room(&self) -> usize {
+        self.authority.capacity() + self.target.capacity() + self.fields.room()
+    }
+
     /// The path as sent, without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(&*self.target, |(path, _)| path)
@@ -92,6 +97,11 @@ impl Response {
         (*status, *version) = (StatusCode::default(), Version::default());
         reason.clear();
         fields.clear();
+    }
+
+    /// Bytes of memory that its parts take up.
+    pub fn room(&self) -> usize {
+        self.reason.capacity() + self.fields.room()
     }
 }
 

@@ -112,6 +112,11 @@ impl Slice {
         into.extend(places.into_iter().filter_map(|place| self.exchanges.get(place as usize).cloned()));
     }
 
+    /// Whether a rule looks at answers here.
+    pub fn looks_at_answers(&self) -> bool {
+        self.rules.needs_answer()
+    }
+
     /// Whether a fault acts on HTTP exchanges here.
     pub fn has_exchanges(&self) -> bool {
         !self.exchanges.is_empty()

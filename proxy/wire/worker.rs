@@ -259,8 +259,8 @@ pub(crate) struct Worker {
     pub(crate) buffer: RefCell<Box<[u8]>>,
     /// Empty; what fills most of it keeps it.
     pub(crate) block: RefCell<Vec<u8>>,
-    /// What HTTP reads comes in here first.
-    pub(crate) inlet: RefCell<Box<[u8]>>,
+    /// Memory of connections that speak HTTP.
+    pub(crate) spare: Rc<http::Spare>,
     /// Connections to HTTP upstreams that rest.
     pub(crate) pool: http::Pool,
     pub(crate) pipes: Pool,
@@ -292,7 +292,7 @@ impl Worker {
             shard,
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
             block: RefCell::default(),
-            inlet: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            spare: Rc::new(http::Spare::new()),
             pool: http::Pool::default(),
             pipes: Pool::default(),
             timers: Queue::default(),

@@ -25,9 +25,8 @@ pub struct Ruled {
 
 impl Chain {
     /// The answer's head is there: faults whose rules look at it join. Call it once, before the phases of the answer.
-    pub fn answered(&mut self, slice: Option<&Slice>, talk: &Talk, last: Time, now: Now) {
-        let (Some(slice), Some(dialogue)) = (slice, talk.dialogue()) else { return };
-        if dialogue.response.is_some() {
+    pub fn answered(&mut self, slice: &Slice, talk: &Talk, last: Time, now: Now) {
+        if talk.dialogue().is_some_and(|dialogue| dialogue.response.is_some()) {
             let mut matching = Vec::new();
             slice.matching(talk, true, &mut matching);
             self.join(&matching, 0..last, talk, now);

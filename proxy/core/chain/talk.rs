@@ -105,6 +105,11 @@ impl Talk {
         self.dialogue.as_deref_mut()
     }
 
+    /// What was said, once nobody asks any more.
+    pub fn into_dialogue(self) -> Option<Box<Dialogue>> {
+        self.dialogue
+    }
+
     /// The gate has let it by (or there was none): from now on faults act on its bytes.
     pub fn admit(&mut self) {
         self.admitted = true;

@@ -104,6 +104,11 @@ impl Fields {
         });
     }
 
+    /// Bytes of memory that they take up.
+    pub fn room(&self) -> usize {
+        self.text.capacity() + self.lines.capacity() * size_of::<Line>()
+    }
+
     /// Takes all away and keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();

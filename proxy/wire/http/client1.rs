@@ -103,10 +103,12 @@ impl Client1 {
             if first && self.line.read.starts_with(b"PRI") {
                 return Poll::Ready(Next::Preface);
             }
+            if !self.begun && !self.line.read.is_empty() {
+                *into = Request { scheme: into.scheme, ..self.watcher.worker.spare.request() };
+            }
             match h1::request(&self.line.read, &mut self.scan, &self.limits, into) {
                 Ok(Some(taken)) => {
                     self.line.read.advance(taken.used);
-                    self.scan = Scan::default();
                     self.begun = false;
                     self.version = into.version;
                     self.persists = taken.persists;
@@ -129,7 +131,7 @@ impl Client1 {
             if self.line.read.is_empty() {
                 self.line.rest();
             }
-            match self.line.poll_fill(&self.watcher.worker, cx) {
+            match self.line.poll_fill(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(_) => return Poll::Ready(Next::Closed),
                 Poll::Pending if self.watcher.is_late() => {
@@ -185,7 +187,7 @@ impl Client1 {
         }
         while *thrown < LINGER_BYTES {
             self.line.read = BytesMut::new();
-            match ready!(self.line.poll_fill(&self.watcher.worker, cx)) {
+            match ready!(self.line.poll_fill(cx)) {
                 Ok(n) if n > 0 => *thrown += n,
                 _ => return Poll::Ready(()),
             }
@@ -202,10 +204,8 @@ impl Client1 {
     }
 
     fn put_head(&mut self, response: &Response, framing: Framing, upgrade: bool) {
-        let mut head = Vec::with_capacity(512);
         let passing = Passing { keep: self.keep(), upgrade, host: None };
-        h1::write_response(response, framing, &passing, &mut head);
-        self.line.put_slice(&head);
+        self.line.put_with(|out| h1::write_response(response, framing, &passing, out));
     }
 }
 
@@ -214,9 +214,7 @@ impl Client for Client1 {
         if self.version == Version::HTTP_10 {
             return; // it knows none (RFC 9110, 15.2)
         }
-        let mut head = Vec::with_capacity(256);
-        h1::write_response(response, Framing::None, &Passing::default(), &mut head);
-        self.line.put_slice(&head);
+        self.line.put_with(|out| h1::write_response(response, Framing::None, &Passing::default(), out));
     }
 
     fn answer(&mut self, response: &Response, length: Length) {
@@ -231,9 +229,7 @@ impl Client for Client1 {
             self.decoder = Decoder::new(Framing::UntilClose, &self.limits, Side::Request);
             let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
             let passing = Passing { keep: Keep::Open, upgrade: switches, host: None };
-            let mut head = Vec::with_capacity(256);
-            h1::write_response(response, framing, &passing, &mut head);
-            self.line.put_slice(&head);
+            self.line.put_with(|out| h1::write_response(response, framing, &passing, out));
             self.sending = Sending::Tunnel;
             return;
         }
@@ -248,7 +244,7 @@ impl Client for Client1 {
 
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.line.read.len() < BUFFER && !self.line.eof {
-            match ready!(self.line.poll_fill(&self.watcher.worker, cx)) {
+            match ready!(self.line.poll_fill(cx)) {
                 Ok(n) if n > 0 => {}
                 Ok(_) => break,
                 Err(_) => return Poll::Ready(()),
@@ -264,11 +260,7 @@ impl Client for Client1 {
             (End::Reset | End::Code(_), _) => self.over = Over::Reset,
             (End::Complete, Sending::Chunks) => self.finish(None),
             (End::Trailers(fields), Sending::Chunks) => self.finish(Some(Fields::clone(fields))),
-            (End::Short, Sending::Chunks) => {
-                let mut head = Vec::with_capacity(18);
-                h1::chunk_head(SMALL_CHUNK, &mut head);
-                self.line.put_slice(&head);
-            }
+            (End::Short, Sending::Chunks) => self.line.put_with(|out| h1::chunk_head(SMALL_CHUNK, out)),
             _ => {}
         }
         if self.sending != Sending::Done {
@@ -286,7 +278,7 @@ const SMALL_CHUNK: usize = 1024;
 
 impl Source for Client1 {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
-        poll_decoded(&mut self.line, &mut self.decoder, &self.watcher.worker, cx)
+        poll_decoded(&mut self.line, &mut self.decoder, cx)
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use squall_core::call::Outcome;
-use squall_core::chain::Talk;
+use squall_core::chain::{Dialogue, Talk};
 use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Until, Upstream};
 use squall_core::http::{Method, Request, Response, StatusCode, Version};
 use squall_core::plan::{Active, FaultRef};
@@ -65,9 +65,8 @@ enum Instead {
 struct Exchange<'a, C> {
     watcher: &'a Rc<Watcher>,
     client: &'a mut C,
-    /// The dialogue, where no fault may be met: else they have it.
-    talk: Talk,
-    faulted: bool,
+    /// What is said, where no fault is met: else they have it.
+    talk: Option<Talk>,
     brought: Brought,
     began: Time,
     /// What the client hears once the upstream has acted.
@@ -85,8 +84,6 @@ struct Exchange<'a, C> {
     headed: bool,
     /// It said that the request has failed, and no fault's doing.
     failed: bool,
-    /// What it was, and when it came, where no fault has seen it.
-    unseen: Option<(Response, Time)>,
     injected: bool,
     /// What is told of it; none: nobody asks.
     told: Option<Box<Told>>,
@@ -95,15 +92,15 @@ struct Exchange<'a, C> {
 /// Carries one exchange to its end. What is to become of the client's connection the client knows.
 pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk: Talk, brought: Brought) {
     let safe = talk.dialogue().is_some_and(|dialogue| watcher.worker.common.never_fault.matches(&dialogue.request));
-    let faulted = !safe && watcher.begin_exchange(&talk);
-    let has_body = brought.length != Length::None;
+    let began = talk.opened;
     let told = Told::begin(watcher, &talk);
+    let talk = if safe { Some(talk) } else { watcher.begin_exchange(talk) };
+    let has_body = brought.length != Length::None;
     let mut exchange = Exchange {
         watcher,
         client,
         talk,
-        faulted,
-        began: SystemClock::mono(),
+        began,
         instead: None,
         copies: 0,
         kept: Vec::new(),
@@ -113,7 +110,6 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
         answer: Leg::new(Flow::Downstream),
         headed: false,
         failed: false,
-        unseen: None,
         injected: false,
         brought,
         told,
@@ -123,7 +119,11 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
     if let Some(told) = exchange.told.take() {
         told.end(watcher, exchange.began, outcome);
     }
-    watcher.end_exchange();
+    let talk = exchange.talk.take().or_else(|| watcher.end_exchange());
+    if let Some(dialogue) = talk.and_then(Talk::into_dialogue) {
+        watcher.worker.spare.keep_request(dialogue.request);
+        dialogue.response.into_iter().for_each(|response| watcher.worker.spare.keep_response(response));
+    }
 }
 
 impl<C: Client> Exchange<'_, C> {
@@ -171,16 +171,14 @@ impl<C: Client> Exchange<'_, C> {
         if !self.watcher.has_late_faults() {
             return;
         }
-        if let (Some(dialogue), Some((response, at))) = (self.talk.dialogue_mut(), self.unseen.take()) {
-            dialogue.response = Some(response);
-            dialogue.answered = Some(at);
-        }
-        for (flow, leg) in [(Flow::Upstream, &self.request), (Flow::Downstream, &self.answer)] {
-            if leg.passed() > 0 {
-                self.talk.moved(flow, leg.passed());
+        let Some(mut talk) = self.talk.take() else { return };
+        for (flow, leg) in [(Flow::Upstream, &mut self.request), (Flow::Downstream, &mut self.answer)] {
+            let passed = leg.take_passed();
+            if passed > 0 {
+                talk.moved(flow, passed);
             }
         }
-        self.faulted = self.watcher.begin_exchange(&self.talk);
+        self.talk = self.watcher.begin_exchange(talk);
         if let Some(mut faults) = self.watcher.exchange() {
             let worker = &self.watcher.worker;
             faults.poll(worker, worker.now()); // they are told that they have come on, though nothing moves
@@ -191,12 +189,9 @@ impl<C: Client> Exchange<'_, C> {
     fn dress(&mut self) {
         let target = self.watcher.local.proxy.target.load();
         let Some(way) = &target.spec.way.http else { return };
-        let client = self.talk.client.map(|client| client.ip());
+        let client = self.brought.from.client.map(|client| client.ip());
         let upstream = &target.spec.upstream;
-        let mut faults = self.watcher.exchange();
-        let talk = faults.as_mut().map_or(&mut self.talk, |faults| &mut faults.talk);
-        let request = talk.dialogue_mut().map(|dialogue| &mut dialogue.request);
-        self.names = request.and_then(|request| dress(request, way, upstream, client));
+        self.names = self.with_dialogue(|dialogue| dress(&mut dialogue.request, way, upstream, client)).flatten();
     }
 
     /// A request without a body that may be sent twice.
@@ -205,18 +200,31 @@ impl<C: Client> Exchange<'_, C> {
         idempotent && self.brought.length == Length::None && !self.brought.upgrade
     }
 
+    /// Whether a fault has a say in it now.
+    fn meets_faults(&self) -> bool {
+        self.watcher.exchange().is_some_and(|faults| !faults.chain.is_empty())
+    }
+
     fn with_request<T>(&self, read: impl FnOnce(&Request) -> T) -> T {
         let faults = self.watcher.exchange();
-        let talk = faults.as_ref().map_or(&self.talk, |faults| &faults.talk);
-        match talk.dialogue() {
+        let talk = faults.as_ref().map(|faults| &faults.talk).or(self.talk.as_ref());
+        match talk.and_then(Talk::dialogue) {
             Some(dialogue) => read(&dialogue.request),
             None => read(&Request::default()),
         }
     }
 
+    /// What is said, whoever has it.
+    fn with_dialogue<T>(&mut self, change: impl FnOnce(&mut Dialogue) -> T) -> Option<T> {
+        let mut faults = self.watcher.exchange();
+        let talk = faults.as_mut().map(|faults| &mut faults.talk).or(self.talk.as_mut());
+        talk.and_then(Talk::dialogue_mut).map(change)
+    }
+
     /// `rested`: over a connection that has carried an exchange before, if there is one.
     async fn connect(&mut self, rested: bool) -> Result<Reached, Halt> {
-        let mut reaching = reach(self.watcher, self.brought.from, rested).map_err(Halt::Failed)?;
+        let now = if self.meets_faults() { SystemClock::mono() } else { self.began };
+        let mut reaching = reach(self.watcher, self.brought.from, rested.then_some(now)).map_err(Halt::Failed)?;
         let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(reached) = reaching.poll(self.watcher, cx) {
@@ -295,7 +303,7 @@ impl<C: Client> Exchange<'_, C> {
 
     /// Sends the request's body and waits for the answer's head; interim ones pass.
     async fn await_head(&mut self, server: &mut Reached) -> Result<(Response, Length), Halt> {
-        let mut response = Response::default();
+        let mut response = self.watcher.worker.spare.response();
         poll_fn(|cx| {
             loop {
                 self.poll_request(server, cx)?;
@@ -356,6 +364,16 @@ impl<C: Client> Exchange<'_, C> {
         }
     }
 
+    /// Has the faults join whose rules look at the answer.
+    fn show_answer(&self) {
+        let slice = self.watcher.local.slice.borrow();
+        if let Some(slice) = slice.as_ref().filter(|slice| slice.looks_at_answers())
+            && let Some(mut faults) = self.watcher.exchange()
+        {
+            faults.answered(slice, self.watcher.worker.now());
+        }
+    }
+
     /// Passes the answer on.
     async fn relay(&mut self, server: &mut Reached, (response, length): (Response, Length)) -> Result<(), Halt> {
         let tunnel = length == Length::Tunnel;
@@ -365,18 +383,15 @@ impl<C: Client> Exchange<'_, C> {
             }
             return Err(self.hear_instead());
         }
-        let mut response = response;
         let mut length = length;
         let mut off_by = 0;
-        if self.faulted {
-            if let Some(mut faults) = self.watcher.exchange() {
-                if let Some(dialogue) = faults.talk.dialogue_mut() {
-                    dialogue.response = Some(response);
-                    dialogue.answered = Some(SystemClock::mono());
-                }
-                let slice = self.watcher.local.slice.borrow().clone();
-                faults.answered(slice.as_deref(), self.watcher.worker.now());
-            }
+        let mut now = SystemClock::mono();
+        self.with_dialogue(|dialogue| {
+            dialogue.response = Some(response);
+            dialogue.answered = Some(now);
+        });
+        self.show_answer();
+        if self.meets_faults() {
             for phase in [Phase::AfterUpstreamHead, Phase::MidBody] {
                 let patched = self.ask(phase, Some(server)).await?;
                 if let Some(patch) = patched {
@@ -400,11 +415,11 @@ impl<C: Client> Exchange<'_, C> {
                 }
                 return Err(self.hear_instead());
             }
-            response = self.take_response();
             let resized = self.watcher.exchange().is_some_and(|faults| faults.chain.resizes(Flow::Downstream));
             if resized && matches!(length, Length::Known(_)) {
                 length = Length::Open;
             }
+            now = SystemClock::mono();
         }
         if let (Length::Known(n), true) = (length, off_by != 0) {
             length = Length::Known(n.saturating_add_signed(off_by));
@@ -412,16 +427,7 @@ impl<C: Client> Exchange<'_, C> {
         if length == Length::None {
             self.answer = Leg::finished(Flow::Downstream);
         }
-        if let Some(names) = &self.names {
-            names.undress(&mut response);
-        }
-        self.client.answer(&response, length);
-        if tunnel {
-            self.request = Leg::new(Flow::Upstream); // from here on the client's bytes are no requests
-        }
-        self.headed = true;
-        let at = self.note_answer(&response);
-        self.unseen = (!self.faulted).then_some((response, at));
+        self.send_answer(length, tunnel, now);
         poll_fn(|cx| self.poll_relay(server, tunnel, cx)).await?;
         for _ in 0..std::mem::take(&mut self.copies) {
             if self.deliver_again().await.is_err() {
@@ -458,7 +464,7 @@ impl<C: Client> Exchange<'_, C> {
     /// Has the faults decide in a phase. What they change of a message's head is done; other changes are given back.
     async fn ask(&mut self, phase: Phase, mut server: Option<&mut Reached>) -> Result<Option<Patch>, Halt> {
         self.meet_late();
-        if !self.faulted {
+        if !self.meets_faults() {
             return Ok(None);
         }
         let arrived = SystemClock::mono();
@@ -512,7 +518,7 @@ impl<C: Client> Exchange<'_, C> {
             phase,
             request: &dialogue.request,
             response: dialogue.response.as_ref(),
-            client: self.talk.client.map(|client| client.ip()),
+            client: self.brought.from.client.map(|client| client.ip()),
             began: self.began,
             arrived,
         };
@@ -570,7 +576,7 @@ impl<C: Client> Exchange<'_, C> {
         self.client.read_no_more();
         self.client.answer(&head, length);
         self.headed = true;
-        self.note_answer(&head);
+        self.note_answer(&head, SystemClock::mono());
         if length != Length::None {
             self.client.put(body);
             self.client.finish(trailers);
@@ -602,10 +608,26 @@ impl<C: Client> Exchange<'_, C> {
         }
     }
 
-    fn take_response(&mut self) -> Response {
-        let mut faults = self.watcher.exchange();
-        let dialogue = faults.as_mut().and_then(|faults| faults.talk.dialogue_mut());
-        dialogue.and_then(|dialogue| dialogue.response.clone()).unwrap_or_default()
+    /// Sends the head that the upstream has given and faults may have changed.
+    fn send_answer(&mut self, length: Length, tunnel: bool, now: Time) {
+        let Some(response) = self.with_dialogue(|dialogue| dialogue.response.take()).flatten() else { return };
+        match &self.names {
+            None => {
+                self.client.answer(&response, length);
+                self.note_answer(&response, now);
+            }
+            Some(names) => {
+                let mut undressed = response.clone();
+                names.undress(&mut undressed);
+                self.client.answer(&undressed, length);
+                self.note_answer(&undressed, now);
+            }
+        }
+        if tunnel {
+            self.request = Leg::new(Flow::Upstream); // from here on the client's bytes are no requests
+        }
+        self.headed = true;
+        self.with_dialogue(|dialogue| dialogue.response = Some(response));
     }
 
     /// Another body in the place of the answer's. Returns its length.
@@ -705,15 +727,13 @@ impl<C: Client> Exchange<'_, C> {
         Ok(())
     }
 
-    /// Counts an answer. Returns the time.
-    fn note_answer(&mut self, head: &Response) -> Time {
+    /// Counts an answer whose head goes to the client now.
+    fn note_answer(&mut self, head: &Response, now: Time) {
         self.failed = head.status.is_server_error() && !self.injected;
-        let now = SystemClock::mono();
         self.watcher.local.exchange(head.status, self.injected, now.saturating_sub(self.began));
         if let Some(told) = &mut self.told {
             told.answered(head, now);
         }
-        now
     }
 
     /// Lets the client feel how it ended, and counts it.
@@ -729,7 +749,7 @@ impl<C: Client> Exchange<'_, C> {
             Err(Halt::Injected(how, by)) => {
                 local.meter.injected.add(1);
                 local.meter.cut(true);
-                if let Some(client) = self.talk.client {
+                if let Some(client) = self.brought.from.client {
                     self.watcher.worker.common.note_end(self.watcher.worker.id, client, &by);
                 }
                 self.client.end(&how);
@@ -763,7 +783,7 @@ impl<C: Client> Exchange<'_, C> {
     /// Says what squall could not do.
     fn fail(&mut self, failure: &Failure) {
         let (head, body) = failure.answer();
-        self.note_answer(&head);
+        self.note_answer(&head, SystemClock::mono());
         self.client.read_no_more();
         let to_head = self.with_request(|request| request.method == Method::HEAD);
         if to_head {

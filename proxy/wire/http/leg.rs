@@ -79,9 +79,9 @@ impl Leg {
         self.done
     }
 
-    /// How many bytes were handed on while there were no faults.
-    pub(crate) fn passed(&self) -> usize {
-        self.passed
+    /// How many bytes were handed on while there were no faults, since this was asked last.
+    pub(crate) fn take_passed(&mut self) -> usize {
+        std::mem::take(&mut self.passed)
     }
 
     /// Puts these in front of what comes from the source; `whole`: nothing comes from it any more.

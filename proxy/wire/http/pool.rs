@@ -1,18 +1,15 @@
 //! Connections to upstreams that rest between two exchanges or carry several at once, per worker and proxy.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use squall_core::time::{SECOND, Time};
 
 use super::channel2::Channel;
-use super::line::Line;
-use crate::clock::SystemClock;
+use super::server1::Server1;
 use crate::plane::Target;
-use crate::worker::Worker;
 
 /// How long one may rest.
 const REST: Time = 60 * SECOND;
@@ -26,6 +23,8 @@ const CHANNELS: usize = 8;
 #[derive(Default)]
 pub(crate) struct Pool {
     resting: RefCell<HashMap<u64, Resting>>,
+    /// How many rest in all.
+    count: Cell<usize>,
     channels: RefCell<HashMap<u64, Channels>>,
 }
 
@@ -35,48 +34,51 @@ type Channels = (Arc<Target>, Vec<Rc<Channel>>);
 struct Resting {
     /// Where they lead.
     target: Arc<Target>,
-    /// The latest to come is the last.
-    lines: Vec<(Line, Time)>,
+    /// With when they came; the latest is the last.
+    servers: VecDeque<(Box<Server1>, Time)>,
 }
 
 impl Pool {
     /// One that has rested the shortest, and that its upstream has neither closed nor said anything on since.
-    pub(crate) fn take(&self, proxy: u64, target: &Arc<Target>, worker: &Worker) -> Option<Line> {
+    pub(crate) fn take(&self, proxy: u64, target: &Arc<Target>, now: Time) -> Option<Box<Server1>> {
         let mut resting = self.resting.borrow_mut();
         let own = resting.get_mut(&proxy)?;
         if !Arc::ptr_eq(&own.target, target) {
-            resting.remove(&proxy);
+            self.forget(resting.remove(&proxy));
             return None;
         }
-        let since = SystemClock::mono().saturating_sub(REST);
-        while let Some((mut line, rests_since)) = own.lines.pop() {
-            if rests_since < since {
-                own.lines.clear(); // the others rest longer
-                return None;
-            }
-            if matches!(line.poll_fill(worker, &mut Context::from_waker(Waker::noop())), Poll::Pending) {
-                return Some(line);
+        own.rest_until(now, &self.count);
+        while let Some((mut server, _)) = own.servers.pop_back() {
+            self.count.set(self.count.get() - 1);
+            if server.is_quiet() {
+                return Some(server);
             }
         }
         None
     }
 
     /// Lets one rest.
-    pub(crate) fn put(&self, proxy: u64, target: &Arc<Target>, line: Line) {
-        let mut resting = self.resting.borrow_mut();
-        let now = SystemClock::mono();
-        if resting.values().map(|own| own.lines.len()).sum::<usize>() >= OF_WORKER {
+    pub(crate) fn put(&self, proxy: u64, target: &Arc<Target>, server: Box<Server1>, now: Time) {
+        if self.count.get() >= OF_WORKER {
             return;
         }
-        let own = resting.entry(proxy).or_insert_with(|| Resting { target: target.clone(), lines: Vec::new() });
+        let mut resting = self.resting.borrow_mut();
+        let new = || Resting { target: target.clone(), servers: VecDeque::new() };
+        let own = resting.entry(proxy).or_insert_with(new);
         if !Arc::ptr_eq(&own.target, target) {
-            *own = Resting { target: target.clone(), lines: Vec::new() };
+            self.forget(Some(std::mem::replace(own, new())));
         }
-        if own.lines.len() >= OF_PROXY {
-            own.lines.remove(0);
+        own.rest_until(now, &self.count);
+        if own.servers.len() >= OF_PROXY {
+            own.servers.pop_front();
+            self.count.set(self.count.get() - 1);
         }
-        own.lines.retain(|(_, since)| now.saturating_sub(*since) < REST);
-        own.lines.push((line, now));
+        own.servers.push_back((server, now));
+        self.count.set(self.count.get() + 1);
+    }
+
+    fn forget(&self, gone: Option<Resting>) {
+        self.count.set(self.count.get() - gone.map_or(0, |gone| gone.servers.len()));
     }
 
     /// One that may carry an exchange besides those that it carries; none: open another.
@@ -113,6 +115,16 @@ impl Pool {
     /// Closes those of a proxy.
     pub(crate) fn close(&self, proxy: u64) {
         self.channels.borrow_mut().remove(&proxy);
-        self.resting.borrow_mut().remove(&proxy);
+        self.forget(self.resting.borrow_mut().remove(&proxy));
+    }
+}
+
+impl Resting {
+    /// Closes those that have rested too long.
+    fn rest_until(&mut self, now: Time, count: &Cell<usize>) {
+        while self.servers.front().is_some_and(|(_, since)| now.saturating_sub(*since) >= REST) {
+            self.servers.pop_front();
+            count.set(count.get() - 1);
+        }
     }
 }

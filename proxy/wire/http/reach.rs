@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use squall_core::http::{Fields, Request, Response, StatusCode};
 use squall_core::tap::Tapped;
+use squall_core::time::Time;
 use squall_core::way::{HeaderVersion, HttpVersion};
 use tokio::io::AsyncWriteExt;
 
@@ -45,9 +46,8 @@ pub(crate) struct Reached {
 }
 
 /// What it speaks.
-#[expect(clippy::large_enum_variant, reason = "HTTP/1 is to cost no allocation for it")]
 enum Over {
-    One(Server1),
+    One(Box<Server1>),
     Two(Box<Server2>),
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Origin {
 
 /// An upstream on the way to be reached.
 pub(crate) enum Reaching {
-    There(Option<Box<Reached>>),
+    There(Option<Reached>),
     Dialling {
         dialling: Dialling,
         target: Arc<Target>,
@@ -88,8 +88,8 @@ pub(crate) enum Reaching {
     },
 }
 
-/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do.
-pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Reaching, Failure> {
+/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do, with what time it is.
+pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: Option<Time>) -> Result<Reaching, Failure> {
     let (worker, local) = (&watcher.worker, &watcher.local);
     let target = local.proxy.target.load_full();
     let way = &target.spec.way;
@@ -98,26 +98,19 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: bool) -> Result<Rea
     let two = way.upstream_http() == HttpVersion::Two;
     if two
         && shared
-        && rested
+        && rested.is_some()
         && let Some(channel) = worker.pool.share(local.proxy.id, &target)
     {
         return Ok(Reaching::Opening { channel, target, from, shared });
     }
     if shared
-        && rested
         && !two
-        && let Some(line) = worker.pool.take(local.proxy.id, &target, worker)
+        && let Some(now) = rested
+        && let Some(server) = worker.pool.take(local.proxy.id, &target, now)
     {
-        let server = Over::One(Server1::new(line, worker.clone()));
         local.meter.reused.add(1);
-        return Ok(Reaching::There(Some(Box::new(Reached {
-            server,
-            target,
-            used: true,
-            shared,
-            _leaving: None,
-            tap: None,
-        }))));
+        let server = Over::One(server);
+        return Ok(Reaching::There(Some(Reached { server, target, used: true, shared, _leaving: None, tap: None })));
     }
     let dialling = dial(&local.proxy, &target, &worker.common, from.client, from.destination);
     let dialling = dialling.map_err(|error| Failure::to_connect(&error))?;
@@ -152,7 +145,7 @@ impl Reaching {
         let (dialling, target, from, shared, leaving) = match self {
             Reaching::There(there) => {
                 let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
-                return Poll::Ready(there.take().map(|there| *there).ok_or_else(|| Failure::to_connect(&gone())));
+                return Poll::Ready(there.take().ok_or_else(|| Failure::to_connect(&gone())));
             }
             Reaching::Opening { channel, target, from, shared } => {
                 if let Err(failure) = ready!(channel.poll_open(cx)) {
@@ -160,7 +153,7 @@ impl Reaching {
                 }
                 let local = &watcher.local;
                 if *shared && channel.room() == Some(0) && !watcher.worker.pool.is_full(local.proxy.id) {
-                    *self = reach(watcher, *from, true)?; // it carries fewer than it seemed before it had opened
+                    *self = reach(watcher, *from, Some(SystemClock::mono()))?; // it carries fewer than it seemed before it had opened
                     return self.poll(watcher, cx);
                 }
                 let used = channel.is_used();
@@ -175,9 +168,9 @@ impl Reaching {
                 }));
             }
             Reaching::Securing { securing, target, shared, leaving } => {
-                let line = Line::new(ready!(securing.as_mut().poll(cx))?);
+                let line = Line::new(ready!(securing.as_mut().poll(cx))?, watcher.worker.spare.clone());
                 return Poll::Ready(Ok(Reached {
-                    server: Over::One(Server1::new(line, watcher.worker.clone())),
+                    server: Over::One(Box::new(Server1::new(line))),
                     target: target.clone(),
                     used: false,
                     shared: *shared,
@@ -203,9 +196,9 @@ impl Reaching {
             *self = Reaching::Securing { securing, target, shared, leaving };
             return self.poll(watcher, cx);
         }
-        let mut line = Line::new(Stream::plain(io));
+        let mut line = Line::new(Stream::plain(io), watcher.worker.spare.clone());
         line.put_slice(&greeting(target, *from));
-        let server = Over::One(Server1::new(line, watcher.worker.clone()));
+        let server = Over::One(Box::new(Server1::new(line)));
         Poll::Ready(Ok(Reached {
             server,
             target: target.clone(),
@@ -274,10 +267,10 @@ impl Reached {
     pub(crate) fn rest(self, worker: &Rc<Worker>, local: &Local) {
         if self.shared
             && !local.proxy.is_closed()
-            && let Over::One(server) = self.server
-            && let Some(line) = server.into_idle()
+            && let Over::One(mut server) = self.server
+            && server.rest()
         {
-            worker.pool.put(local.proxy.id, &self.target, line);
+            worker.pool.put(local.proxy.id, &self.target, server, SystemClock::mono());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! An upstream that speaks HTTP/1.1: one exchange at a time on a connection.
 
 use std::io;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -10,12 +9,10 @@ use squall_core::http::{Fields, Method, Request, Response, StatusCode};
 use super::ends::{Answered, Broken, Length, Piece, Server, Sink, Source};
 use super::h1::{self, Decoder, Framing, Keep, Limits, Passing, Refusal, Scan, Side};
 use super::line::Line;
-use crate::worker::Worker;
 
 /// One exchange on a connection to an upstream.
 pub(crate) struct Server1 {
     line: Line,
-    worker: Rc<Worker>,
     limits: Limits,
     method: Method,
     scan: Scan,
@@ -40,10 +37,9 @@ enum Sending {
 
 impl Server1 {
     /// Nothing has been sent yet.
-    pub(crate) fn new(line: Line, worker: Rc<Worker>) -> Server1 {
+    pub(crate) fn new(line: Line) -> Server1 {
         Server1 {
             line,
-            worker,
             limits: Limits::default(),
             method: Method::GET,
             scan: Scan::default(),
@@ -60,8 +56,9 @@ impl Server1 {
         self.heard
     }
 
-    /// The connection, if it may carry another exchange: everything was sent and understood, and nothing is left over.
-    pub(crate) fn into_idle(mut self) -> Option<Line> {
+    /// Whether the connection may carry another exchange: everything was sent and understood, and nothing is left over.
+    /// It is made ready for that.
+    pub(crate) fn rest(&mut self) -> bool {
         let clean = self.persists
             && self.sending == Sending::Done
             && self.decoder.as_ref().is_some_and(Decoder::is_done)
@@ -69,7 +66,15 @@ impl Server1 {
             && self.line.waiting() == 0
             && !self.line.eof;
         self.line.rest();
-        clean.then_some(self.line)
+        self.scan = Scan::default();
+        self.decoder = None;
+        self.heard = false;
+        clean
+    }
+
+    /// Whether its upstream has neither closed it nor said anything since.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        self.line.is_quiet()
     }
 
     fn framing(&self, length: Length) -> Framing {
@@ -92,17 +97,19 @@ impl Server for Server1 {
             (_, Framing::Length(n)) if n > 0 => Sending::Length,
             _ => Sending::Done,
         };
-        let mut head = Vec::with_capacity(512);
-        h1::write_request(request, framing, &Passing { keep: Keep::Open, upgrade, host: None }, &mut head);
-        self.line.put_slice(&head);
+        let passing = Passing { keep: Keep::Open, upgrade, host: None };
+        self.line.put_with(|out| h1::write_request(request, framing, &passing, out));
     }
 
     fn poll_head(&mut self, into: &mut Response, cx: &mut Context<'_>) -> Poll<Result<Answered, Broken>> {
         loop {
-            let taken = h1::response(&self.line.read, &mut self.scan, &self.limits, &self.method, into);
+            let Server1 { line, scan, limits, method, .. } = self;
+            let taken = match line.read.is_empty() {
+                true => Ok(None),
+                false => h1::response(&line.read, scan, limits, method, into),
+            };
             if let Some(taken) = taken.inspect_err(|_| self.persists = false)? {
                 self.line.read.advance(taken.used);
-                self.scan = Scan::default();
                 let switches = into.status.as_u16() == 101;
                 if switches && !self.asked_to_switch {
                     self.persists = false;
@@ -128,7 +135,7 @@ impl Server for Server1 {
                 };
                 return Poll::Ready(Ok(Answered { length }));
             }
-            if ready!(self.line.poll_fill(&self.worker, cx))? == 0 {
+            if ready!(self.line.poll_fill(cx))? == 0 {
                 self.persists = false;
                 return Poll::Ready(Err(Broken::Lost { reset: false }));
             }
@@ -144,7 +151,7 @@ impl Server for Server1 {
 impl Source for Server1 {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
         let Some(decoder) = &mut self.decoder else { return Poll::Ready(Ok(Piece::End(None))) };
-        let piece = poll_decoded(&mut self.line, decoder, &self.worker, cx);
+        let piece = poll_decoded(&mut self.line, decoder, cx);
         if matches!(piece, Poll::Ready(Err(_))) {
             self.persists = false;
         }
@@ -185,7 +192,6 @@ impl Sink for Server1 {
 pub(super) fn poll_decoded(
     line: &mut Line,
     decoder: &mut Decoder,
-    worker: &Worker,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Piece, Broken>> {
     loop {
@@ -204,7 +210,7 @@ pub(super) fn poll_decoded(
                 return Poll::Ready(Ok(Piece::End(trailers)));
             }
         }
-        let filled = match ready!(line.poll_fill(worker, cx)) {
+        let filled = match ready!(line.poll_fill(cx)) {
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Poll::Ready(Err(error.into())),
             Err(_) => return Poll::Ready(Err(Broken::Lost { reset: true })),
@@ -226,16 +232,12 @@ pub(super) fn put_piece(line: &mut Line, in_chunks: bool, bytes: Bytes) {
     if !in_chunks {
         return line.put(bytes);
     }
-    let mut head = Vec::with_capacity(18);
-    h1::chunk_head(bytes.len(), &mut head);
-    line.put_slice(&head);
+    line.put_with(|out| h1::chunk_head(bytes.len(), out));
     line.put(bytes);
     line.put_slice(h1::CHUNK_TAIL);
 }
 
 /// Puts the end of a body in chunks behind what waits to be written.
 pub(super) fn put_last_chunk(line: &mut Line, trailers: Option<&Fields>) {
-    let mut end = Vec::with_capacity(8);
-    h1::last_chunk(trailers, &mut end);
-    line.put_slice(&end);
+    line.put_with(|out| h1::last_chunk(trailers, out));
 }

@@ -124,7 +124,7 @@ impl Session {
         let mut stale = true;
         poll_fn(|cx| {
             while !self.watcher.is_late() {
-                match ready!(self.socket.poll_read(cx, &mut stale, &mut worker.inlet.borrow_mut())) {
+                match ready!(self.socket.poll_read(cx, &mut stale, &mut worker.spare.inlet.borrow_mut())) {
                     Ok(n) if n > 0 => {}
                     _ => break,
                 }
@@ -135,7 +135,7 @@ impl Session {
     }
 
     async fn speak(self, stream: Stream, scheme: Scheme, read: BytesMut) {
-        let mut line = Line::new(stream);
+        let mut line = Line::new(stream, self.watcher.worker.spare.clone());
         line.read = read;
         let mut client = Client1::new(line, self.watcher.clone());
         let mut number = 0;

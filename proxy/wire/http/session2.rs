@@ -199,7 +199,7 @@ fn poll_conclude(watcher: &Watcher, carrier: &Carrier, thrown: &mut usize, cx: &
     if ready!(stream.poll_close(cx)).is_err() {
         return Poll::Ready(());
     }
-    let mut inlet = watcher.worker.inlet.borrow_mut();
+    let mut inlet = watcher.worker.spare.inlet.borrow_mut();
     while *thrown < LINGER_BYTES {
         match ready!(stream.poll_read_into(cx, &mut inlet[..BUFFER])) {
             Ok(n) if n > 0 => *thrown += n,

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use squall_core::chain::{Chain, Level, Polled, Talk};
+use squall_core::chain::{Chain, Polled, Talk};
 use squall_core::fault::{Flow, Settings, What};
 use squall_core::observe::Record;
 use squall_core::plan::{FaultRef, Slice};
-use squall_core::time::{Now, Time};
+use squall_core::time::{NEVER, Now, Time};
 use squall_core::tls::Hello;
 
 use crate::clock::SystemClock;
@@ -41,16 +41,15 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Held against the slice in force; none: it has none for them. An exchange keeps them as long as it may meet one.
-    fn new(slice: &Slice, talk: &Talk, now: Now) -> Option<Faults> {
-        let (mut chain, mut retuned) = (Chain::new(), 0);
-        chain.retune(Some(slice), talk, &mut retuned, now);
-        let wanted = talk.level() == Level::Exchange || !chain.is_idle();
-        wanted.then(|| Faults::of(chain, talk.clone(), retuned))
+    fn new(chain: Chain, talk: Talk, retuned: Time) -> Faults {
+        Faults { chain, talk, retuned, next: None, again: None, held: 0, draining: false, acted: Vec::new() }
     }
 
-    fn of(chain: Chain, talk: Talk, retuned: Time) -> Faults {
-        Faults { chain, talk, retuned, next: None, again: None, held: 0, draining: false, acted: Vec::new() }
+    /// Those of the slice that have come on after `since` (0: all) and may be met, and up to when they were looked for.
+    fn met(slice: &Slice, talk: &Talk, since: Time, now: Now) -> (Chain, Time) {
+        let (mut chain, mut retuned) = (Chain::new(), since);
+        chain.retune(Some(slice), talk, &mut retuned, now);
+        (chain, retuned)
     }
 
     fn retune(&mut self, slice: Option<&Slice>, worker: &Worker, now: Now) {
@@ -59,7 +58,7 @@ impl Faults {
     }
 
     /// Faults whose rules look at the answer join: it is in the dialogue now.
-    pub(crate) fn answered(&mut self, slice: Option<&Slice>, now: Now) {
+    pub(crate) fn answered(&mut self, slice: &Slice, now: Now) {
         self.chain.answered(slice, &self.talk, self.retuned, now);
     }
 
@@ -153,6 +152,8 @@ pub(crate) struct Watcher {
     unfaulted: Cell<bool>,
     /// It has now.
     late: Cell<bool>,
+    /// Up to when its faults were looked for; 0: there were none to look for.
+    looked: Cell<Time>,
 }
 
 impl Watcher {
@@ -165,7 +166,7 @@ impl Watcher {
         let slot = worker.links.borrow().vacant_key();
         let (mut talk, mut beneath) = (None, None);
         if let Some((known, chain, retuned)) = connection {
-            beneath = chain.map(|chain| Box::new(Faults::of(*chain, known.clone(), retuned)));
+            beneath = chain.map(|chain| Box::new(Faults::new(*chain, known.clone(), retuned)));
             talk = Some(known);
         }
         let watcher = Rc::new(Watcher {
@@ -183,6 +184,7 @@ impl Watcher {
             exchange: RefCell::default(),
             unfaulted: Cell::new(false),
             late: Cell::new(false),
+            looked: Cell::new(0),
         });
         worker.links.borrow_mut().insert(Member::Watcher(watcher.clone()));
         watcher
@@ -267,10 +269,12 @@ impl Watcher {
         match (&mut *beneath, &*self.talk.borrow(), slice.as_deref()) {
             (Some(faults), ..) => faults.retune(slice.as_deref(), &self.worker, now),
             (None, Some(talk), Some(slice)) => {
-                *beneath = Faults::new(slice, talk, now).map(|mut faults| {
+                let (chain, retuned) = Faults::met(slice, talk, 0, now);
+                if !chain.is_idle() {
+                    let mut faults = Faults::new(chain, talk.clone(), retuned);
                     faults.poll(&self.worker, now);
-                    Box::new(faults)
-                });
+                    *beneath = Some(Box::new(faults));
+                }
             }
             (None, ..) => {}
         }
@@ -283,7 +287,7 @@ impl Watcher {
         talk.turned_out_bytes();
         let mut beneath = self.beneath.borrow_mut();
         // what acts on connections has joined before
-        let faults = beneath.get_or_insert_with(|| Box::new(Faults::of(Chain::new(), talk.clone(), now.mono)));
+        let faults = beneath.get_or_insert_with(|| Box::new(Faults::new(Chain::new(), talk.clone(), now.mono)));
         faults.talk.turned_out_bytes();
         faults.chain.join_either(slice, &faults.talk, faults.retuned, now);
         faults.poll(&self.worker, now);
@@ -341,16 +345,24 @@ impl Watcher {
         RefMut::filter_map(self.exchange.borrow_mut(), Option::as_mut).ok()
     }
 
-    /// An exchange begins, or may meet faults since it began; whether it may.
-    pub(crate) fn begin_exchange(&self, talk: &Talk) -> bool {
+    /// An exchange begins, or may meet faults since it began. Gives back what is said in it, if it meets none yet: else they
+    /// have it until it ends.
+    pub(crate) fn begin_exchange(&self, talk: Talk) -> Option<Talk> {
+        let since = if self.late.take() { self.looked.get() } else { 0 };
         let slice = self.local.slice.borrow();
-        let slice = slice.as_ref().filter(|slice| slice.has_exchanges());
-        let faults = slice.and_then(|slice| Faults::new(slice, talk, self.worker.now())).map(Box::new);
-        let any = faults.is_some();
-        self.unfaulted.set(!any);
-        self.late.set(false);
-        *self.exchange.borrow_mut() = faults;
-        any
+        if let Some(slice) = slice.as_ref().filter(|slice| slice.has_exchanges()) {
+            let (chain, looked) = Faults::met(slice, &talk, since, self.worker.now());
+            if !chain.is_empty() || slice.looks_at_answers() {
+                self.unfaulted.set(false);
+                *self.exchange.borrow_mut() = Some(Box::new(Faults::new(chain, talk, looked)));
+                return None;
+            }
+            self.looked.set(looked);
+        } else {
+            self.looked.set(since);
+        }
+        self.unfaulted.set(true);
+        Some(talk)
     }
 
     /// Whether the exchange may meet faults, and might not when it began: [`Watcher::begin_exchange`] is to be called again.
@@ -358,13 +370,13 @@ impl Watcher {
         self.late.get()
     }
 
-    /// It is over; what it kept of the dialogue is dropped.
-    pub(crate) fn end_exchange(&self) {
+    /// It is over. Gives back what was said in it, if its faults have it.
+    pub(crate) fn end_exchange(&self) -> Option<Talk> {
         self.unfaulted.set(false);
         self.late.set(false);
-        if let Some(mut faults) = self.exchange.borrow_mut().take() {
-            faults.settle(&self.worker, true);
-        }
+        let mut faults = self.exchange.borrow_mut().take()?;
+        faults.settle(&self.worker, true);
+        Some(faults.talk)
     }
 
     /// Has the task woken at this time, besides for faults.
@@ -383,14 +395,15 @@ impl Watcher {
     }
 
     fn rearm(&self) {
+        let or_never = |at: Option<Time>| at.unwrap_or(NEVER);
         let next = |faults: &RefCell<Option<Box<Faults>>>| {
-            let faults = faults.borrow();
-            faults.as_ref().and_then(|faults| faults.next.into_iter().chain(faults.again).min())
+            faults.borrow().as_ref().map_or(NEVER, |faults| or_never(faults.next).min(or_never(faults.again)))
         };
-        let times = [next(&self.beneath), next(&self.exchange), self.deadline.get()];
-        let at = times.into_iter().flatten().min();
-        if at != self.timer.get() {
-            self.worker.rearm(Key::Link(self.slot.get()), self.timer.replace(at), at);
+        let at = next(&self.beneath).min(next(&self.exchange)).min(or_never(self.deadline.get()));
+        // an earlier time that is armed already stays: to be woken for nothing once is cheaper than to move an entry with
+        // each exchange
+        if at < or_never(self.timer.get()) {
+            self.worker.rearm(Key::Link(self.slot.get()), self.timer.replace(Some(at)), Some(at));
         }
     }
 }

@@ -184,7 +184,7 @@ impl Exchange {
             dialogue.response = Some(response);
             dialogue.answered = Some(self.now);
         }
-        self.chain.answered(Some(slice), &self.talk, self.last, now(self.now));
+        self.chain.answered(slice, &self.talk, self.last, now(self.now));
         self.rule(Phase::AfterUpstreamHead);
         self.rule(Phase::MidBody);
         self.carry(Flow::Downstream, &body);

@@ -116,11 +116,10 @@ pub(super) fn unexpected(text: &[u8], at: usize, otherwise: &'static str) -> &'s
 /// The minor version at the start of the text: `HTTP/1.0` or `HTTP/1.1`. None: more bytes are needed.
 pub(super) fn minor_version(text: &[u8], side: Side) -> Result<Option<http::Version>, Refusal> {
     const START: &[u8] = b"HTTP/1.";
-    let n = text.len().min(START.len());
-    match (text[..n] == START[..n], text.get(START.len())) {
-        (true, None) => Ok(None),
-        (true, Some(b'0')) => Ok(Some(http::Version::HTTP_10)),
-        (true, Some(b'1')) => Ok(Some(http::Version::HTTP_11)),
+    match text {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', ..] => Ok(Some(http::Version::HTTP_11)),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0', ..] => Ok(Some(http::Version::HTTP_10)),
+        _ if START.starts_with(text) => Ok(None),
         _ => Err(side.wrong("a version that is neither HTTP/1.0 nor HTTP/1.1")),
     }
 }

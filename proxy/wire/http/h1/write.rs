@@ -206,8 +206,15 @@ fn options(fields: &Fields) -> impl Iterator<Item = &[u8]> {
 }
 
 fn put_length(out: &mut Vec<u8>, name: &[u8], length: u64) {
-    put(out, &[name, b": "]);
-    let _ = write!(out, "{length}\r\n"); // writing to a Vec never fails
+    let mut digits = [0; 20];
+    let mut from = digits.len();
+    let mut rest = length;
+    while rest > 0 || from == digits.len() {
+        from -= 1;
+        digits[from] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    put_field(out, name, &digits[from..]);
 }
 
 fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
