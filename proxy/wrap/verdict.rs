@@ -149,7 +149,8 @@ fn host(name: &str, calls: &[&Call], exit: u8) -> Host {
         names.into_iter().for_each(|fault| *host.by_fault.entry(fault.to_owned()).or_default() += 1);
         let status = match (call.status, call.outcome) {
             (Some(status), Outcome::Whole | Outcome::Failed) => status.to_string(),
-            (Some(status), _) => format!("{status}, cut"),
+            (Some(status), Outcome::Cut) => format!("{status}, cut"),
+            (Some(status), Outcome::Left) => format!("{status}, not read to its end"),
             (None, _) => "none".to_owned(),
         };
         *host.statuses.entry(status).or_default() += 1;
