@@ -84,8 +84,10 @@ impl Played<'_> {
         view.faults.iter().map(|fault| fault.tally.selected).sum()
     }
 
+    /// Ends it, and waits until it is over: so many may run at one moment, and one that is closing its books runs.
     fn stop(self) {
         self.library.serve.stop(&self.id);
+        self.library.serve.over(&self.id);
     }
 }
 

@@ -31,7 +31,7 @@ struct Figures {
     drained: Option<Time>,
 }
 
-/// Connections that all workers have let go so far; read before the bells ring.
+/// Connections that all workers have let go so far; read before the switch is turned, since workers look at it by themselves.
 pub(crate) fn released(cell: &Cell) -> u64 {
     cell.shards().iter().map(|shard| shard.released.load(std::sync::atomic::Ordering::Acquire)).sum()
 }

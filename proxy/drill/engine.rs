@@ -850,6 +850,8 @@ impl Inner {
     fn abort_one(&self, id: &str, reason: &str) -> Result<Aborting, Refusal> {
         let asked = self.now().mono;
         let entry = self.find(id)?;
+        let cell = self.plane.cell();
+        let before = released(cell);
         if let Some(switch) = entry.switch() {
             switch.end();
         }
@@ -858,8 +860,6 @@ impl Inner {
         if state.is_over() {
             return Err(Refusal::State(format!("`{id}` is over already: {}", state.word())));
         }
-        let cell = self.plane.cell();
-        let before = released(cell);
         let release = Release::new(cell, (asked, stopped), cell.ring(), before, waiting(&entry.card().actives));
         let release = self.ending(&entry, reason, asked, &release);
         Ok(Aborting { experiments: vec![id.into()], release })
@@ -868,9 +868,9 @@ impl Inner {
     fn abort_all(&self, reason: &str) -> Aborting {
         let asked = self.now().mono;
         let cell = self.plane.cell();
+        let before = released(cell);
         cell.off();
         let stopped = self.now().mono;
-        let before = released(cell);
         let epoch = cell.clear();
         let entries: Vec<Arc<Entry>> = lock(&self.book).iter().cloned().collect();
         let waiting = entries.iter().flat_map(|entry| waiting(&entry.card().actives)).collect();

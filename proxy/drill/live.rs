@@ -304,10 +304,10 @@ impl Running {
     fn lift(&self, inner: &Inner) {
         let Some(switch) = self.entry.switch() else { return };
         let asked = inner.now().mono;
-        switch.end();
-        let stopped = inner.now().mono;
         let cell = inner.plane.cell();
         let before = released(cell);
+        switch.end();
+        let stopped = inner.now().mono;
         let mut compiler = inner.compiler();
         if !compiler.holds(&self.entry.id) && self.entry.release().is_some() {
             return;

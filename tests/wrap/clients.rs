@@ -75,9 +75,9 @@ fn a_body_of_a_megabyte_arrives_whole_both_ways() {
 
 #[test]
 fn git_is_seen() {
-    let api = saying("{}");
+    let api = Api::answering(|_| Says::Whole(404, "text/plain".into(), b"no such repository".to_vec()));
     let wrap = Wrap::of("github.com", &api);
-    wrap.run(&["git", "ls-remote", "https://github.com/octo/hello.git"]).exits(128); // it is no git server
+    wrap.run(&["git", "ls-remote", "https://github.com/octo/hello.git"]).exits(128).says("not found");
     assert_eq!(api.news()[0].target, "/octo/hello.git/info/refs?service=git-upload-pack");
 }
 
