@@ -29,6 +29,8 @@ struct Figures {
     released: u64,
     permitted: Option<Time>,
     drained: Option<Time>,
+    /// Where it is paced: what the workers acknowledge once all that waited is counted.
+    counted: Option<u64>,
 }
 
 /// Connections that all workers have let go so far; read before the switch is turned, since workers look at it by themselves.
@@ -71,13 +73,19 @@ impl Release {
             figures.permitted = Some(last.saturating_sub(self.asked).max(self.stopped));
             figures.released = released(&self.cell).saturating_sub(self.before);
         }
-        if self.waiting.iter().any(|tally| tally.held.load(Acquire) > 0)
-            || shards.iter().any(|shard| shard.draining.load(Acquire) > 0)
-        {
+        if self.waiting.iter().any(|tally| tally.held.load(Acquire) > 0) {
             return false;
         }
         if !self.waiting.is_empty() {
+            // who let go of the last may be about to count it: it is counted once one more bell was heard
+            let counted = *figures.counted.get_or_insert_with(|| self.cell.ring());
+            if shards.iter().any(|shard| shard.epoch.load(Acquire) < counted) {
+                return false;
+            }
             figures.released = released(&self.cell).saturating_sub(self.before);
+        }
+        if shards.iter().any(|shard| shard.draining.load(Acquire) > 0) {
+            return false;
         }
         let last = shards.iter().map(|shard| shard.drained_at.load(Acquire)).max().unwrap_or(0);
         figures.drained = figures.permitted.map(|permitted| permitted.max(last.saturating_sub(self.asked)));
