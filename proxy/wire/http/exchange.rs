@@ -119,7 +119,8 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
     if let Some(told) = exchange.told.take() {
         told.end(watcher, exchange.began, outcome);
     }
-    let talk = exchange.talk.take().or_else(|| watcher.end_exchange());
+    // whether it met faults or not: the next exchange of the connection begins anew
+    let talk = watcher.end_exchange().or(exchange.talk.take());
     if let Some(dialogue) = talk.and_then(Talk::into_dialogue) {
         watcher.worker.spare.keep_request(dialogue.request);
         dialogue.response.into_iter().for_each(|response| watcher.worker.spare.keep_response(response));

@@ -400,6 +400,48 @@ fn a_fault_that_comes_late_sees_the_answer_and_where_it_stands() {
 }
 
 #[test]
+fn an_exchange_meets_what_came_on_before_the_one_ahead_of_it() {
+    let upstream = fine();
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, upstream.address);
+    let error =
+        |path: &str, status: u16| format!("[[fault]]\nkind='error'\nhttp_status={status}\nmatch={{path='{path}'}}");
+    let mut made = faults(&plane, &error("/a", 503));
+    publish(&plane, made.clone());
+    let ask = |client: &mut Talker, path: &str| status(&client.ask(&GET.replacen('/', path, 1)).0);
+    let mut client = Talker::to(proxy);
+    assert_eq!(ask(&mut client, "/b"), 200, "it meets none");
+    made.extend(faults(&plane, &error("/c", 504)));
+    publish(&plane, made); // while the connection rests
+    assert_eq!((ask(&mut client, "/a"), ask(&mut client, "/c"), ask(&mut client, "/b")), (503, 504, 200));
+}
+
+#[test]
+fn what_is_never_faulted_meets_no_fault_that_comes_late_either() {
+    let (go, wanted) = std::sync::mpsc::channel::<()>();
+    let wanted = std::sync::Mutex::new(wanted);
+    let upstream = upstream(move |_, request| {
+        if request.contains("/health") {
+            let _over = wanted.lock().unwrap().recv();
+        }
+        Say::Keep(OK.into())
+    });
+    let (ledger, _records) = Ledger::new(64);
+    let never_fault = NeverFault::compile(&["/health".to_owned()]);
+    let plane = Plane::new(Options { workers: 1, never_fault, ..Options::new(ledger) }).unwrap();
+    let proxy = before(&plane, upstream.address);
+    let mut client = Talker::to(proxy);
+    assert_eq!(status(&client.ask(GET).0), 200);
+    client.say(GET.replacen('/', "/health", 1));
+    eventually("asked", || upstream.requests() == 2);
+    let fault = inject(&plane, "[[fault]]\nkind='error'\nphase='after_upstream_head'\nhttp_status=503");
+    go.send(()).unwrap();
+    assert_eq!(status(&client.answer().0), 200);
+    assert_eq!(fault.tally.read().eligible, 0);
+    assert_eq!(status(&client.ask(GET).0), 503);
+}
+
+#[test]
 fn trailers_stay_behind_an_answer_that_is_kept() {
     let upstream = upstream(|_, _| {
         let chunks =
