@@ -459,6 +459,18 @@ fn trailers_stay_behind_an_answer_that_is_kept() {
 }
 
 #[test]
+fn an_answer_longer_than_a_fault_beneath_holds_comes_to_its_end() {
+    const TOTAL: usize = 400 << 10;
+    let long = upstream(|_, _| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
+        Say::Keep([head.as_bytes(), &vec![b'x'; TOTAL]].concat())
+    });
+    let (_plane, proxy) = faulted(&long, "[[fault]]\nkind='bandwidth'\nlayer='bytes'\nrate='2MiB/s'");
+    let mut client = Talker::to(proxy);
+    assert_eq!(client.ask(GET).1.len(), TOTAL);
+}
+
+#[test]
 fn faults_beneath_act_on_the_connection() {
     let upstream = fine();
     let (plane, proxy) = faulted(&upstream, "[[fault]]\nkind='latency'\nlayer='bytes'\ndelay='30ms'");
