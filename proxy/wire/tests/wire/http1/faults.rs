@@ -240,6 +240,26 @@ fn a_body_in_chunks_can_seem_whole_or_lack_its_end() {
 }
 
 #[test]
+fn no_other_exchange_follows_a_body_of_another_length_than_announced() {
+    let cut = |direction: &str, off_by: i32| {
+        format!("[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='{direction}'\ncontent_length_off_by={off_by}")
+    };
+    for off_by in [-1, 1] {
+        let upstream = fine();
+        let (_plane, proxy) = faulted(&upstream, &cut("downstream", off_by));
+        let (all, reset) = dialogue(proxy, GET);
+        assert!(all.ends_with("\r\n\r\nok") && !reset, "{off_by}: {all} {reset}");
+    }
+    let upstream = fine();
+    let (_plane, proxy) = faulted(&upstream, &cut("upstream", -2));
+    let mut client = Talker::to(proxy);
+    for n in 1..=2 {
+        assert_eq!(client.ask(POST).1, "ok");
+        assert_eq!(upstream.connections(), n, "nothing goes behind what the upstream did not expect");
+    }
+}
+
+#[test]
 fn events_are_ended_between_two_of_them() {
     let events = upstream(|_, _| {
         let body = "data: 1\n\ndata: 2\n\ndata: 3\n\n";
