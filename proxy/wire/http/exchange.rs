@@ -163,8 +163,10 @@ impl<C: Client> Exchange<'_, C> {
     fn admit(&self) -> Result<(), Halt> {
         let Some(admit) = &self.watcher.worker.common.admit else { return Ok(()) };
         let name = &self.watcher.local.proxy.name;
-        self.with_request(|request| admit(name, request))
-            .map_err(|why| Halt::Failed(Failure { status: StatusCode::FORBIDDEN, error: "http_request_denied", why }))
+        self.with_request(|request| admit(name, request)).map_err(|why| {
+            let status = StatusCode::FORBIDDEN;
+            Halt::Failed(Failure { status, error: "http_request_denied", why, counts: None })
+        })
     }
 
     /// Faults have come on since it began without any: they find it as far as it has come.
@@ -759,13 +761,14 @@ impl<C: Client> Exchange<'_, C> {
                 }
             }
             Err(Halt::Failed(failure)) => {
-                local.broke(|meter| &meter.connect_failed);
+                failure.counts.into_iter().for_each(|how| local.broke(how));
                 self.fail(&failure);
                 return Outcome::Failed;
             }
             Err(Halt::Upstream(Broken::Refused(refusal))) if !self.headed => {
                 local.meter.cut(false); // guards count the answer that squall makes of it
-                self.fail(&Failure { status: refusal.status, error: "http_protocol_error", why: refusal.why.into() });
+                let (status, why) = (refusal.status, refusal.why.into());
+                self.fail(&Failure { status, error: "http_protocol_error", why, counts: None });
                 return Outcome::Failed;
             }
             Err(Halt::Upstream(broken)) => {

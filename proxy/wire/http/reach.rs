@@ -236,8 +236,8 @@ pub(super) async fn secure(
         Ok(stream) => Ok(Stream::Connected(Box::new(stream))),
         Err(failure) => {
             tracing::debug!(proxy = &*local.proxy.name, "{failure}");
-            local.broke(|meter| &meter.tls_server_failed);
-            Err(Failure { status: StatusCode::BAD_GATEWAY, error: "tls_protocol_error", why: failure.to_string() })
+            let (status, why) = (StatusCode::BAD_GATEWAY, failure.to_string());
+            Err(Failure { status, error: "tls_protocol_error", why, counts: Some(|meter| &meter.tls_server_failed) })
         }
     }
 }
