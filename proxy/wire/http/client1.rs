@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use squall_core::fault::End;
 use squall_core::http::{Fields, Request, Response, StatusCode, Version};
 use squall_core::time::{SECOND, Time};
@@ -189,7 +189,7 @@ impl Client1 {
             return Poll::Ready(());
         }
         while *thrown < LINGER_BYTES {
-            self.line.read = BytesMut::new();
+            self.line.read.clear();
             match ready!(self.line.poll_fill(cx)) {
                 Ok(n) if n > 0 => *thrown += n,
                 _ => return Poll::Ready(()),
