@@ -142,9 +142,14 @@ impl<C: Client> Exchange<'_, C> {
         let mut again = server.is_used() && self.may_try_again();
         let answered = loop {
             match self.await_head(&mut server).await {
-                Err(Halt::Upstream(Broken::Lost { .. } | Broken::Code(REFUSED))) if again && !server.has_heard() => {
+                Err(Halt::Upstream(broken @ (Broken::Lost { .. } | Broken::Code(REFUSED))))
+                    if again && !server.has_heard() =>
+                {
                     // it was closed while it rested (RFC 9110, 9.2.2), or was about to be (RFC 9113, 8.7)
                     again = false;
+                    if matches!(broken, Broken::Lost { .. }) {
+                        server.retire();
+                    }
                     server = self.connect(false).await?;
                     self.send_head(&mut server);
                 }

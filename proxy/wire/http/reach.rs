@@ -88,7 +88,8 @@ pub(crate) enum Reaching {
     },
 }
 
-/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do, with what time it is.
+/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do, with what time it is; one that others
+/// share always will.
 pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: Option<Time>) -> Result<Reaching, Failure> {
     let (worker, local) = (&watcher.worker, &watcher.local);
     let target = local.proxy.target.load_full();
@@ -98,7 +99,6 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: Option<Time>) -> Re
     let two = way.upstream_http() == HttpVersion::Two;
     if two
         && shared
-        && rested.is_some()
         && let Some(channel) = worker.pool.share(local.proxy.id, &target)
     {
         return Ok(Reaching::Opening { channel, target, from, shared });
@@ -253,6 +253,13 @@ impl Reached {
     /// Whether it has carried an exchange before.
     pub(crate) fn is_used(&self) -> bool {
         self.used
+    }
+
+    /// It is lost, or about to be: exchanges that could share it take another.
+    pub(crate) fn retire(&self) {
+        if let Over::Two(server) = &self.server {
+            server.retire();
+        }
     }
 
     /// Whether any byte of an answer has come.
