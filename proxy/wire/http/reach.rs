@@ -274,6 +274,7 @@ impl Reached {
     pub(crate) fn rest(self, worker: &Rc<Worker>, local: &Local) {
         if self.shared
             && !local.proxy.is_closed()
+            && Arc::ptr_eq(&self.target, &local.proxy.target.load())
             && let Over::One(mut server) = self.server
             && server.rest()
         {
