@@ -269,5 +269,6 @@ fn poll_connection(
 /// What does not speak HTTP/2 at all, or not in time.
 fn speechless() -> Failure {
     let why = "the upstream does not speak HTTP/2".to_owned();
-    Failure { status: StatusCode::BAD_GATEWAY, error: "http_protocol_error", why }
+    let status = StatusCode::BAD_GATEWAY;
+    Failure { status, error: "http_protocol_error", why, counts: Some(|meter| &meter.connect_failed) }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use squall_core::fault::End;
 use squall_core::http::{Fields, Request, Response, StatusCode, Version};
 use squall_core::time::{SECOND, Time};
@@ -11,7 +11,7 @@ use squall_core::time::{SECOND, Time};
 use super::ends::{Broken, Client, Length, Piece, Sink, Source};
 use super::h1::{self, Decoder, Framing, Keep, Limits, Passing, Refusal, Scan, Side, Taken};
 use super::line::Line;
-use super::server1::{poll_decoded, put_last_chunk, put_piece};
+use super::server1::{pay, poll_decoded, put_last_chunk, put_piece};
 use super::watch::Watcher;
 use crate::clock::SystemClock;
 use crate::reset;
@@ -37,6 +37,8 @@ pub(crate) struct Client1 {
     /// Whether another exchange may follow.
     persists: bool,
     sending: Sending,
+    /// Bytes of the answer's body that its head has announced and that have not come.
+    owed: u64,
     over: Over,
 }
 
@@ -85,6 +87,7 @@ impl Client1 {
             decoder: Decoder::new(Framing::None, &limits, Side::Request),
             persists: true,
             sending: Sending::Nothing,
+            owed: 0,
             over: Over::Close,
         }
     }
@@ -186,7 +189,7 @@ impl Client1 {
             return Poll::Ready(());
         }
         while *thrown < LINGER_BYTES {
-            self.line.read = BytesMut::new();
+            self.line.read.clear();
             match ready!(self.line.poll_fill(cx)) {
                 Ok(n) if n > 0 => *thrown += n,
                 _ => return Poll::Ready(()),
@@ -224,6 +227,7 @@ impl Client for Client1 {
             Length::Open if self.version == Version::HTTP_11 => Framing::Chunked,
             Length::Open | Length::UntilClose => Framing::UntilClose,
         };
+        self.owed = framing.announces();
         self.persists &= framing != Framing::UntilClose && length != Length::Tunnel;
         if length == Length::Tunnel {
             self.decoder = Decoder::new(Framing::UntilClose, &self.limits, Side::Request);
@@ -292,10 +296,14 @@ impl Sink for Client1 {
     }
 
     fn put(&mut self, bytes: Bytes) {
+        if matches!(self.sending, Sending::Length | Sending::Done) {
+            self.persists &= pay(&mut self.owed, bytes.len());
+        }
         put_piece(&mut self.line, self.sending == Sending::Chunks, bytes);
     }
 
     fn finish(&mut self, trailers: Option<Fields>) {
+        self.persists &= self.owed == 0; // else the next answer would be taken for the rest
         match self.sending {
             Sending::Chunks => put_last_chunk(&mut self.line, trailers.as_ref()),
             Sending::Tunnel => self.line.close_when_written(),

@@ -4,20 +4,22 @@
 //! in the middle of either body, and once the upstream has said everything. In each of them the faults are asked, and may have
 //! it wait, change it, answer in the upstream's place, or end it.
 
+mod bodies;
+mod ending;
+
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use squall_core::call::Outcome;
 use squall_core::chain::{Dialogue, Talk};
-use squall_core::fault::{Asked, End, Flow, NewBody, Patch, Phase, Reply, Rewrite, Ruling, Until, Upstream};
+use squall_core::fault::{Asked, End, Flow, Patch, Phase, Reply, Ruling, Until, Upstream};
 use squall_core::http::{Method, Request, Response, StatusCode, Version};
 use squall_core::plan::{Active, FaultRef};
 use squall_core::time::Time;
 
-use super::ends::{Answered, Broken, Client, Length, Piece, Server, Sink, Source};
+use super::ends::{Answered, Broken, Client, Length, Server, Sink};
 use super::failure::Failure;
 use super::leg::{Leg, Stop};
 use super::names::{Names, dress};
@@ -27,8 +29,6 @@ use super::watch::Watcher;
 use crate::clock::SystemClock;
 use crate::meter::Waiting;
 
-/// Bytes of an answer that are kept until the upstream has said everything, where a fault asks for that.
-const KEPT: usize = 1 << 20;
 /// The code of HTTP/2 with which an upstream says that it has not looked at a request (RFC 9113, 7).
 const REFUSED: u32 = 7;
 
@@ -119,7 +119,8 @@ pub(crate) async fn carry<C: Client>(watcher: &Rc<Watcher>, client: &mut C, talk
     if let Some(told) = exchange.told.take() {
         told.end(watcher, exchange.began, outcome);
     }
-    let talk = exchange.talk.take().or_else(|| watcher.end_exchange());
+    // whether it met faults or not: the next exchange of the connection begins anew
+    let talk = watcher.end_exchange().or(exchange.talk.take());
     if let Some(dialogue) = talk.and_then(Talk::into_dialogue) {
         watcher.worker.spare.keep_request(dialogue.request);
         dialogue.response.into_iter().for_each(|response| watcher.worker.spare.keep_response(response));
@@ -141,9 +142,14 @@ impl<C: Client> Exchange<'_, C> {
         let mut again = server.is_used() && self.may_try_again();
         let answered = loop {
             match self.await_head(&mut server).await {
-                Err(Halt::Upstream(Broken::Lost { .. } | Broken::Code(REFUSED))) if again && !server.has_heard() => {
+                Err(Halt::Upstream(broken @ (Broken::Lost { .. } | Broken::Code(REFUSED))))
+                    if again && !server.has_heard() =>
+                {
                     // it was closed while it rested (RFC 9110, 9.2.2), or was about to be (RFC 9113, 8.7)
                     again = false;
+                    if matches!(broken, Broken::Lost { .. }) {
+                        server.retire();
+                    }
                     server = self.connect(false).await?;
                     self.send_head(&mut server);
                 }
@@ -162,8 +168,10 @@ impl<C: Client> Exchange<'_, C> {
     fn admit(&self) -> Result<(), Halt> {
         let Some(admit) = &self.watcher.worker.common.admit else { return Ok(()) };
         let name = &self.watcher.local.proxy.name;
-        self.with_request(|request| admit(name, request))
-            .map_err(|why| Halt::Failed(Failure { status: StatusCode::FORBIDDEN, error: "http_request_denied", why }))
+        self.with_request(|request| admit(name, request)).map_err(|why| {
+            let status = StatusCode::FORBIDDEN;
+            Halt::Failed(Failure { status, error: "http_request_denied", why, counts: None })
+        })
     }
 
     /// Faults have come on since it began without any: they find it as far as it has come.
@@ -249,56 +257,6 @@ impl<C: Client> Exchange<'_, C> {
             Length::Known(n) => Length::Known(n.saturating_add_signed(self.off_by)),
             length => length,
         }
-    }
-
-    /// Another body in the place of the request's, or another length.
-    async fn renew_request(&mut self, patch: Patch) -> Result<(), Halt> {
-        self.off_by += patch.length_off_by;
-        if self.brought.length == Length::None || self.brought.upgrade {
-            return Ok(());
-        }
-        let new = match patch.body {
-            None => return Ok(()),
-            Some(NewBody::Put(bytes)) => {
-                while !self.gather_request(KEPT).await?.1 {}
-                bytes
-            }
-            Some(NewBody::Rewrite { most, by }) => {
-                let (pieces, whole) = self.gather_request(most).await?;
-                match rewrite(&pieces, whole, &*by) {
-                    Some(new) => new,
-                    None => {
-                        self.request.put_ahead(pieces, whole);
-                        return Ok(());
-                    }
-                }
-            }
-        };
-        self.brought.length = Length::Known(new.len() as u64);
-        self.request.put_ahead([new], true);
-        Ok(())
-    }
-
-    /// Takes of the request's body what is no longer than that, or more of it; whether that is all.
-    async fn gather_request(&mut self, most: usize) -> Result<(Vec<Bytes>, bool), Halt> {
-        if self.with_request(|request| request.fields.has("expect")) {
-            self.client.interim(&Response { status: StatusCode::CONTINUE, ..Response::default() });
-        }
-        let (mut pieces, mut sum) = (Vec::new(), 0);
-        while sum <= most {
-            let piece = poll_fn(|cx| {
-                let _the_client_tells = self.client.poll_written(cx);
-                self.client.poll_piece(cx)
-            });
-            match piece.await.map_err(|_| Halt::Client)? {
-                Piece::Data(bytes) => {
-                    sum += bytes.len();
-                    pieces.push(bytes);
-                }
-                Piece::End(_) => return Ok((pieces, true)),
-            }
-        }
-        Ok((pieces, false))
     }
 
     /// Sends the request's body and waits for the answer's head; interim ones pass.
@@ -630,88 +588,6 @@ impl<C: Client> Exchange<'_, C> {
         self.with_dialogue(|dialogue| dialogue.response = Some(response));
     }
 
-    /// Another body in the place of the answer's. Returns its length.
-    async fn renew(&mut self, server: &mut Reached, length: Length, body: Option<NewBody>) -> Result<Length, Halt> {
-        let Some(body) = body.filter(|_| !matches!(length, Length::None | Length::Tunnel)) else { return Ok(length) };
-        match body {
-            NewBody::Put(bytes) => {
-                self.swallow(server).await?;
-                let length = Length::Known(bytes.len() as u64);
-                self.answer = Leg::new(Flow::Downstream);
-                self.answer.put_ahead([bytes], true);
-                Ok(length)
-            }
-            NewBody::Rewrite { most, by } => {
-                let (pieces, whole) = self.gather(server, most).await?;
-                match rewrite(&pieces, whole, &*by) {
-                    Some(new) => {
-                        let length = Length::Known(new.len() as u64);
-                        self.answer.put_ahead([new], true);
-                        Ok(length)
-                    }
-                    None => {
-                        self.answer.put_ahead(pieces, whole);
-                        Ok(length)
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes of the answer's body what is kept until the upstream has said everything.
-    async fn keep(&mut self, server: &mut Reached) -> Result<(), Halt> {
-        let (pieces, whole) = self.gather(server, KEPT).await?;
-        self.answer.put_ahead(pieces, whole);
-        Ok(())
-    }
-
-    async fn gather(&mut self, server: &mut Reached, most: usize) -> Result<(Vec<Bytes>, bool), Halt> {
-        let (mut pieces, mut sum) = (Vec::new(), 0);
-        while sum <= most {
-            match self.next_of_answer(server).await? {
-                Piece::Data(bytes) => {
-                    sum += bytes.len();
-                    pieces.push(bytes);
-                }
-                Piece::End(trailers) => {
-                    self.answer.put_behind(trailers);
-                    return Ok((pieces, true));
-                }
-            }
-        }
-        Ok((pieces, false))
-    }
-
-    /// Reads the answer to its end and throws it away.
-    async fn swallow(&mut self, server: &mut Reached) -> Result<(), Halt> {
-        while let Piece::Data(_) = self.next_of_answer(server).await? {}
-        Ok(())
-    }
-
-    async fn next_of_answer(&mut self, server: &mut Reached) -> Result<Piece, Halt> {
-        poll_fn(|cx| {
-            self.poll_request(server, cx)?;
-            if let Poll::Ready(piece) = server.poll_piece(cx) {
-                return Poll::Ready(piece.map_err(Halt::Upstream));
-            }
-            self.client.poll_left(cx).map(|()| Err(Halt::Client))
-        })
-        .await
-    }
-
-    /// Reads the request's body, to send it more than once; whether it is short enough for that.
-    async fn keep_request(&mut self) -> Result<bool, Halt> {
-        if !self.kept.is_empty() || self.request.is_done() {
-            return Ok(true);
-        }
-        let (pieces, whole) = self.gather_request(KEPT).await?;
-        self.request.put_ahead(pieces.iter().cloned(), whole);
-        if whole {
-            self.kept = pieces;
-        }
-        Ok(whole)
-    }
-
     /// Sends the request once more, and throws the answer away.
     async fn deliver_again(&mut self) -> Result<(), Halt> {
         let mut server = self.connect(true).await?;
@@ -726,83 +602,6 @@ impl<C: Client> Exchange<'_, C> {
         server.rest(&self.watcher.worker, &self.watcher.local);
         Ok(())
     }
-
-    /// Counts an answer whose head goes to the client now.
-    fn note_answer(&mut self, head: &Response, now: Time) {
-        self.failed = head.status.is_server_error() && !self.injected;
-        self.watcher.local.exchange(head.status, self.injected, now.saturating_sub(self.began));
-        if let Some(told) = &mut self.told {
-            told.answered(head, now);
-        }
-    }
-
-    /// Lets the client feel how it ended, and counts it.
-    fn conclude(&mut self, ended: Result<(), Halt>) -> Outcome {
-        let local = &self.watcher.local;
-        match ended {
-            Ok(()) | Err(Halt::Answered) => return Outcome::Whole,
-            Err(Halt::Client) => {
-                local.meter.left.add(1);
-                self.client.end(&End::Reset);
-                return Outcome::Left;
-            }
-            Err(Halt::Injected(how, by)) => {
-                local.meter.injected.add(1);
-                local.meter.cut(true);
-                if let Some(client) = self.brought.from.client {
-                    self.watcher.worker.common.note_end(self.watcher.worker.id, client, &by);
-                }
-                self.client.end(&how);
-                if how == End::Complete {
-                    return Outcome::Whole;
-                }
-            }
-            Err(Halt::Failed(failure)) => {
-                local.broke(|meter| &meter.connect_failed);
-                self.fail(&failure);
-                return Outcome::Failed;
-            }
-            Err(Halt::Upstream(Broken::Refused(refusal))) if !self.headed => {
-                local.meter.cut(false); // guards count the answer that squall makes of it
-                self.fail(&Failure { status: refusal.status, error: "http_protocol_error", why: refusal.why.into() });
-                return Outcome::Failed;
-            }
-            Err(Halt::Upstream(broken)) => {
-                local.broke(|meter| &meter.reset_by_server);
-                local.cut(self.failed);
-                self.client.end(&match broken {
-                    Broken::Lost { reset: false } => End::Fin,
-                    Broken::Code(code) => End::Code(code),
-                    _ => End::Reset,
-                });
-            }
-        }
-        Outcome::Cut
-    }
-
-    /// Says what squall could not do.
-    fn fail(&mut self, failure: &Failure) {
-        let (head, body) = failure.answer();
-        self.note_answer(&head, SystemClock::mono());
-        self.client.read_no_more();
-        let to_head = self.with_request(|request| request.method == Method::HEAD);
-        if to_head {
-            self.client.answer(&head, Length::None);
-        } else {
-            self.client.answer(&head, Length::Known(body.len() as u64));
-            self.client.put(body);
-            self.client.finish(None);
-        }
-    }
-}
-
-/// A whole body changed; none: it goes on as it was.
-fn rewrite(pieces: &[Bytes], whole: bool, by: &dyn Rewrite) -> Option<Bytes> {
-    if !whole {
-        by.too_long();
-        return None;
-    }
-    by.rewrite(&pieces.concat()).map(Bytes::from)
 }
 
 /// The field that says which fault has made or changed an answer.

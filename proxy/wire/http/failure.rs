@@ -4,6 +4,7 @@ use bytes::Bytes;
 use squall_core::http::{Fields, Response, StatusCode};
 
 use super::exchange::VERSION;
+use crate::meter::{Count, Meter};
 
 /// Why a request could not be passed on.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Failure {
     pub(crate) error: &'static str,
     /// In one line.
     pub(crate) why: String,
+    /// Which failure of the upstream an exchange that ends with it counts as; none: it is none.
+    pub(crate) counts: Option<fn(&Meter) -> &Count>,
 }
 
 impl Failure {
@@ -30,7 +33,8 @@ impl Failure {
             }
             _ => (StatusCode::BAD_GATEWAY, "destination_unavailable"),
         };
-        Failure { status, error: word, why: format!("the upstream can not be reached: {error}") }
+        let why = format!("the upstream can not be reached: {error}");
+        Failure { status, error: word, why, counts: Some(|meter| &meter.connect_failed) }
     }
 
     /// The answer, with the `Proxy-Status` field (RFC 9209) that tells it from one of the upstream's.

@@ -54,6 +54,13 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Bytes of the body that the head announces.
+    pub(crate) fn announces(self) -> u64 {
+        if let Framing::Length(n) = self { n } else { 0 }
+    }
+}
+
 /// Why a message is refused. The connection ends after it: where its next message would begin is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {

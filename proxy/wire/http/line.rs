@@ -57,11 +57,11 @@ impl Line {
         }
         let mut inlet = self.spare.inlet.borrow_mut();
         let n = ready!(self.stream.poll_read_into(cx, &mut inlet))?;
-        if self.read.capacity() == 0 {
+        self.eof = n == 0;
+        if n > 0 && self.read.capacity() == 0 {
             self.read = self.spare.room(n);
         }
         self.read.extend_from_slice(&inlet[..n]);
-        self.eof = n == 0;
         Poll::Ready(Ok(n))
     }
 

@@ -88,7 +88,8 @@ pub(crate) enum Reaching {
     },
 }
 
-/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do, with what time it is.
+/// Begins to reach the upstream of a proxy. `rested`: a connection that rests will do, with what time it is; one that others
+/// share always will.
 pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: Option<Time>) -> Result<Reaching, Failure> {
     let (worker, local) = (&watcher.worker, &watcher.local);
     let target = local.proxy.target.load_full();
@@ -98,7 +99,6 @@ pub(crate) fn reach(watcher: &Watcher, from: Origin, rested: Option<Time>) -> Re
     let two = way.upstream_http() == HttpVersion::Two;
     if two
         && shared
-        && rested.is_some()
         && let Some(channel) = worker.pool.share(local.proxy.id, &target)
     {
         return Ok(Reaching::Opening { channel, target, from, shared });
@@ -236,8 +236,8 @@ pub(super) async fn secure(
         Ok(stream) => Ok(Stream::Connected(Box::new(stream))),
         Err(failure) => {
             tracing::debug!(proxy = &*local.proxy.name, "{failure}");
-            local.broke(|meter| &meter.tls_server_failed);
-            Err(Failure { status: StatusCode::BAD_GATEWAY, error: "tls_protocol_error", why: failure.to_string() })
+            let (status, why) = (StatusCode::BAD_GATEWAY, failure.to_string());
+            Err(Failure { status, error: "tls_protocol_error", why, counts: Some(|meter| &meter.tls_server_failed) })
         }
     }
 }
@@ -255,6 +255,13 @@ impl Reached {
         self.used
     }
 
+    /// It is lost, or about to be: exchanges that could share it take another.
+    pub(crate) fn retire(&self) {
+        if let Over::Two(server) = &self.server {
+            server.retire();
+        }
+    }
+
     /// Whether any byte of an answer has come.
     pub(crate) fn has_heard(&self) -> bool {
         match &self.server {
@@ -267,6 +274,7 @@ impl Reached {
     pub(crate) fn rest(self, worker: &Rc<Worker>, local: &Local) {
         if self.shared
             && !local.proxy.is_closed()
+            && Arc::ptr_eq(&self.target, &local.proxy.target.load())
             && let Over::One(mut server) = self.server
             && server.rest()
         {

@@ -17,6 +17,8 @@ pub(crate) struct Server1 {
     method: Method,
     scan: Scan,
     sending: Sending,
+    /// Bytes of the body that its head has announced and that have not come.
+    owed: u64,
     decoder: Option<Decoder>,
     /// Whether the connection may carry another exchange after this one.
     persists: bool,
@@ -44,6 +46,7 @@ impl Server1 {
             method: Method::GET,
             scan: Scan::default(),
             sending: Sending::Done,
+            owed: 0,
             decoder: None,
             persists: true,
             asked_to_switch: false,
@@ -92,9 +95,10 @@ impl Server for Server1 {
         let upgrade = length == Length::Tunnel;
         self.asked_to_switch = upgrade && request.method != Method::CONNECT;
         let framing = self.framing(length);
-        self.sending = match (length, framing) {
-            (_, Framing::Chunked) => Sending::Chunks,
-            (_, Framing::Length(n)) if n > 0 => Sending::Length,
+        self.owed = framing.announces();
+        self.sending = match framing {
+            Framing::Chunked => Sending::Chunks,
+            Framing::Length(n) if n > 0 => Sending::Length,
             _ => Sending::Done,
         };
         let passing = Passing { keep: Keep::Open, upgrade, host: None };
@@ -169,10 +173,14 @@ impl Sink for Server1 {
     }
 
     fn put(&mut self, bytes: Bytes) {
+        if matches!(self.sending, Sending::Length | Sending::Done) {
+            self.persists &= pay(&mut self.owed, bytes.len());
+        }
         put_piece(&mut self.line, self.sending == Sending::Chunks, bytes);
     }
 
     fn finish(&mut self, trailers: Option<Fields>) {
+        self.persists &= self.owed == 0; // else the next request would be taken for the rest
         if self.sending == Sending::Chunks {
             put_last_chunk(&mut self.line, trailers.as_ref());
         }
@@ -222,6 +230,13 @@ pub(super) fn poll_decoded(
             });
         }
     }
+}
+
+/// Takes bytes of a body off those that its head has announced; whether they were.
+pub(super) fn pay(owed: &mut u64, n: usize) -> bool {
+    let left = owed.checked_sub(n as u64);
+    *owed = left.unwrap_or_default();
+    left.is_some()
 }
 
 /// Puts a piece of a body behind what waits to be written.

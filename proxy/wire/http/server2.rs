@@ -60,6 +60,11 @@ impl Server2 {
         self.heard
     }
 
+    /// Its connection carries no other exchange.
+    pub(crate) fn retire(&self) {
+        self.channel.retire();
+    }
+
     fn send(&mut self, request: &Request, length: Length) -> Result<(), Broken> {
         let mut sender = self.channel.sender().ok_or(Broken::Lost { reset: true })?;
         self.method = request.method.clone();

@@ -180,7 +180,8 @@ impl Session {
 
 /// Answers what can't be understood; the connection ends with it.
 pub(super) fn refuse(client: &mut impl Client, refusal: Refusal) {
-    let failure = Failure { status: refusal.status, error: "http_request_error", why: refusal.why.into() };
+    let failure =
+        Failure { status: refusal.status, error: "http_request_error", why: refusal.why.into(), counts: None };
     let (head, body) = failure.answer();
     client.answer(&head, Length::Known(body.len() as u64));
     client.put(body);

@@ -432,9 +432,7 @@ impl<F: Future<Output = ()>> Future for Task<F> {
         }
         for mut faults in [watcher.beneath(), watcher.exchange()].into_iter().flatten() {
             faults.again = None;
-        }
-        // whether a body may move now or not: a time that has passed would wake the task again and again
-        if let Some(mut faults) = watcher.exchange() {
+            // whether bytes may move now or not: a time that has passed would wake the task again and again
             faults.poll_due(&watcher.worker);
         }
         // one connection's panic must not end the others

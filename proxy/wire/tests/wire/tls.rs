@@ -114,7 +114,7 @@ fn what_two_ends_do_not_agree_on_ends_the_handshake_and_is_counted_as_theirs() {
         assert!(value(&head, "proxy-status").unwrap().contains("tls"), "{head}");
     });
     let reading = stand.plane.reading("p").unwrap();
-    assert_eq!((reading.tls_server_failed, reading.injected), (1, 0));
+    assert_eq!((reading.tls_server_failed, reading.failed(), reading.injected), (1, 1, 0), "and it is counted once");
 }
 
 #[test]

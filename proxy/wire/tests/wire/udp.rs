@@ -91,9 +91,11 @@ fn every_client_gets_its_own_answers() {
             assert_eq!(hear(client), format!("<{n} {round}"));
         }
     }
+    let sent: u64 = (0..5).flat_map(|round| (0..40).map(move |n| format!("{n} {round}").len() as u64)).sum();
+    // a datagram is counted once it is sent, and may be here before
+    eventually("the last is counted", || plane.reading("p").unwrap().bytes_downstream >= sent + 200);
     let reading = plane.reading("p").unwrap();
     assert_eq!((reading.accepted, reading.active, reading.failed()), (40, 40, 0));
-    let sent: u64 = (0..5).flat_map(|round| (0..40).map(move |n| format!("{n} {round}").len() as u64)).sum();
     assert_eq!((reading.bytes_upstream, reading.bytes_downstream), (sent, sent + 200));
 }
 

@@ -240,6 +240,26 @@ fn a_body_in_chunks_can_seem_whole_or_lack_its_end() {
 }
 
 #[test]
+fn no_other_exchange_follows_a_body_of_another_length_than_announced() {
+    let cut = |direction: &str, off_by: i32| {
+        format!("[[fault]]\nkind='cut'\nphase='mid_body'\ndirection='{direction}'\ncontent_length_off_by={off_by}")
+    };
+    for off_by in [-1, 1] {
+        let upstream = fine();
+        let (_plane, proxy) = faulted(&upstream, &cut("downstream", off_by));
+        let (all, reset) = dialogue(proxy, GET);
+        assert!(all.ends_with("\r\n\r\nok") && !reset, "{off_by}: {all} {reset}");
+    }
+    let upstream = fine();
+    let (_plane, proxy) = faulted(&upstream, &cut("upstream", -2));
+    let mut client = Talker::to(proxy);
+    for n in 1..=2 {
+        assert_eq!(client.ask(POST).1, "ok");
+        assert_eq!(upstream.connections(), n, "nothing goes behind what the upstream did not expect");
+    }
+}
+
+#[test]
 fn events_are_ended_between_two_of_them() {
     let events = upstream(|_, _| {
         let body = "data: 1\n\ndata: 2\n\ndata: 3\n\n";
@@ -400,6 +420,48 @@ fn a_fault_that_comes_late_sees_the_answer_and_where_it_stands() {
 }
 
 #[test]
+fn an_exchange_meets_what_came_on_before_the_one_ahead_of_it() {
+    let upstream = fine();
+    let (plane, _records) = plane(1);
+    let proxy = before(&plane, upstream.address);
+    let error =
+        |path: &str, status: u16| format!("[[fault]]\nkind='error'\nhttp_status={status}\nmatch={{path='{path}'}}");
+    let mut made = faults(&plane, &error("/a", 503));
+    publish(&plane, made.clone());
+    let ask = |client: &mut Talker, path: &str| status(&client.ask(&GET.replacen('/', path, 1)).0);
+    let mut client = Talker::to(proxy);
+    assert_eq!(ask(&mut client, "/b"), 200, "it meets none");
+    made.extend(faults(&plane, &error("/c", 504)));
+    publish(&plane, made); // while the connection rests
+    assert_eq!((ask(&mut client, "/a"), ask(&mut client, "/c"), ask(&mut client, "/b")), (503, 504, 200));
+}
+
+#[test]
+fn what_is_never_faulted_meets_no_fault_that_comes_late_either() {
+    let (go, wanted) = std::sync::mpsc::channel::<()>();
+    let wanted = std::sync::Mutex::new(wanted);
+    let upstream = upstream(move |_, request| {
+        if request.contains("/health") {
+            let _over = wanted.lock().unwrap().recv();
+        }
+        Say::Keep(OK.into())
+    });
+    let (ledger, _records) = Ledger::new(64);
+    let never_fault = NeverFault::compile(&["/health".to_owned()]);
+    let plane = Plane::new(Options { workers: 1, never_fault, ..Options::new(ledger) }).unwrap();
+    let proxy = before(&plane, upstream.address);
+    let mut client = Talker::to(proxy);
+    assert_eq!(status(&client.ask(GET).0), 200);
+    client.say(GET.replacen('/', "/health", 1));
+    eventually("asked", || upstream.requests() == 2);
+    let fault = inject(&plane, "[[fault]]\nkind='error'\nphase='after_upstream_head'\nhttp_status=503");
+    go.send(()).unwrap();
+    assert_eq!(status(&client.answer().0), 200);
+    assert_eq!(fault.tally.read().eligible, 0);
+    assert_eq!(status(&client.ask(GET).0), 503);
+}
+
+#[test]
 fn trailers_stay_behind_an_answer_that_is_kept() {
     let upstream = upstream(|_, _| {
         let chunks =
@@ -414,6 +476,18 @@ fn trailers_stay_behind_an_answer_that_is_kept() {
         assert_eq!(client.exactly(12), b"2\r\nab\r\n0\r\nx-");
         assert_eq!(client.head(), "sum: 1\r\n\r\n");
     }
+}
+
+#[test]
+fn an_answer_longer_than_a_fault_beneath_holds_comes_to_its_end() {
+    const TOTAL: usize = 400 << 10;
+    let long = upstream(|_, _| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {TOTAL}\r\n\r\n");
+        Say::Keep([head.as_bytes(), &vec![b'x'; TOTAL]].concat())
+    });
+    let (_plane, proxy) = faulted(&long, "[[fault]]\nkind='bandwidth'\nlayer='bytes'\nrate='2MiB/s'");
+    let mut client = Talker::to(proxy);
+    assert_eq!(client.ask(GET).1.len(), TOTAL);
 }
 
 #[test]

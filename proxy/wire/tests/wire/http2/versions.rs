@@ -176,6 +176,25 @@ fn an_upstream_that_goes_away_or_refuses_is_asked_again_where_that_is_safe() {
 }
 
 #[test]
+fn many_that_are_refused_at_once_open_no_more_connections_than_others() {
+    let (plane, _records) = plane(1);
+    let upstream = upstream2(|_| {});
+    let proxy = open_http(&plane, upstream.address, HttpVersion::Two);
+    block_on(async {
+        let sender = connect2(proxy).await;
+        let asks = (0..50).map(|_| {
+            let mut sender = sender.clone();
+            tokio::spawn(async move { ask2_on(&mut sender, &Ask::get("/refuse")).await.is_err() })
+        });
+        for refused in asks.collect::<Vec<_>>() {
+            assert!(refused.await.unwrap());
+        }
+    });
+    let opened = upstream.connections.load(Ordering::SeqCst);
+    assert!((1..=8).contains(&opened), "{opened} connections for 50 exchanges");
+}
+
+#[test]
 fn an_upstream_that_does_not_speak_http_2_is_told_from_one_that_fails() {
     let (plane, _records) = plane(1);
     let proxy = open_http(&plane, upstream1(), HttpVersion::Two);
