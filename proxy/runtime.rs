@@ -36,6 +36,35 @@ pub(crate) fn ca(state: Option<&Path>) -> io::Result<PathBuf> {
     Ok(runtime.join(CA))
 }
 
+/// A directory for this user only that is gone, with all that is in it, when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Empty: what an earlier process left there is removed.
+    ///
+    /// # Errors
+    /// As for [`own_state`].
+    pub(crate) fn new(directory: PathBuf) -> io::Result<Scratch> {
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => private(&directory)?,
+        }
+        Ok(Scratch(directory))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _others_clear_it_away = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Makes a directory for this user only, or believes in one that is.
 pub(crate) fn private(directory: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;

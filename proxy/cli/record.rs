@@ -126,9 +126,15 @@ fn told(recorder: Recorder, file: &Path) -> Result<String, Failure> {
     Ok(format!("recorded {exchanges} exchanges of {routes} routes in {}", file.display()))
 }
 
+/// The command line names the one upstream, so any may be reached but those that are denied everywhere.
+fn limits() -> Result<Limits, Failure> {
+    let allow_upstreams = vec!["0.0.0.0/0".into(), "::/0".into()];
+    Limits::new(&Safety { allow_upstreams, ..Safety::default() }).map_err(Failure::input)
+}
+
 /// A data plane without experiments.
 fn plane() -> Result<Plane, Failure> {
-    let limits = Limits::new(&Safety::default()).map_err(Failure::input)?;
+    let limits = limits()?;
     let (ledger, _nothing_is_injected) = Ledger::new(1);
     let allow = Arc::new(move |host: &str, to: &std::net::SocketAddr| limits.check(host, *to));
     let options = squall_wire::Options { allow, ..squall_wire::Options::new(ledger) };
@@ -171,5 +177,19 @@ fn wait(wishes: &Receiver<Wish>, how_long: Option<unit::Duration>) {
     match how_long {
         None => while !until_it_ends(wishes.recv().map_err(|_| RecvTimeoutError::Disconnected)) {},
         Some(how_long) => while !until_it_ends(wishes.recv_timeout(Duration::from_nanos(how_long.0))) {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::limits;
+
+    #[test]
+    fn the_upstream_may_be_anywhere_but_where_credentials_are_served() {
+        let limits = limits().unwrap_or_else(|failure| unreachable!("{}", failure.message));
+        let allowed = |to: &str| limits.check("api.example.com", to.parse().unwrap()).is_ok();
+        assert!(allowed("203.0.113.9:443") && allowed("[2001:db8::1]:443") && allowed("127.0.0.1:80"));
+        assert!(!allowed("169.254.169.254:80") && !allowed("[fe80::1]:80"));
     }
 }

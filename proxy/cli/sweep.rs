@@ -7,8 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::out::{say, table, tell};
+use super::wrap::put;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::library;
+use crate::runtime::{self, Scratch};
 use crate::wrap::hosts::{self, Mapped};
 use crate::wrap::stand_in::Anybody;
 
@@ -42,8 +44,9 @@ const FIGURES: [&str; 7] = ["calls", "faults", "retried", "recovered", "surfaced
 
 pub(crate) fn run(args: Args) -> Outcome {
     let anybody = Anybody::start().map_err(|error| Failure::input(format!("no stand-in: {error}")))?;
-    let own = crate::runtime::own_state().map_err(|error| Failure::input(format!("no state directory: {error}")))?;
-    let reports = args.report.clone().unwrap_or_else(|| own.join("sweep"));
+    let own = runtime::own_state().and_then(|state| Scratch::new(state.join("sweep")));
+    let own = own.map_err(|error| Failure::input(format!("no state directory: {error}")))?;
+    let reports = args.report.clone().unwrap_or_else(|| own.path().to_owned());
     let sweep = Sweep { args: &args, anybody: &anybody, reports: &reports };
     let baseline = sweep.one(None)?;
     let called: Vec<&str> = baseline.hosts().filter_map(|host| host["host"].as_str()).collect();
@@ -64,7 +67,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
     if args.report.is_some() {
         let text = markdown(&rows);
-        std::fs::write(reports.join("sweep.md"), text)
+        put(&reports.join("sweep.md"), &text)
             .map_err(|error| Failure::input(format!("{}: {error}", reports.display())))?;
     }
     Ok(Exit::Done)

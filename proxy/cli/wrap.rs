@@ -3,6 +3,8 @@
 mod end;
 mod start;
 
+pub(super) use end::put;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::mpsc::RecvTimeoutError;
@@ -66,6 +68,13 @@ pub(crate) struct Args {
     /// The program and its arguments; without one it runs until Ctrl-C or SIGTERM, for whoever asks `squall env`
     #[arg(value_name = "CMD", last = true)]
     command: Vec<OsString>,
+}
+
+impl Args {
+    /// The option that another command needs to find the same project, for a shell.
+    fn state_option(&self) -> Option<String> {
+        Some(format!("--state {}", secrets::quoted(&self.state.as_ref()?.to_string_lossy())))
+    }
 }
 
 /// How long connections may go on after the program has ended.
@@ -148,7 +157,8 @@ impl Seen {
 /// Without a program: until SIGTERM, or Ctrl-C while nothing is injected.
 fn stand_by(session: &Session, args: &Args, runs: &[String]) -> Outcome {
     let wishes = interrupt::listen()?;
-    tell!("squall: `eval \"$(squall env)\"` in a shell of this directory leads it here; Ctrl-C ends it");
+    let env = ["squall env".to_owned()].into_iter().chain(args.state_option()).collect::<Vec<_>>().join(" ");
+    tell!("squall: `eval \"$({env})\"` in a shell of this directory leads it here; Ctrl-C ends it");
     let mut seen = Seen::new(None)?;
     loop {
         match wishes.recv_timeout(TURN) {

@@ -109,7 +109,9 @@ impl Rule {
         if bits > width {
             return Err(wrong("has too long a prefix"));
         }
-        Ok(Rule { what: What::Net(number(ip), bits + (128 - width)), port })
+        // "any address" stands for loopback where it is one address, not where it begins a network
+        let network = if bits == width { number(ip) } else { mapped(ip) };
+        Ok(Rule { what: What::Net(network, bits + (128 - width)), port })
     }
 
     fn matches(&self, host: &str, to: SocketAddr) -> bool {
@@ -143,11 +145,18 @@ fn split_port(entry: &str) -> Option<(&str, Option<u16>)> {
 fn number(ip: IpAddr) -> u128 {
     let v6 = match ip {
         IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.to_ipv6_mapped(),
-        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST,
-        IpAddr::V6(v6) => v6,
+        other => return mapped(other),
     };
     u128::from(v6)
+}
+
+/// An address as 128 bits, as it is.
+fn mapped(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
+    }
 }
 
 /// `*` stands for any characters.
@@ -200,6 +209,13 @@ mod tests {
         assert!(allowed(&limits, "a.internal", "10.98.0.1:80"));
         assert!(!allowed(&limits, "a.internal", "10.99.0.1:80"));
         assert!(!allowed(&limits, "a.internal", "[::ffff:10.99.0.1]:80"));
+    }
+
+    #[test]
+    fn a_network_that_begins_with_zeros_is_itself() {
+        let limits = limits(&["0.0.0.0/0"], &["0.0.0.0/8"]);
+        assert!(!allowed(&limits, "x", "0.1.2.3:80"));
+        assert!(allowed(&limits, "x", "127.0.0.1:80"));
     }
 
     #[test]

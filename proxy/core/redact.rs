@@ -96,7 +96,7 @@ const PATTERNS: &[&str] = &[
 ];
 
 /// Names whose values are secrets, in JSON (written into a text of JSON as well), forms and queries.
-const NAMES: &str = r"(?:[a-z0-9_-]*(?:password|passwd|passphrase|secret|api[_-]?key|apikey|private[_-]?key)|(?:access|refresh|id|auth|session|security|csrf|x-amz-security)[_-]?token|authorization|(?:x-amz-|x-goog-)?(?:signature|credential)|secret[_-]?key|access[_-]?key(?:[_-]?id)?|awsaccesskeyid|sig|client_assertion|card\[number\]|card\[cvc\]|cvc)";
+const NAMES: &str = r"(?:[a-z0-9_-]*(?:password|passwd|passphrase|secret|api[_-]?key|apikey|private[_-]?key)|(?:access|refresh|id|auth|session|security|csrf|x-amz-security)[_-]?token|authorization|(?:x-amz-|x-goog-)?(?:signature|credential)|secret[_-]?key|access[_-]?key(?:[_-]?id)?|awsaccesskeyid|sig|client_assertion|[a-z0-9_%\[\]-]*(?:\[|%5b)(?:number|cvc|password|secret)(?:\]|%5d)|cvc)";
 
 /// Takes secrets out.
 #[derive(Clone, Debug)]
@@ -118,7 +118,10 @@ impl Redaction {
             return Err(format!("`{name}` carries secrets: its value is never written down"));
         }
         let named = [
+            format!(r#"(?i)"{NAMES}"\s*:\s*"(?P<s>(?:[^"\\]|\\.)+)"#),
             format!(r#"(?i)"{NAMES}\\*"\s*:\s*\\*"(?P<s>[^"\\]+)"#),
+            // shorter ones are what language models count in
+            r#"(?i)"token\\*"\s*:\s*\\*"(?P<s>[a-z0-9._~+/=-]{20,})"#.to_owned(),
             format!(r#"(?i)(?:^|[?&;\s"])(?:{NAMES}|token)=(?P<s>[^&;\s"'\\<>]+)"#),
         ];
         let known = PATTERNS.iter().copied().chain(named.iter().map(String::as_str)).map(compile);
@@ -211,6 +214,12 @@ mod tests {
         assert_eq!(text(r#"{"password": "abc", "n":1}"#), r#"{"password": "***", "n":1}"#);
         assert_eq!(text(r#"{"a":"{\"client_secret\":\"abc\"}"}"#), r#"{"a":"{\"client_secret\":\"***\"}"}"#);
         assert_eq!(text("grant_type=x&refresh_token=abc&n=1"), "grant_type=x&refresh_token=***&n=1");
+        assert_eq!(text(r#"{"password":"ab\"cd\\","n":"\""}"#), r#"{"password":"********","n":"\""}"#);
+        assert_eq!(
+            text("a=1&data[card][number]=4242&card%5Bcvc%5D=123&b=2"),
+            "a=1&data[card][number]=****&card%5Bcvc%5D=***&b=2"
+        );
+        assert_eq!(text(r#"{"token":"AABF3JGZDX3P5PMEXLND6TS6"}"#), r#"{"token":"************************"}"#);
         assert_eq!(text("/v1/a?api_key=abc#b"), "/v1/a?api_key=*****");
         assert_eq!(text("amqp://guest:abc@queue/"), "amqp://guest:***@queue/");
         assert_eq!(text("my hunter2 is"), "my ******* is");

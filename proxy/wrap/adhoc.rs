@@ -20,7 +20,7 @@ pub struct Faults {
     /// Only the first so many calls
     #[arg(long, value_name = "N", help_heading = "Faults")]
     first: Option<u64>,
-    /// Every so manieth call
+    /// Every Nth call
     #[arg(long, value_name = "N", help_heading = "Faults")]
     each: Option<u64>,
     /// A share of calls: 10%

@@ -77,7 +77,7 @@ fn connections(table: &str) -> Vec<(u64, SocketAddr)> {
 }
 
 /// Words of 32 bits in the machine's order, in hexadecimal.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let words: Option<Vec<[u8; 4]>> = (0..address.len() / 8)

@@ -19,10 +19,12 @@ use super::bypass::Bypass;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest head that a proxy's answer may have.
 const LONGEST_ANSWER: usize = 16 * 1024;
+/// Characters of its first line that are shown.
+const LONGEST_SHOWN: usize = 200;
 
 /// Networks that a wrapped program reaches only without squall, or where `--map` leads: private ones, this machine, and what
 /// is no host at all; also behind NAT64 and 6to4.
-const PRIVATE: [&str; 26] = [
+const PRIVATE: [&str; 29] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -34,15 +36,18 @@ const PRIVATE: [&str; 26] = [
     "224.0.0.0/4",
     "240.0.0.0/4",
     "::/96",
+    "::ffff:0:0:0/96", // IPv4 translated (RFC 7915)
     "fc00::/7",
     "fec0::/10",
     "ff00::/8",
+    "64:ff9b::/104",
     "64:ff9b::a00:0/104",
     "64:ff9b::6440:0/106",
     "64:ff9b::7f00:0/104",
     "64:ff9b::ac10:0/108",
     "64:ff9b::c0a8:0/112",
     "64:ff9b:1::/48",
+    "2002::/24",
     "2002:a00::/24",
     "2002:6440::/26",
     "2002:7f00::/24",
@@ -139,7 +144,8 @@ async fn answer(stream: &mut TcpStream) -> Result<String, String> {
         head.push(stream.read_u8().await.map_err(|error| format!("does not answer: {error}"))?);
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(line).into_owned())
+    // it is shown on a terminal
+    Ok(String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect())
 }
 
 /// Why there is no connection.
@@ -187,8 +193,10 @@ impl Exit {
         let late = |_| Refused::Unreachable(format!("{host}:{port} does not answer within {} s", PATIENCE.as_secs()));
         match self.chain(host) {
             Some(chain) => {
-                if let Ok(address) = host.parse() {
-                    self.permit(host, SocketAddr::new(address, port))?;
+                match host.parse() {
+                    Ok(address) => self.permit(host, SocketAddr::new(address, port))?,
+                    Err(_) if is_this_machine(host) || is_number(host) => return Err(forbidden(host)),
+                    Err(_) => {}
                 }
                 timeout(PATIENCE, chain.connect(host, port)).await.map_err(late)?
             }
@@ -223,10 +231,52 @@ impl Exit {
     }
 }
 
+fn forbidden(host: &str) -> Refused {
+    Refused::Forbidden(format!(
+        "{host} is this machine, or an address that is not written as four decimal numbers: it is not asked of the network's \
+         proxy. Name the host in NO_PROXY to go past squall, or a stand-in by --map {host}=ADDRESS:PORT"
+    ))
+}
+
+/// RFC 6761, 6.3.
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// Whether resolvers may take it for an address of IPv4 in another notation (`2130706433`, `0x7f.1`, `0177.0.0.1`): its last
+/// part is a number, which no name of the Internet ends in.
+fn is_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let all = |digits: &str, fits: fn(&u8) -> bool| digits.as_bytes().iter().all(fits);
+    match last.strip_prefix("0x").or_else(|| last.strip_prefix("0X")) {
+        Some(hexadecimal) => all(hexadecimal, u8::is_ascii_hexdigit),
+        None => !last.is_empty() && all(last, u8::is_ascii_digit),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn behind_a_proxy_addresses_in_disguise_are_refused_too() {
+        for shut in ["2130706433", "0x7f.1", "0x7F000001", "0177.0.0.1", "127.1", "0x", "169.254.43518"] {
+            assert!(is_number(shut), "{shut}");
+        }
+        for open in ["api.stripe.com", "a.0x7g", "1.example", "xn--p1ai", "deadbeef"] {
+            assert!(!is_number(open), "{open}");
+        }
+        assert!(is_this_machine("a.localhost") && !is_this_machine("notlocalhost"));
+        let chain = Chain::parse("http://127.0.0.1:1").unwrap(); // nobody
+        let exit = Exit::new(Limits::new(&safety()).unwrap(), Some(chain), Bypass::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for host in ["2852039166", "localhost", "10.0.0.1", "::ffff:10.0.0.1"] {
+            let refused = runtime.block_on(exit.connect(host, 80)).unwrap_err();
+            assert!(matches!(refused, Refused::Forbidden(_)), "{host}: {refused}");
+        }
+        assert!(matches!(runtime.block_on(exit.connect("a.test", 80)), Err(Refused::Unreachable(_))));
+    }
 
     #[test]
     fn only_the_internet_is_reached() {
@@ -257,6 +307,10 @@ mod tests {
             "255.255.255.255",
             "100.100.100.200",
             "::10.0.0.1",
+            "0.1.2.3",
+            "64:ff9b::",
+            "2002:0:1::1",
+            "::ffff:0:10.0.0.1",
         ];
         for shut in shut {
             assert!(!permitted(shut), "{shut}");

@@ -87,15 +87,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
         let Ok((client, from)) = listener.accept().await else {
-            // out of descriptors: those in use are given back in time
-            #[expect(clippy::disallowed_methods, reason = "how late this is decides nothing")]
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            breathe().await;
             continue;
         };
         let shared = shared.clone();
         tokio::spawn(async move {
             let _place = place;
-            if owner::is_another(from, local_port(&client)) {
+            if client.local_addr().is_ok_and(|to| owner::is_another(from, to)) {
                 let _it_has_gone = set_socket_linger(&client, Some(Duration::ZERO));
                 return;
             }
@@ -104,8 +102,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn local_port(client: &TcpStream) -> u16 {
-    client.local_addr().map_or(0, |address| address.port())
+/// After no connection could be taken: those who hold descriptors give them back in time.
+#[expect(clippy::disallowed_methods, reason = "how late this is decides nothing")]
+pub(super) async fn breathe() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
 impl Shared {
@@ -255,9 +255,17 @@ impl Front {
         let _inside = self.runtime.enter();
         let listener = UnixListener::bind(socket)?;
         self.runtime.spawn(async move {
-            while let Ok((from, _)) = listener.accept().await {
+            let room = Arc::new(Semaphore::new(MOST));
+            while let Ok(place) = room.clone().acquire_owned().await {
+                let Ok((from, _)) = listener.accept().await else {
+                    breathe().await;
+                    continue;
+                };
                 let (exit, host) = (exit.clone(), host.clone());
-                tokio::spawn(async move { lead(from, &exit, &host, port).await });
+                tokio::spawn(async move {
+                    let _place = place;
+                    lead(from, &exit, &host, port).await;
+                });
             }
         });
         Ok(())

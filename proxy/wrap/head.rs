@@ -92,8 +92,9 @@ fn place(text: &str, default: Option<u16>) -> Option<(String, u16)> {
         },
     };
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    let good = !host.is_empty() && host.len() <= 253 && host.bytes().all(fits);
-    good.then(|| (host.trim_end_matches('.').to_ascii_lowercase(), port))
+    let good = host.len() <= 253 && host.bytes().all(fits);
+    let host = host.trim_end_matches('.');
+    (good && !host.is_empty()).then(|| (host.to_ascii_lowercase(), port))
 }
 
 impl Head {
@@ -101,11 +102,15 @@ impl Head {
     /// whom its `Host` says.
     pub fn for_server(&self, path: &str, host: Option<&str>) -> Vec<u8> {
         let mut out = format!("{} {path} HTTP/1.{}\r\n", self.method, self.minor).into_bytes();
-        let upgrades = self.fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+        // to HTTP/2 nothing goes over: the server would be asked for other hosts on this connection as well
+        let upgrades = self.fields.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("upgrade") && value.trim_ascii().eq_ignore_ascii_case(b"websocket")
+        });
         for (name, value) in &self.fields {
             let name_is = |other: &str| name.eq_ignore_ascii_case(other);
             let of_this_hop = name_is("proxy-connection") || name_is("proxy-authorization") || name_is("keep-alive");
-            let replaced = host.is_some() && name_is("host") || !upgrades && name_is("connection");
+            let replaced = host.is_some() && name_is("host")
+                || !upgrades && (name_is("connection") || name_is("upgrade") || name_is("http2-settings"));
             if of_this_hop || replaced {
                 continue;
             }
@@ -144,8 +149,15 @@ mod tests {
         let url = To::Url(Url { tls: true, host: "a.test".into(), port: 8443, path: "/?y".into() });
         assert_eq!(of(&format!("GET HTTPS://a.test:8443?y {end}")), Ok(url));
         assert_eq!(of(&format!("GET /a.test/x {end}")), Ok(To::Path("/a.test/x".into())));
-        for wrong in ["CONNECT a.test", "CONNECT a b:1", "GET ftp://a/", "GET a.test", "GET http:///x", "CONNECT :443"]
-        {
+        for wrong in [
+            "CONNECT a.test",
+            "CONNECT a b:1",
+            "GET ftp://a/",
+            "GET a.test",
+            "GET http:///x",
+            "CONNECT :443",
+            "CONNECT .:443",
+        ] {
             assert!(of(&format!("{wrong} {end}")).is_err(), "{wrong}");
         }
         assert_eq!(parse(b"GET /x HTTP/1.1\r\nHo"), Ok(None));
@@ -161,5 +173,11 @@ mod tests {
         let sent = |host| String::from_utf8(head.for_server("/x", host)).unwrap();
         assert_eq!(sent(None), "GET /x HTTP/1.1\r\nHost: a.test\r\nX-A: b\r\nconnection: close\r\n\r\n");
         assert_eq!(sent(Some("b")), "GET /x HTTP/1.1\r\nX-A: b\r\nhost: b\r\nconnection: close\r\n\r\n");
+        let upgrade = |to: &str| {
+            let text = format!("GET http://a.test/x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: {to}\r\n\r\n");
+            String::from_utf8(parse(text.as_bytes()).unwrap().unwrap().for_server("/x", None)).unwrap()
+        };
+        assert_eq!(upgrade("h2c"), "GET /x HTTP/1.1\r\nconnection: close\r\n\r\n");
+        assert!(upgrade("websocket").ends_with("Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
     }
 }

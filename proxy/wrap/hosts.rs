@@ -69,10 +69,12 @@ impl FromStr for Only {
             None => (rest, None),
         };
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if name.is_empty() || name.len() > 253 || !name.bytes().all(fits) {
+        let whole = name.trim_end_matches('.');
+        // an empty one would be more than no host: a CA that is kept to it is kept to nothing
+        if whole.is_empty() || name.len() > 253 || !name.bytes().all(fits) {
             return Err(format!("`{name}` is not the name of a host"));
         }
-        Ok(Only { name: name.trim_end_matches('.').to_ascii_lowercase(), port, tls })
+        Ok(Only { name: whole.to_ascii_lowercase(), port, tls })
     }
 }
 
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(ports("https://a.test/"), [(443, true)]);
         assert_eq!(ports("a.test:8443"), [(8443, true)]);
         assert_eq!(ports("http://a.test:8080"), [(8080, false)]);
-        for wrong in ["", "a b", "a.test:http", "a.test:70000", "*.test", "[::1]"] {
+        for wrong in ["", ".", "..:443", "a b", "a.test:http", "a.test:70000", "*.test", "[::1]"] {
             assert!(wrong.parse::<Only>().is_err(), "{wrong}");
         }
         for wrong in ["a.test", "a.test=b.test:80", "a.test=127.0.0.1", "=127.0.0.1:80"] {

@@ -15,7 +15,8 @@ pub fn directory(chosen: Option<&Path>) -> Result<PathBuf, String> {
         Some(chosen) => chosen.to_owned(),
         None => home()?.join("squall/projects").join(name()?),
     };
-    runtime::private(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    runtime::private(&directory)
+        .map_err(|error| format!("{}: {error}; --state DIR keeps the CA elsewhere", directory.display()))?;
     Ok(directory)
 }
 

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use squall_core::http::Request;
+use squall_core::redact::Redaction;
 
 /// How keys begin that act on real accounts. Services that mark no difference between test and live can't be told here.
 const LIVE: [&str; 8] = [
@@ -35,6 +36,8 @@ const SECRET: [&str; 14] = [
 ];
 /// Words in the names of variables and options that hold secrets.
 const NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH"];
+/// Options of curl and its like behind which stands `user:password`.
+const USER: [&str; 4] = ["-u", "-U", "--user", "--proxy-user"];
 /// A part of a path that is longer is an identifier, if it holds digits.
 const LONG: usize = 16;
 
@@ -82,10 +85,17 @@ pub fn shown(words: &[String]) -> String {
         .filter(|(name, value)| names_secret(name) && value.len() >= 8)
         .map(|(_, value)| value)
         .collect();
-    let mut after_name = false;
+    let known = Redaction::new(&[], &[]).ok();
+    let has_known = |word: &str| known.as_ref().is_some_and(|known| known.text(word) != word);
+    let (mut after_name, mut after_user) = (false, false);
     let shown = words.iter().map(|word| {
-        let hidden = after_name || is_secret(word) || secrets.iter().any(|secret| word.contains(secret.as_str()));
+        let hidden = after_name
+            || after_user && has_password(word)
+            || is_secret(word)
+            || has_known(word)
+            || secrets.iter().any(|secret| word.contains(secret.as_str()));
         after_name = word.starts_with('-') && !word.contains('=') && names_secret(word);
+        after_user = USER.contains(&word.as_str());
         if hidden { "'…'".to_owned() } else { quoted(word) }
     });
     shown.collect::<Vec<_>>().join(" ")
@@ -96,20 +106,30 @@ fn names_secret(name: &str) -> bool {
     NAMES.iter().any(|part| name.contains(part))
 }
 
+/// `user:password`, or a key in the user's place. Two numbers are none (`docker run -u 1000:1000`).
+fn has_password(word: &str) -> bool {
+    word.contains(':') && word.contains(|c: char| !c.is_ascii_digit() && c != ':')
+}
+
 fn is_secret(word: &str) -> bool {
     let parts = word.split(|c: char| c.is_whitespace() || matches!(c, '=' | ':' | ',' | '\'' | '"' | '@' | '/'));
     let by_start =
         parts.into_iter().any(|part| part.len() >= LONG && SECRET.iter().any(|start| part.starts_with(start)));
     let lower = word.to_ascii_lowercase();
     let by_name = ["authorization:", "bearer ", "x-api-key", "api-key:"].iter().any(|name| lower.contains(name))
-        || word.split_once('=').is_some_and(|(name, value)| names_secret(name) && !value.is_empty());
+        || ["=", ": "]
+            .iter()
+            .filter_map(|by| word.split_once(by))
+            .any(|(name, value)| names_secret(name) && !value.is_empty());
+    let with_user = USER.iter().any(|option| word.strip_prefix(option).is_some_and(has_password));
     let with_password = word.split_once("://").is_some_and(|(_, rest)| {
         rest.split('/').next().is_some_and(|place| place.split_once('@').is_some_and(|(user, _)| user.contains(':')))
     });
-    by_start || by_name || with_password
+    by_start || by_name || with_user || with_password
 }
 
-fn quoted(word: &str) -> String {
+/// A word for a shell.
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -161,6 +181,10 @@ mod tests {
     fn what_is_printed_can_be_pasted_and_tells_no_secret() {
         let line = |words: &[&str]| shown(&words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
         assert_eq!(line(&["pytest", "-k", "a or b", "it's"]), r"pytest -k 'a or b' 'it'\''s'");
+        for innocent in ["pytest tests/test_auth.py::test_login http://127.0.0.1:80/x", "docker run -u 1000:1000 image"]
+        {
+            assert_eq!(line(&innocent.split(' ').collect::<Vec<_>>()), innocent);
+        }
         let secrets = [
             &["curl", "-H", "Authorization: Bearer abcdefgh"][..],
             &["tool", "--api-key", "abcdefgh"],
@@ -168,6 +192,11 @@ mod tests {
             &["tool", "ghp_abcdefghijklmnopqrst"],
             &["tool", "https://ann:abcdefgh@host/x"],
             &["env", "OPENAI_API_KEY=abcdefgh", "tool"],
+            &["curl", "-u", "ann:abcdefgh"],
+            &["curl", "-uann:abcdefgh"],
+            &["curl", "--user=ann:abcdefgh"],
+            &["curl", "-H", "Private-Token: abcdefgh"],
+            &["tool", "glpat-abcdefghabcdefgh"],
         ];
         for words in secrets {
             assert!(!line(words).contains("abcdefgh"), "{words:?}: {}", line(words));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -25,7 +25,7 @@ use super::{base_urls, secrets};
 use super::{project, variables};
 use crate::exit::Failure;
 use crate::library;
-use crate::runtime;
+use crate::runtime::{self, Scratch};
 use crate::wiring::{Extras, Wired};
 
 /// Calls that may wait to be looked at.
@@ -68,6 +68,8 @@ pub struct Session {
     pub control: Server,
     front: Front,
     _announced: Announced,
+    /// Roots, bundles and sockets of this run.
+    _run: Scratch,
 }
 
 impl Session {
@@ -85,9 +87,10 @@ impl Session {
         let mut names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         names.dedup();
         let project = project::directory(options.state.as_deref()).map_err(Failure::input)?;
-        let run = runtime::own_state().map_err(|error| Failure::input(format!("no state directory: {error}")))?;
+        let run = runtime::own_state().and_then(|state| Scratch::new(state.join("wrap")));
+        let run = run.map_err(|error| Failure::input(format!("no state directory: {error}")))?;
         let ca = trust::directory(&project, &names);
-        let files = trust::write(&ca, &names, &run).map_err(Failure::input)?;
+        let files = trust::write(&ca, &names, run.path()).map_err(Failure::input)?;
         let exempt = hosts.iter().filter_map(|host| Some(host.map?.address)).collect();
         let config = Config { safety, ..Config::default() };
         let (sent, calls) = Calls::new(ROOM);
@@ -99,7 +102,7 @@ impl Session {
         let extras = Extras { ca: Some(ca), calls: Some(sent.clone()), admit, exempt, ..Extras::default() };
         let wired = Wired::with(config, None, extras)?;
         let exit = Exit::new(limits, chain, bypass.clone());
-        let way = Way { run, exit: exit.clone(), roots: files.roots.display().to_string() };
+        let way = Way { run: run.path(), exit: exit.clone(), roots: files.roots.display().to_string() };
         let (doors, leads) = way.doors(&wired, &hosts, options.reverse)?;
         let by_url = |host: &Host| Some((host.clone(), doors.get(&(host.name.clone(), host.port))?.reverse?));
         let reverse: Vec<(Host, SocketAddr)> = hosts.iter().filter_map(by_url).collect();
@@ -119,7 +122,7 @@ impl Session {
         variables.extend(base_urls::all(&reverse));
         let announced = Announced::new(&project, &variables)
             .map_err(|error| Failure::input(format!("{}: {error}", project.display())))?;
-        Ok(Session { wired, hosts, calls, sent, tunnels, variables, control, front, _announced: announced })
+        Ok(Session { wired, hosts, calls, sent, tunnels, variables, control, front, _announced: announced, _run: run })
     }
 
     /// Where the forward proxy listens.
@@ -138,15 +141,15 @@ fn of_library(named: &[String]) -> Vec<String> {
 }
 
 /// How the data plane reaches the services.
-struct Way {
-    run: PathBuf,
+struct Way<'a> {
+    run: &'a Path,
     exit: Arc<Exit>,
     roots: String,
 }
 
 type Doors = HashMap<(String, u16), Door>;
 
-impl Way {
+impl Way<'_> {
     /// Opens the proxies of all hosts. Which of them have to be led out through the network's proxy, over which socket.
     fn doors(&self, wired: &Wired, hosts: &[Host], reverse: bool) -> Result<(Doors, Vec<(PathBuf, Host)>), Failure> {
         let (mut doors, mut leads) = (Doors::new(), Vec::new());

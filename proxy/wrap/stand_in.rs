@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
+use super::front::breathe;
 use super::head;
 
 /// Connections at one moment.
@@ -36,7 +37,11 @@ impl Anybody {
         let (alive, over) = oneshot::channel::<()>();
         runtime.spawn(async move {
             let room = Arc::new(Semaphore::new(MOST));
-            while let (Ok(place), Ok((client, _))) = (room.clone().acquire_owned().await, listener.accept().await) {
+            while let Ok(place) = room.clone().acquire_owned().await {
+                let Ok((client, _)) = listener.accept().await else {
+                    breathe().await;
+                    continue;
+                };
                 tokio::spawn(async move {
                     let _place = place;
                     let _it_has_gone = timeout(PATIENCE, answer(client)).await;

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use squall_core::draw;
 use squall_core::time::{Clock, MILLI};
 use squall_wire::{Bundle, Ca, SystemClock};
+
+use crate::runtime;
 
 /// Variables that name roots which a network may need besides this machine's.
 const OF_THE_NETWORK: [&str; 7] = [
@@ -50,8 +53,11 @@ pub fn write(ca: &Path, names: &[&str], run: &Path) -> Result<Files, String> {
         only.push("invalid".into()); // a name that nobody has: without any it would vouch for everybody
     }
     let root = Ca::certificate(ca);
+    runtime::private(ca).map_err(|error| format!("{}: {error}", ca.display()))?;
+    own(ca)?;
     if !root.exists() {
-        Ca::open(ca, &only)?;
+        let made = Ca::open(ca, &only);
+        made.map(drop).or_else(|why| if root.exists() { Ok(()) } else { Err(why) })?; // another wrap was faster
     }
     let mut bundle = Bundle::of_this_machine();
     for file in OF_THE_NETWORK.iter().filter_map(std::env::var_os).map(PathBuf::from).filter(|file| file.is_file()) {
@@ -72,4 +78,55 @@ pub fn write(ca: &Path, names: &[&str], run: &Path) -> Result<Files, String> {
     let made = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX) / MILLI;
     put(&files.store, &bundle.jks(STORE_PASSWORD, made))?;
     Ok(files)
+}
+
+/// Whether a CA that is there was made here: whoever else knows its key is believed by the program, too.
+fn own(ca: &Path) -> Result<(), String> {
+    let has_root = Ca::certificate(ca).exists(); // asked first: a root is made after its key
+    let is_ours = match std::fs::symlink_metadata(Ca::key(ca)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => !has_root,
+        Err(error) => return Err(format!("{}: {error}", ca.display())),
+        Ok(key) => key.is_file() && key.uid() == rustix::process::getuid().as_raw() && key.mode() & 0o077 == 0,
+    };
+    if is_ours {
+        return Ok(());
+    }
+    let place = ca.display();
+    Err(format!(
+        "the key of the CA in {place} is missing, or others may know it: remove {place}, and a new one is made"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_ca_whose_key_others_may_know_is_not_taken() {
+        let place = std::env::temp_dir().join(format!("squall-trust-{}", std::process::id()));
+        let (ca, run) = (place.join("ca"), place.join("run"));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&run).unwrap();
+        let made = || write(&ca, &["a.test"], &run);
+        let files = made().unwrap();
+        assert!(fs::read_to_string(&files.bundle).unwrap().contains("BEGIN CERTIFICATE"));
+        assert!(made().is_ok(), "the same once more");
+        let key = Ca::key(&ca);
+        fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+        assert!(made().unwrap_err().contains("remove"), "it came from elsewhere");
+        fs::rename(&key, place.join("elsewhere")).unwrap();
+        assert!(made().unwrap_err().contains("missing"), "a root without its key");
+        fs::set_permissions(place.join("elsewhere"), Permissions::from_mode(0o600)).unwrap();
+        symlink(place.join("elsewhere"), &key).unwrap();
+        assert!(made().is_err(), "a link");
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(Ca::certificate(&ca)).unwrap();
+        assert!(made().is_ok(), "made anew");
+        fs::remove_file(Ca::certificate(&ca)).unwrap();
+        assert!(made().is_ok(), "somebody died between key and root");
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! The end of a run: what was seen, what came of it, and what to do next.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -115,17 +116,30 @@ fn next(args: &Args, verdict: &Verdict) -> String {
     words.extend(args.map.iter().map(|map| format!("--map {}", map.written())));
     words.extend(args.only.iter().map(|only| format!("--only {}", only.written())));
     let called = verdict.hosts.iter().max_by_key(|host| host.calls).map(|host| host.host.as_str());
-    let tunnel = verdict.tunnels.iter().filter(|(_, it)| it.connections > 0).max_by_key(|(_, it)| it.connections);
+    let is_open = |host: &str| args.only.iter().chain(args.map.iter().map(|map| &map.host)).any(|it| it.name == host);
+    // a name alone stands for the ports 443 and 80
+    let place =
+        |place: &str| place.strip_suffix(":443").or_else(|| place.strip_suffix(":80")).unwrap_or(place).to_owned();
+    let can_be_opened = |place: &str| place.parse::<hosts::Only>().is_ok();
+    let tunnel = verdict.tunnels.iter().filter(|(place, it)| it.connections > 0 && can_be_opened(place));
+    let tunnel = tunnel.max_by_key(|(_, it)| it.connections).map(|(it, _)| place(it));
     match (called, tunnel) {
         (Some(host), _) => words.push(match scenario_of(host) {
             Some(name) => format!("--with {name}"),
-            None => format!("--only {host} --error 503 --percentage 10%"),
+            None if is_open(host) => "--error 503 --first 2".to_owned(),
+            None => format!("--only {host} --error 503 --first 2"),
         }),
-        (None, Some((place, _))) => words.push(format!("--only {}", place.strip_suffix(":443").unwrap_or(place))),
+        (None, Some(place)) => words.push(format!("--only {place}")),
         (None, None) => return "no call came through squall; `squall doctor` says which clients find it".into(),
     }
+    words.extend(args.reverse.then(|| "--reverse".to_owned()));
+    words.extend(args.allow_live.then(|| "--allow-live".to_owned()));
+    words.extend(args.state_option());
     let command: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    format!("{} -- {}", words.join(" "), secrets::shown(&command))
+    match command.as_slice() {
+        [] => words.join(" "),
+        command => format!("{} -- {}", words.join(" "), secrets::shown(command)),
+    }
 }
 
 /// A shipped scenario about a host.
@@ -141,11 +155,40 @@ struct Report<'a> {
     expectations: &'a [Judged],
 }
 
+/// Puts a file in its place in one step: a link of this name, which a project may have brought along, is not followed.
+pub(in crate::cli) fn put(file: &Path, text: &str) -> io::Result<()> {
+    let beside = file.with_extension(format!("{}.new", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&beside);
+    let written = made.and_then(|mut to| to.write_all(text.as_bytes())).and_then(|()| fs::rename(&beside, file));
+    written.inspect_err(|_| drop(fs::remove_file(&beside)))
+}
+
 fn write(directory: &Path, verdict: &Verdict, judged: &[Judged]) -> io::Result<()> {
-    std::fs::create_dir_all(directory)?;
+    fs::create_dir_all(directory)?;
     let mut json = serde_json::to_string_pretty(&Report { verdict, expectations: judged })?;
     json.push('\n');
-    std::fs::write(directory.join("wrap.json"), json)?;
-    std::fs::write(directory.join("wrap.md"), told::markdown(verdict, judged))?;
-    std::fs::write(directory.join("junit.xml"), told::junit(verdict, judged))
+    put(&directory.join("wrap.json"), &json)?;
+    put(&directory.join("wrap.md"), &told::markdown(verdict, judged))?;
+    put(&directory.join("junit.xml"), &told::junit(verdict, judged))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_link_in_a_report_s_place_is_replaced_not_followed() {
+        let place = std::env::temp_dir().join(format!("squall-report-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        let (theirs, report) = (place.join("theirs"), place.join("wrap.md"));
+        fs::write(&theirs, "theirs").unwrap();
+        std::os::unix::fs::symlink(&theirs, &report).unwrap();
+        put(&report, "ours").unwrap();
+        put(&report, "ours again").unwrap();
+        let read = |file: &Path| fs::read_to_string(file).unwrap();
+        assert_eq!((read(&theirs), read(&report)), ("theirs".to_owned(), "ours again".to_owned()));
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 2, "nothing else is left");
+        fs::remove_dir_all(&place).unwrap();
+    }
 }

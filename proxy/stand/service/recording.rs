@@ -109,11 +109,11 @@ fn fields<'a>(
     upstream: Option<&'a str>,
     host: &'a str,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'a {
-    let sum = |chunk: &squall_core::recording::Chunk| match &chunk.content {
+    let size_of = |chunk: &squall_core::recording::Chunk| match &chunk.content {
         Content::Bytes(bytes) => bytes.len() as u64,
-        Content::Size(size) => *size,
+        Content::Size(size) => *size, // as a file says it
     };
-    let size: u64 = exchange.chunks.iter().map(sum).sum();
+    let size = exchange.chunks.iter().map(size_of).fold(0, u64::saturating_add);
     // of a HEAD, a 304 and what ended too early the length is not that of what comes
     let fits = move |length: &str| exchange.ended != Ended::Whole || size == 0 || length.parse() == Ok(size);
     let passes = move |name: &str, value: &str| {

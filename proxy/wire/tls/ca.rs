@@ -67,7 +67,7 @@ impl Ca {
         if is_new {
             let made = KeyPair::generate().map_err(|error| cannot(directory, &error))?;
             place(&key, made.serialize_pem().as_bytes(), 0o600).map_err(|error| cannot(&key, &error))?;
-        } else if !only.is_empty() {
+        } else if !only.is_empty() && cert.exists() {
             return Err(cannot(directory, &"it is there already: the names that it is kept to can't change"));
         }
         // whoever was first has made it
@@ -87,6 +87,11 @@ impl Ca {
     /// Where the root certificate of a directory's CA is.
     pub fn certificate(directory: &Path) -> PathBuf {
         directory.join(CERT)
+    }
+
+    /// Where its key is.
+    pub fn key(directory: &Path) -> PathBuf {
+        directory.join(KEY)
     }
 
     /// One that nobody knows.
@@ -333,8 +338,13 @@ pub(super) mod tests {
     #[test]
     fn one_may_be_kept_to_names() {
         let place = Place::new("only");
-        assert!(Ca::open(&place.0.join("ca"), &["example.test".into()]).is_ok());
-        assert!(Ca::open(&place.0.join("ca"), &[]).is_ok());
+        let directory = place.0.join("ca");
+        assert!(Ca::open(&directory, &["example.test".into()]).is_ok());
+        assert!(Ca::open(&directory, &[]).is_ok());
+        // whoever makes one may die between its key and its root
+        fs::remove_file(directory.join(CERT)).unwrap();
+        assert!(Ca::open(&directory, &["example.test".into()]).is_ok());
+        assert!(Ca::open(&directory, &["example.test".into()]).is_err());
     }
 
     #[test]
