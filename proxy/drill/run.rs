@@ -471,6 +471,7 @@ impl Run {
                 Heeded::Ends(Ending { cause: Cause::Guard, reason: text, at })
             }
             Some(GuardAction::Pause) => {
+                self.ladders.hold_anew(scene.elapsed);
                 effects.push(Effect::Pause(text));
                 Heeded::Pauses
             }
