@@ -156,6 +156,11 @@ fn fault(sheet: &Sheet<'_>, experiment: &str, view: &FaultView) {
             "Connections reset because bytes had been withheld",
         ),
         ("squall_fault_dropped_total", view.tally.dropped, "Units whose connection ended while they were held"),
+        (
+            "squall_fault_stuck_total",
+            view.tally.stuck,
+            "Connections on which it did not get on, and was passed over (a bug)",
+        ),
         ("squall_fault_unrecorded_total", view.tally.unrecorded, "Ledger records lost"),
         ("squall_fault_unread_total", view.tally.unread, "Messages that it could not read, and let by"),
         ("squall_fault_forgotten_total", view.tally.forgotten, "Keys that it counted apart until there were too many"),

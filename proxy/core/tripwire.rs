@@ -194,8 +194,8 @@ impl Tripwire {
     #[cold]
     fn harm(&self, allowed: u64, now: Now) {
         let Guarding { switch, from, .. } = &self.guarding;
-        let has_opened = switch.course().elapsed(now.mono).is_some_and(|elapsed| elapsed >= *from);
-        if !switch.is_on(now) || !has_opened {
+        // in this order: a timeline that is read before the switch goes on has no origin yet, and seems old
+        if !switch.is_on(now) || switch.course().elapsed(now.mono).is_none_or(|elapsed| elapsed < *from) {
             return;
         }
         let bad = self.harm.fetch_add(1, Ordering::AcqRel) + 1;
@@ -298,24 +298,26 @@ impl Tripwire {
     }
 
     /// A look from time to time, for what no event tells: that it is not too much any more, or has been for long enough.
+    /// That it has fired stays until [`Tripwire::rest`]: it may have switched the experiment off, and nobody may have asked.
     pub fn look(&self, now: Now) {
         match self.guarding.limit {
             Limit::Harm(_) => {}
-            _ if self.beyond(now).is_none() => self.rest(),
+            _ if self.beyond(now).is_none() => self.since.store(0, Ordering::Release),
             _ if self.guarding.switch.is_on(now) => self.judge(now),
             _ => {}
         }
     }
 
-    /// It may fire again.
+    /// It may fire again; that it has fired is forgotten.
     pub fn rest(&self) {
         self.since.store(0, Ordering::Release);
         self.tripped.store(0, Ordering::Release);
     }
 
-    /// After a pause: nothing of what came before counts, but for harm, which is an allowance for the whole run.
-    pub fn reset(&self, now: Now) {
+    /// After a pause: nothing of what came before counts, but for harm, which is an allowance for the whole run, and for its
+    /// having fired. One caller at a time.
+    pub fn forget(&self, now: Now) {
         self.counts.forget(now.mono);
-        self.rest();
+        self.since.store(0, Ordering::Release);
     }
 }

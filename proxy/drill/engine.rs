@@ -622,6 +622,8 @@ impl Inner {
         let required = Required::of(&checked, &self.environment, &self.safety);
         let entry = self.enter(kept.id, checked, kept.seed, kept.submitted);
         let world = self.world();
+        let by: Vec<&str> = kept.approvals.iter().map(|approval| &*approval.by.name).collect();
+        let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
         let state = {
             let mut card = entry.card();
             card.required = required;
@@ -632,7 +634,8 @@ impl Inner {
             }
             card.state
         };
-        self.tell(&entry, "state", format!("{} again: squall was started anew", state.word()));
+        let told = format!("handed in by {}, approved by {by}", entry.card().consents.submitted.name);
+        self.tell(&entry, "state", format!("{} again, squall was started anew: {told}", state.word()));
     }
 
     /// An id that neither this process nor the state directory knows.
@@ -927,10 +930,9 @@ impl Inner {
 
     /// A run that ends is handed to a thread of its own, which may wait.
     fn stop(self: &Arc<Self>, run: Running, ending: Ending) {
-        let stopping = run.end(self, ending);
-        let (inner, entry) = (self.clone(), stopping.entry().clone());
+        let (inner, entry) = (self.clone(), run.entry().clone());
         let fail = {
-            let (inner, entry) = (self.clone(), entry.clone());
+            let inner = self.clone();
             move || {
                 inner.runs.remove(&entry.id);
                 let mut card = entry.card();
@@ -941,6 +943,10 @@ impl Inner {
                 inner.audit.seal(Act::own(END, Some(&entry.id), "failed: invalid").plan(&entry.checked.digest));
                 inner.tell(&entry, "state", "failed: invalid".into());
             }
+        };
+        let Ok(stopping) = catch_unwind(AssertUnwindSafe(|| run.end(self, ending))) else {
+            fail();
+            return;
         };
         let failed = fail.clone();
         let finish = move || {

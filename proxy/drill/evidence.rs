@@ -267,7 +267,11 @@ pub(crate) fn write(
         if is_open {
             match ledger.recv_timeout(Duration::from_millis(20)) {
                 Ok(records) => take(store, &find, &mut files, &records),
-                Err(RecvTimeoutError::Timeout) => files.values_mut().for_each(Files::flush),
+                // a run that came to no proper end has left its files open
+                Err(RecvTimeoutError::Timeout) => files.retain(|id, files| {
+                    files.flush();
+                    find(id).is_some()
+                }),
                 Err(RecvTimeoutError::Disconnected) => is_open = false,
             }
         }

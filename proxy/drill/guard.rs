@@ -193,13 +193,20 @@ impl Guard {
         Some(format!("guard `{name}` came near: {metric} is {worst}, {percent:.0} % of its {}", self.bound()))
     }
 
-    /// Starts anew: after a pause nothing of what came before counts, but for harm, which is allowed for the whole run.
+    /// Starts anew: after a pause nothing of what came before counts, but for harm, which is allowed for the whole run. What
+    /// has fired in the data path since is told all the same.
     pub(crate) fn reset(&mut self, now: Now) {
         self.sliding.clear();
         if let Some(wire) = &self.wire {
-            wire.reset(now);
+            wire.forget(now);
         }
         self.rest();
+    }
+
+    /// Starts anew after it was looked away from, whatever has fired meanwhile.
+    pub(crate) fn settle(&mut self, now: Now) {
+        self.told = true;
+        self.reset(now);
     }
 
     /// What it watches, in one word.
@@ -248,7 +255,11 @@ impl Guard {
 
     fn rest(&mut self) {
         self.since = None;
-        self.told = false;
+        if std::mem::take(&mut self.told)
+            && let Some(wire) = &self.wire
+        {
+            wire.rest();
+        }
     }
 }
 

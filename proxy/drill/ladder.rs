@@ -131,6 +131,11 @@ impl Ladders {
         self.all.iter_mut().filter_map(|ladder| ladder.down(scene, why)).collect()
     }
 
+    /// A guard was not clean at this time on the timeline, ns, and will have forgotten: steps are held anew from there.
+    pub(crate) fn hold_anew(&mut self, elapsed: Time) {
+        self.all.iter_mut().filter_map(|ladder| ladder.stand.as_mut()).for_each(|stand| stand.clean = elapsed);
+    }
+
     /// After a pause the guards have forgotten what they saw: their events are counted anew.
     pub(crate) fn count_anew(&mut self) {
         self.all.iter_mut().filter_map(|ladder| ladder.stand.as_mut()).for_each(|stand| stand.seen.clear());

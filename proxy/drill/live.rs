@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use squall_core::cell::Switch;
+use squall_core::cell::{Cell, Switch};
 use squall_core::curve::Curve;
 use squall_core::limits::Limits;
 use squall_core::plane::Felt;
@@ -47,8 +47,9 @@ pub(crate) struct Armed {
     pub(crate) keep: Keep,
 }
 
-/// Under way.
+/// Under way. Whatever becomes of it, once it is dropped its faults are off for good.
 pub(crate) struct Running {
+    _off: Off,
     entry: Arc<Entry>,
     resolved: Resolved,
     run: Run,
@@ -61,6 +62,19 @@ pub(crate) struct Running {
     found: (SyncSender<Found>, Receiver<Found>),
     /// What probes may reach.
     limits: Arc<Limits>,
+}
+
+/// Ends an experiment when it is dropped: an engine that falls over its own bug leaves nothing on.
+struct Off {
+    cell: Arc<Cell>,
+    switch: Arc<Switch>,
+}
+
+impl Drop for Off {
+    fn drop(&mut self) {
+        self.switch.end();
+        self.cell.ring();
+    }
 }
 
 /// Its faults are off; what it brought is being closed.
@@ -92,12 +106,14 @@ impl Armed {
         if let Some(ending) = entry.ending() {
             return Err(Refusal::State(ending.reason));
         }
+        let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
         let anchor = Anchor::now(&*inner.plane);
         let began = anchor.show(now.mono);
         let kept = inner.store.begin(&entry.id, &entry.checked.canonical, &report::card(&entry, &began, None));
         kept.map_err(|why| Refusal::NotArmed(vec![why]))?;
         lease::grant(&switch, keep, now, inner.safety.lease);
         let observed = entry.card().observed;
+        let off = Off { cell: cell.clone(), switch: switch.clone() };
         let who = Identity { id: entry.id.clone(), seed: entry.seed, switch, observed };
         let actives = inner.compiler().compile(&who, &entry.checked, &resolved.targets);
         {
@@ -112,13 +128,13 @@ impl Armed {
         let mut run = Run::new(&entry.checked, resolved.schedule.clone(), &resolved.watching, observed);
         let looks = Looks { turns: resolved.turns.clone(), guards: run.lay(&wires, &resolved.watching) };
         let found = sync_channel(entry.checked.probes.len().max(1));
-        let limits = Limits::new(&inner.safety).map_err(|why| Refusal::NotArmed(vec![why]))?;
         inner.audit.write(start_of(&entry)).map_err(|why| {
             inner.runs.remove(&entry.id);
             inner.store.take_back(&entry.id);
             Refusal::NotArmed(vec![why])
         })?;
         Ok(Running {
+            _off: off,
             entry,
             resolved,
             run,
@@ -135,6 +151,10 @@ impl Armed {
 }
 
 impl Running {
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
     /// One look at everything; gives why it ends, once it does. Takes no lock for longer than a moment.
     pub(crate) fn tick(&mut self, inner: &Inner) -> Option<Ending> {
         let now = inner.now();
@@ -367,10 +387,6 @@ fn unwitnessed(inner: &Inner, now: Now) -> Option<Ending> {
 }
 
 impl Stopping {
-    pub(crate) fn entry(&self) -> &Arc<Entry> {
-        &self.running.entry
-    }
-
     /// Closes what it brought, waits for what is under way, and reports. Takes seconds at worst; runs on a thread of its
     /// own.
     pub(crate) fn finish(mut self, inner: &Inner) {

@@ -175,7 +175,8 @@ pub(crate) struct Run {
     pub(crate) missing: Vec<String>,
     stage: Stage,
     told: Option<Time>,
-    stood: bool,
+    /// How long it had been paused in all when it was looked at last, ns.
+    paused: Time,
 }
 
 /// What each guard, expectation and forecast watches: indices into the watches of the run.
@@ -213,7 +214,7 @@ impl Run {
             missing: Vec::new(),
             stage: Stage::Proving { asked: false },
             told: None,
-            stood: false,
+            paused: 0,
         }
     }
 
@@ -334,11 +335,12 @@ impl Run {
     fn act(&mut self, now: Now, inputs: &Inputs, mut effects: Vec<Effect>) -> Vec<Effect> {
         let Some(elapsed) = inputs.timeline.elapsed(now.mono) else { return effects };
         let stands = inputs.timeline.still.is_some();
-        if self.stood && !stands {
+        // while it stands too: the workers count on from the moment in which a person resumes, and not from the next look
+        if stands || self.paused != inputs.timeline.paused {
             self.guards.iter_mut().for_each(|guard| guard.reset(now));
             self.ladders.count_anew();
         }
-        self.stood = stands;
+        self.paused = inputs.timeline.paused;
         let lived = inputs.timeline.lived(now.mono).unwrap_or(elapsed);
         let place = Place { elapsed, lived, ended: self.schedule.last_end.and_then(|end| self.lived_at(end, elapsed)) };
         self.look(now.mono, Some(place).filter(|_| !stands), &inputs.figures);
@@ -415,7 +417,7 @@ impl Run {
     fn settle_guards(&mut self, now: Now) {
         for (guard, settling) in self.guards.iter_mut().zip(&mut self.settling) {
             if settling.is_some_and(|until| now.mono >= until) {
-                guard.reset(now);
+                guard.settle(now);
                 *settling = None;
             }
         }
@@ -471,6 +473,7 @@ impl Run {
                 Heeded::Ends(Ending { cause: Cause::Guard, reason: text, at })
             }
             Some(GuardAction::Pause) => {
+                self.ladders.hold_anew(scene.elapsed);
                 effects.push(Effect::Pause(text));
                 Heeded::Pauses
             }

@@ -32,8 +32,9 @@ impl Sums {
 pub struct Counts {
     /// How long a step is, ns.
     step: Time,
-    /// The first step that counts.
+    /// The first step that counts, and what of it does not.
     first: AtomicU64,
+    forgotten: [AtomicU64; 2],
     lanes: Box<[Lane]>,
 }
 
@@ -60,7 +61,8 @@ impl Counts {
     pub(super) fn with_room(over: Time, lanes: usize, room: usize) -> Counts {
         let place = || Place { number: AtomicU64::new(NONE), total: AtomicU64::new(0), bad: AtomicU64::new(0) };
         let lane = |_| Lane { places: (0..room).map(|_| place()).collect() };
-        Counts { step: (over / STEPS).max(1), first: AtomicU64::new(0), lanes: (0..lanes).map(lane).collect() }
+        let (first, forgotten) = (AtomicU64::new(0), [AtomicU64::new(0), AtomicU64::new(0)]);
+        Counts { step: (over / STEPS).max(1), first, forgotten, lanes: (0..lanes).map(lane).collect() }
     }
 
     /// Adds to a lane at `now`, monotonic ns. One thread at a time for each lane.
@@ -81,8 +83,18 @@ impl Counts {
 
     /// What all lanes have counted in the last `steps` steps and in the one that is under way at `now`, monotonic ns.
     pub fn sum(&self, now: Time, steps: u64) -> Sums {
-        let last = now / self.step;
-        let first = last.saturating_sub(steps).max(self.first.load(Ordering::Acquire));
+        let (last, counts_from) = (now / self.step, self.first.load(Ordering::Acquire));
+        let first = last.saturating_sub(steps).max(counts_from);
+        let mut sums = self.all(first, last);
+        if first == counts_from {
+            let [total, bad] = &self.forgotten;
+            sums.total = sums.total.saturating_sub(total.load(Ordering::Relaxed));
+            sums.bad = sums.bad.saturating_sub(bad.load(Ordering::Relaxed));
+        }
+        sums
+    }
+
+    fn all(&self, first: u64, last: u64) -> Sums {
         let mut sums = Sums::default();
         for lane in &self.lanes {
             for number in first..=last {
@@ -95,9 +107,13 @@ impl Counts {
         sums
     }
 
-    /// Nothing counts that came before the step under way at `now`, monotonic ns.
+    /// Nothing counts that came before `now`, monotonic ns. One caller at a time.
     pub fn forget(&self, now: Time) {
-        self.first.store(now / self.step, Ordering::Release);
+        let number = now / self.step;
+        let Sums { total, bad } = self.all(number, number);
+        self.forgotten[0].store(total, Ordering::Relaxed);
+        self.forgotten[1].store(bad, Ordering::Relaxed);
+        self.first.store(number, Ordering::Release);
     }
 }
 

@@ -70,7 +70,7 @@ fn harm_is_counted_from_the_opening_of_the_first_fault_and_not_in_pauses() {
     harm.count(9, BAD, 12 * SECOND);
     harm.switch.start(SECOND);
     assert_eq!(harm.wire.harmed(), 1);
-    harm.wire.reset(at(12 * SECOND)); // a pause gives nothing back
+    harm.wire.forget(at(12 * SECOND)); // a pause gives nothing back
     harm.count(1, BAD, 12 * SECOND);
     assert!(!harm.is_on());
 }
@@ -201,6 +201,10 @@ fn what_has_to_last_is_marked_by_the_event_and_fires_by_the_next_or_by_a_look() 
     by_look.count(30, BAD, 2 * SECOND).wire.look(at(7 * SECOND));
     assert_eq!((by_look.is_on(), by_look.wire.tripped()), (false, Some(7 * SECOND)));
 
+    by_look.wire.look(at(100 * SECOND));
+    by_look.wire.forget(at(100 * SECOND));
+    assert_eq!(by_look.wire.tripped(), Some(7 * SECOND), "until somebody was told");
+
     let over = wire(TWO_PERCENT, |guarding| (guarding.hold, guarding.over) = (5 * SECOND, SECOND));
     over.count(30, BAD, 2 * SECOND).wire.look(at(4 * SECOND));
     assert_eq!(over.wire.since(), None, "it went away");
@@ -218,7 +222,11 @@ fn a_window_forgets_what_is_older_and_everything_when_told_to() {
     }
     assert_eq!(counts.sum(10_000 * SECOND, STEPS), Sums::default());
     counts.forget(599 * SECOND);
-    assert_eq!(counts.sum(600 * SECOND, STEPS).bad, 1);
+    assert_eq!(counts.sum(599 * SECOND, STEPS), Sums::default(), "of the step under way too");
+    counts.add(1, Sums { total: 3, bad: 2 }, 599 * SECOND);
+    counts.add(2, Sums { total: 4, bad: 1 }, 600 * SECOND);
+    assert_eq!(counts.sum(600 * SECOND, STEPS), Sums { total: 7, bad: 3 });
+    assert_eq!(counts.sum(660 * SECOND, STEPS), Sums { total: 4, bad: 1 }, "what was forgotten has gone with its step");
 }
 
 #[test]

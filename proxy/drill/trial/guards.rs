@@ -158,6 +158,39 @@ fn a_guard_pauses_in_the_data_path_and_starts_anew_after_a_person_resumes() {
 }
 
 #[test]
+fn what_fires_between_a_resume_and_the_next_look_is_the_reason_of_the_end() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(harm(3)));
+    rig.go(2.0);
+    rig.engine.pause(&id).unwrap();
+    rig.go(0.1);
+    rig.engine.resume(&id).unwrap();
+    fail(&rig, 3, 0);
+    let view = rig.over(&id);
+    assert_eq!(view.reason.as_deref(), Some("guard `harm`: harm is 3, limit 3"));
+    assert_eq!(view.verdict, Some(Verdict::Refuted));
+}
+
+#[test]
+fn a_pause_that_no_look_has_seen_leaves_its_guard_awake_and_what_came_before_forgotten() {
+    let mut rig = rig();
+    let id = rig.start(short().guard(guard("broken", Metric::ConnectionErrorRate, 0.1).then(GuardAction::Pause)));
+    rig.go(2.0);
+    fail(&rig, 20, 0);
+    rig.go(0.05);
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Paused);
+    rig.plane.hand.forward(SECOND / 100);
+    rig.engine.resume(&id).unwrap();
+    rig.go(0.05);
+    assert_eq!(rig.engine.view(&id).unwrap().state, State::Running);
+    let switch = rig.actives("p")[0].switch.clone();
+    fail(&rig, 19, 0);
+    assert!(switch.is_on(rig.plane.hand.now()), "19 are no opinion");
+    fail(&rig, 1, 0);
+    assert!(!switch.is_on(rig.plane.hand.now()));
+}
+
+#[test]
 fn an_alert_and_an_observation_switch_nothing_off() {
     let mut rig = rig();
     let id = rig.start(short().guard(harm(3).then(GuardAction::Alert)));

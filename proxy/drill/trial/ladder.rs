@@ -107,6 +107,18 @@ fn it_stands_still_in_a_pause() {
 }
 
 #[test]
+fn a_guard_that_paused_it_was_not_clean_and_the_hold_begins_anew() {
+    let mut course = course(climbing(errors().then(GuardAction::Pause)));
+    course.go(10.0, FAIR).go(1.9, BROKEN);
+    assert!(course.timeline.still.is_some(), "{:?}", course.told);
+    let stood = course.elapsed();
+    course.resume();
+    course.go(30.0, FAIR);
+    let (at, _, step) = course.climbs[0];
+    assert!(step == 1 && at >= stood + 10.0 - 1e-6, "{at} after {stood}");
+}
+
+#[test]
 fn each_opening_begins_on_the_first_step() {
     let every = Window { at: 2 * SECOND, length: Some(15 * SECOND), every: Some(30 * SECOND), times: Some(2) };
     let words = scenario("s").fault(fault("slow").ladder(&STEPS).window(every)).guard(errors());

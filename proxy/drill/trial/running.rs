@@ -625,6 +625,17 @@ fn runs_of_a_process_that_died_are_closed_and_never_resumed() {
 }
 
 #[test]
+fn a_run_that_the_engine_loses_ends() {
+    let mut rig = rig();
+    rig.start(scenario("s").fault(fault("late").window(window(0, 60))));
+    rig.go(0.1);
+    let (switch, epoch) = (rig.actives("p")[0].switch.clone(), rig.plane.cell().epoch());
+    assert!(switch.is_on(rig.plane.hand.now()));
+    rig.runs.clear();
+    assert!(switch.is_over(rig.plane.hand.now()) && rig.plane.cell().epoch() > epoch);
+}
+
+#[test]
 fn dropping_the_engine_ends_what_runs() {
     let rig = rig();
     rig.start(scenario("s").fault(fault("late").window(window(0, 60))));
@@ -826,6 +837,25 @@ fn what_was_approved_is_void_once_what_runs_here_has_changed() {
     assert!(why[1].contains("have changed since"), "{why:?}");
     rig.plane.close("new").unwrap();
     assert!(rig.engine.start(&view.id, Keep::Owned, &person("alice")).is_ok());
+}
+
+#[test]
+fn what_is_taken_in_again_after_a_restart_is_on_record_with_who_approved_it() {
+    let words = || short().with(|checked| checked.approvals_required = 1).checked();
+    let first = rig();
+    let view = first.engine.submit(words(), &person("alice")).unwrap();
+    let given = Approving { digest: view.digest, holds: HOLDS, max_exposure: None };
+    first.engine.approve(&view.id, &given, &person("bob")).unwrap();
+    let kept = state();
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::rename(first.state.join("drafts"), kept.join("drafts")).unwrap();
+    let second = rig_with(Safety::default(), kept);
+    second.engine.restore(|_| Ok(words()));
+    second.engine.start(&view.id, Keep::Owned, &person("carol")).unwrap();
+    let told = "approved again, squall was started anew: handed in by alice, approved by bob";
+    let logged = logged(&second);
+    assert!(logged.iter().any(|(_, object, reason)| *object == view.id && reason == told), "{logged:#?}");
+    assert!(!second.state.join("drafts").join(format!("{}.json", view.id)).exists(), "for one start");
 }
 
 #[test]
