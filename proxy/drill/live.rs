@@ -454,12 +454,12 @@ impl Stopping {
             }
             std::thread::sleep(NAP);
         }
-        // what is told of it from here on opens its files for a moment only: nobody would close them
-        inner.runs.remove(&self.running.entry.id);
         let (done, closed) = sync_channel(1);
         if inner.events.notes().try_send(Note::Close(self.running.entry.id.clone(), done)).is_ok() {
             let _ = closed.recv_timeout(NAP * LEDGER_WAIT);
         }
+        // what is told of it from here on opens its files for a moment only
+        inner.runs.remove(&self.running.entry.id);
     }
 
     fn tally(&self) -> squall_core::plan::TallyReading {
