@@ -168,15 +168,20 @@ fn standing(count: &AtomicU64) -> u64 {
     })
 }
 
-#[test]
-fn a_reader_that_is_slow_holds_the_sender_back() {
-    let room = Room::new();
-    let (address, seen) = server(|mut stream, seen| {
+/// A server whose answers have no end that anybody waits for.
+fn endless() -> (SocketAddr, Arc<Seen>) {
+    server(|mut stream, seen| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n");
         while let Ok(n) = stream.write(&[b'x'; 65_536]) {
             seen.bytes.fetch_add(n as u64, Ordering::Relaxed);
         }
-    });
+    })
+}
+
+#[test]
+fn a_reader_that_is_slow_holds_the_sender_back() {
+    let room = Room::new();
+    let (address, seen) = endless();
     let squall = serve(&room, address, "");
     for (client, version) in CLIENTS {
         let before = seen.bytes.load(Ordering::Relaxed);
@@ -204,12 +209,7 @@ fn worked(program: &Running) -> Duration {
 #[test]
 fn what_a_fault_paces_for_a_reader_that_is_slow_costs_no_work() {
     let room = Room::new();
-    let (address, seen) = server(|mut stream, seen| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000000\r\n\r\n");
-        while let Ok(n) = stream.write(&[b'x'; 65_536]) {
-            seen.bytes.fetch_add(n as u64, Ordering::Relaxed);
-        }
-    });
+    let (address, seen) = endless();
     let squall = serve(&room, address, "");
     let id = squall.start("[[fault]]\nkind = \"trickle\"\nproxy = \"default\"\nchunk = \"32KiB\"\ngap = \"1ms\"\n");
     for (client, version) in CLIENTS {
